@@ -1,0 +1,35 @@
+"""qiff, quantum invariant force fields: potentials from quantum circuits with built-in symmetry."""
+
+from importlib.metadata import version as _version
+
+from ._checks import InputError as InputError
+from ._checks import RunError as RunError
+from .atoms.dataset import Source as Source
+from .atoms.dataset import read as read
+from .atoms.dataset import split as split
+from .atoms.graph import Frames as Frames
+from .atoms.graph import Graph as Graph
+from .atoms.graph import stack as stack
+from .atoms.reference import fit_reference as fit_reference
+from .calculator import Calculator as Calculator
+from .config import Run as Run
+from .config import read_config as read_config
+from .md import Dynamics as Dynamics
+from .md import simulate as simulate
+from .model.build import build as build
+from .model.molecule import Molecule as Molecule
+from .model.potential import AbstractPotential as AbstractPotential
+from .model.potential import Scaled as Scaled
+from .model.potential import Sum as Sum
+from .model.predict import Prediction as Prediction
+from .model.predict import predict as predict
+from .quantum.circuit import Circuit as Circuit
+from .quantum.gate import Gate as Gate
+from .run import train as train
+from .training.checkpoint import load as load
+from .training.checkpoint import save as save
+from .training.fit import Training as Training
+from .training.fit import fit as fit
+from .training.metrics import evaluate as evaluate
+
+__version__ = _version("qiff")

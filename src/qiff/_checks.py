@@ -1,0 +1,66 @@
+"""What a user may get wrong, and the one place where it is worded.
+
+A message has the subject in backticks, what is required, and what was found.
+"""
+
+import difflib
+import math
+from collections.abc import Collection
+from typing import Any, get_args, get_origin
+
+
+class InputError(ValueError):
+    """A mistake in what was given. The command line prints it in one line and exits with 2."""
+
+
+class RunError(RuntimeError):
+    """A run that could not go on. The command line prints it in one line and exits with 1."""
+
+
+class MissingExtraError(InputError, ImportError):
+    """An optional package is needed and absent."""
+
+
+def check_known(subject: str, name: str, known: Collection[str]) -> None:
+    """Raise unless `name` is one of `known`; suggest the closest."""
+    if name in known:
+        return
+    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1)
+    hint = f"; did you mean `{close[0]}`?" if close else f"; known: {', '.join(sorted(known))}."
+    raise InputError(f"{subject} `{name}` is not known{hint}")
+
+
+def check_at_least(name: str, value: float, minimum: float) -> None:
+    """Raise unless `value` is a finite number of at least `minimum`."""
+    if not (math.isfinite(value) and value >= minimum):
+        raise InputError(f"`{name}` must be at least {minimum}, but is {value}.")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise unless `value` is a finite number above zero."""
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"`{name}` must be positive, but is {value}.")
+
+
+def typed(name: str, value: Any, hint: Any) -> Any:
+    """`value` as the type `hint` asks for: whole numbers serve as floats, lists as tuples.
+
+    Raises:
+        InputError: the value has another type.
+    """
+    kind = get_origin(hint) or hint
+    if kind is float and type(value) is int:
+        return float(value)
+    if isinstance(value, (list, tuple)) and issubclass(tuple, kind):
+        items = get_args(hint)[:1] or (object,)
+        return tuple(typed(f"{name}[{i}]", item, items[0]) for i, item in enumerate(value))
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind in (int, float)):
+        raise InputError(f"`{name}` must be {kind.__name__}, but is {value!r}.")
+    return value
+
+
+def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
+    """The error for an absent optional package, naming the extra to install."""
+    return MissingExtraError(
+        f"{purpose} needs the package `{package}`: install it with pip install 'qiff[{extra}]'."
+    )

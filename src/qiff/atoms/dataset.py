@@ -1,0 +1,330 @@
+"""Data sets: read labelled configurations from anything, in eV and Å, and split them.
+
+A new format is one function in `FORMATS`: from a source to frames, their numbers still in the
+units of the file, and the units that the file declares.
+"""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ase
+import ase.units
+import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import atomic_numbers, chemical_symbols
+from jaxtyping import Int
+
+from .._checks import InputError, check_known
+from .._files import atomic_write
+
+Label = float | np.ndarray | None
+
+ENERGY_UNITS: dict[str, float] = {
+    "eV": 1.0,
+    "meV": 1e-3,
+    "Hartree": ase.units.Hartree,
+    "Rydberg": ase.units.Rydberg,
+    "kcal/mol": ase.units.kcal / ase.units.mol,
+    "kJ/mol": ase.units.kJ / ase.units.mol,
+}
+LENGTH_UNITS: dict[str, float] = {
+    "Angstrom": 1.0,
+    "Ang": 1.0,
+    "Bohr": ase.units.Bohr,
+    "nm": ase.units.nm,
+}
+BUNDLED = "bundled:"
+"""Prefix of the data sets that come with the package, for instance `bundled:water`."""
+
+TOO_CLOSE = 0.2  # Å; no two atoms of a molecule come this near
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where labelled configurations come from and what their numbers mean.
+
+    Args:
+        path: a file ASE reads, an `.npz` archive (rMD17, sGDML), a folder with the arrays
+            `Positions.npy`, `Energy.npy` and `Forces.npy`, or `bundled:` and a name.
+        energy_unit, length_unit: units of the file; forces are in energy over length. Empty
+            means what the file itself declares, or eV and Å for files read by ASE.
+        energy_key, forces_key: names of the labels; empty means `REF_energy`/`REF_forces`,
+            then the results of a calculator.
+        elements: chemical symbols in the order of the atoms, for formats that have none.
+    """
+
+    path: str
+    energy_unit: str = ""
+    length_unit: str = ""
+    energy_key: str = ""
+    forces_key: str = ""
+    elements: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if self.energy_unit:
+            check_known("Energy unit", self.energy_unit, ENERGY_UNITS)
+        if self.length_unit:
+            check_known("Length unit", self.length_unit, LENGTH_UNITS)
+        for symbol in self.elements:
+            check_known("Element", symbol, chemical_symbols[1:])
+
+
+class Found(NamedTuple):
+    """What a reader returns: frames in the units of the file, and the units if it names them."""
+
+    frames: list[ase.Atoms]
+    energy_unit: str
+    length_unit: str
+
+
+def locate(path: str) -> Path:
+    """The file a path names; resolves `bundled:` names.
+
+    Raises:
+        InputError: there is no such file or no such bundled data set.
+    """
+    target = Path(path).expanduser()
+    if path.startswith(BUNDLED):
+        folder = Path(str(files("qiff.atoms"))) / "bundled"
+        name = path.removeprefix(BUNDLED)
+        check_known("Bundled data set", name, [found.stem for found in folder.glob("*.xyz")])
+        target = folder / f"{name}.xyz"
+    if not target.exists():
+        raise InputError(f"{path}: no such file or folder.")
+    return target
+
+
+def read(
+    source: Source, *, need_energy: bool = False, need_forces: bool = False
+) -> list[ase.Atoms]:
+    """Read every configuration of a source.
+
+    Returns:
+        Frames with positions in Å and, as calculator results, `energy` in eV and `forces` in
+        eV/Å where the file has them.
+
+    Raises:
+        InputError: the file is missing, empty or unreadable; its units or elements are not
+            declared; a needed label is absent; a number is not finite; atoms coincide.
+    """
+    path = locate(source.path)
+    frames, energy_unit, length_unit = FORMATS.get(_format(path), _read_ase)(path, source)
+    if not frames:
+        raise InputError(f"{source.path}: has no frames.")
+    energy_unit, length_unit = source.energy_unit or energy_unit, source.length_unit or length_unit
+    if not (energy_unit and length_unit):
+        raise InputError(
+            f"{source.path}: does not declare its units; set `energy_unit` (one of "
+            f"{', '.join(ENERGY_UNITS)}) and `length_unit` (one of {', '.join(LENGTH_UNITS)})."
+        )
+    check_known(f"{source.path}: energy unit", energy_unit, ENERGY_UNITS)
+    check_known(f"{source.path}: length unit", length_unit, LENGTH_UNITS)
+    eV, angstrom = ENERGY_UNITS[energy_unit], LENGTH_UNITS[length_unit]
+    converted = []
+    for index, atoms in enumerate(frames):
+        place = f"{source.path}: frame {index}"
+        energy = find_label(atoms, "energy", source.energy_key, need_energy, place)
+        forces = find_label(atoms, "forces", source.forces_key, need_forces, place)
+        scaled = ase.Atoms(
+            numbers=atoms.numbers,
+            positions=atoms.positions * angstrom,
+            cell=atoms.cell * angstrom,
+            pbc=atoms.pbc,
+        )
+        results: dict[str, Any] = {}
+        if energy is not None:
+            results["energy"] = float(energy) * eV
+        if forces is not None:
+            results["forces"] = np.asarray(forces, float) * (eV / angstrom)
+        scaled.calc = SinglePointCalculator(scaled, **results)
+        check_geometry(scaled, place)
+        converted.append(scaled)
+    return converted
+
+
+def find_label(atoms: ase.Atoms, kind: str, key: str, needed: bool, place: str) -> Label:
+    """The label of a kind: under `key` if given, else `REF_<kind>`, else the calculator's result.
+
+    Raises:
+        InputError: the key asked for, or a needed label, is absent; the keys found are listed.
+    """
+    available = {**atoms.info, **atoms.arrays, **(atoms.calc.results if atoms.calc else {})}
+    for candidate in (key,) if key else (f"REF_{kind}", kind):
+        if candidate in available:
+            return available[candidate]
+    if key or needed:
+        found = ", ".join(sorted(set(available) - {"numbers", "positions"})) or "none"
+        missing = f"{kind} label `{key}`" if key else f"{kind} label"
+        raise InputError(
+            f"{place}: has no {missing}; keys found: {found}. Name the right one as `{kind}_key`."
+        )
+    return None
+
+
+def check_geometry(atoms: ase.Atoms, place: str) -> None:
+    """Raise unless positions and labels are finite and no two atoms coincide."""
+    for name, values in {"positions": atoms.positions, **labels(atoms)}.items():
+        if not np.all(np.isfinite(values)):
+            raise InputError(f"{place}: `{name}` must be finite, but has NaN or infinity.")
+    distances = atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))
+    if distances.size and distances.min() < TOO_CLOSE:
+        i, j = sorted(np.unravel_index(distances.argmin(), distances.shape))
+        raise InputError(
+            f"{place}: atoms {i} and {j} are {distances.min():.3g} Å apart; "
+            "check the positions and the length unit."
+        )
+
+
+def labels(atoms: ase.Atoms) -> dict[str, Any]:
+    """Calculator results of a frame: `energy` in eV and `forces` in eV/Å, if it has them."""
+    return atoms.calc.results if atoms.calc is not None else {}
+
+
+def write(path: Path, frames: Sequence[ase.Atoms]) -> None:
+    """Write frames with their calculator results as extxyz, atomically."""
+    import ase.io
+
+    text = io.StringIO()
+    ase.io.write(text, list(frames), format="extxyz")
+    atomic_write(path, text.getvalue())
+
+
+def file_hash(path: str) -> str:
+    """SHA-256 of a data file, or of the arrays of a folder in order of name."""
+    target = locate(path)
+    digest = hashlib.sha256()
+    for part in [target] if target.is_file() else sorted(target.glob("*.npy")):
+        digest.update(part.read_bytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices of the frames of each part."""
+
+    train: Int[np.ndarray, " n_train"]
+    valid: Int[np.ndarray, " n_valid"]
+    test: Int[np.ndarray, " n_test"]
+
+
+def split(n_frames: int, train: float, valid: float, test: float, seed: int) -> Split:
+    """Shuffle `n_frames` indices by `seed` and cut them into three parts.
+
+    Args:
+        n_frames: number of frames to split.
+        train, valid, test: sizes: below 1 a fraction, from 1 on a number of frames.
+        seed: of the shuffle.
+
+    Raises:
+        InputError: the parts need more frames than there are, or training or validation get none.
+    """
+    sizes = [round(size * n_frames) if size < 1 else int(size) for size in (train, valid, test)]
+    if sum(sizes) > n_frames or min(sizes[:2]) < 1 or sizes[2] < 0:
+        raise InputError(
+            "`train`, `valid` and `test` must be at least 1, 1 and 0 frames and together at most "
+            f"{n_frames}, but are {', '.join(map(str, sizes))}."
+        )
+    order = np.random.default_rng(seed).permutation(n_frames)
+    return Split(*np.split(order, np.cumsum(sizes))[:3])
+
+
+# --- formats --------------------------------------------------------------------------------
+
+
+def _format(path: Path) -> str:
+    return path.suffix.lower() if path.is_file() else "folder"
+
+
+def _read_ase(path: Path, source: Source) -> Found:
+    import ase.io
+
+    try:
+        frames = list(ase.io.iread(path, index=":")) if path.stat().st_size else []
+    except Exception as error:  # every reader of ASE fails in a way of its own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{source.path}: cannot be read as a structure file ({reason})."
+        ) from error
+    return Found(frames, "eV", "Angstrom")
+
+
+def _read_npz(path: Path, source: Source) -> Found:
+    archive = _load(path, source)
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise InputError(f"{source.path}: is not an .npz archive.")
+    try:
+        arrays = {name: archive[name] for name in archive.files}
+    except Exception as error:  # truncated members fail in zipfile, zlib or numpy
+        raise InputError(f"{source.path}: is corrupt, or holds pickled objects.") from error
+    return _from_arrays(arrays, source)
+
+
+def _read_folder(path: Path, source: Source) -> Found:
+    arrays = {file.stem.lower(): _load(file, source) for file in sorted(path.glob("*.npy"))}
+    return _from_arrays(arrays, source)
+
+
+def _load(path: Path, source: Source) -> Any:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{source.path}: `{path.name}` is corrupt, or holds pickled objects."
+        ) from error
+
+
+ARRAY_NAMES: dict[str, tuple[str, ...]] = {
+    "numbers": ("nuclear_charges", "z", "numbers"),
+    "positions": ("coords", "R", "positions"),
+    "energy": ("energies", "E", "energy"),
+    "forces": ("forces", "F"),
+}
+"""Names under which array formats keep each quantity (rMD17, sGDML, plain `.npy`)."""
+
+
+def _from_arrays(arrays: Mapping[str, np.ndarray], source: Source) -> Found:
+    """Frames of arrays of one molecule."""
+    found = {
+        kind: np.asarray(arrays[name])
+        for kind, names in ARRAY_NAMES.items()
+        for name in names
+        if name in arrays
+    }
+    if "positions" not in found:
+        raise InputError(
+            f"{source.path}: has no array of positions; found: {', '.join(arrays) or 'none'}."
+        )
+    numbers = found.get("numbers", np.array([atomic_numbers[s] for s in source.elements], int))
+    if not numbers.size:
+        raise InputError(f"{source.path}: does not name its elements; set `elements`.")
+    n_frames, shape = len(found["positions"]), (len(numbers), 3)
+    for kind, each in (("positions", shape), ("energy", ()), ("forces", shape)):
+        if kind in found and found[kind].size != n_frames * np.prod(each, dtype=int):
+            raise InputError(
+                f"{source.path}: {kind} must have shape {(n_frames, *each)} for "
+                f"{len(numbers)} atoms, but has {found[kind].shape}."
+            )
+    frames = []
+    for index in range(n_frames):
+        atoms = ase.Atoms(numbers=numbers, positions=found["positions"][index].reshape(shape))
+        results = {
+            kind: found[kind][index].reshape(each)[()]
+            for kind, each in (("energy", ()), ("forces", shape))
+            if kind in found
+        }
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        frames.append(atoms)
+    return Found(frames, str(arrays.get("e_unit", "")), str(arrays.get("r_unit", "")))
+
+
+FORMATS: dict[str, Callable[[Path, Source], Found]] = {
+    ".npz": _read_npz,
+    "folder": _read_folder,
+}
+"""Readers by suffix; ASE reads every other file."""

@@ -1,0 +1,344 @@
+"""The command line: parse, call, print.
+
+Exit codes: 0 done; 1 a run failed (nan in training, exploded dynamics); 2 a mistake in what was
+given; 130 interrupted.
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from ._checks import InputError, RunError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except InputError as error:
+        return _fail(error, 2)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        reason = (error.strerror or str(error)).lower()
+        return _fail(f"{place}{reason}; check the path, its permissions and the disk.", 2)
+    except RunError as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        return _fail(f"interrupted{options.remedy}", 130)
+    return 0
+
+
+def _fail(message: object, code: int) -> int:
+    print(f"qiff: {' '.join(str(message).split())}", file=sys.stderr)
+    return code
+
+
+# --- commands -------------------------------------------------------------------------------
+
+
+def _train(options: argparse.Namespace) -> None:
+    from .config import read_config
+    from .report import summary
+    from .run import train
+
+    run = read_config(Path(options.config), options.set)
+    with _progress() as progress:
+        task = progress.add_task("compiling", total=run.train.steps)
+
+        def show(state) -> None:
+            text = f"validation loss {state.history[-1].valid_loss:.3g}" if state.history else None
+            progress.update(task, completed=state.step, description=text)
+
+        train(run, resume=options.resume, overwrite=options.overwrite, after_validation=show)
+    print("\n".join(summary(Path(run.output))))
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from .report import error_lines
+    from .training.metrics import evaluate
+
+    potential, frames = _model_and_frames(options, need_energy=True)
+    metrics = evaluate(potential, frames)
+    print(
+        json.dumps(metrics, indent=2) if options.json else "\n".join(error_lines({"all": metrics}))
+    )
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    from .atoms.dataset import write
+    from .model.predict import predict
+
+    source, target = Path(options.source), Path(options.target)
+    if target.exists() and source.exists() and target.samefile(source):
+        raise InputError(f"{target}: is the input as well; choose another output.")
+    potential, frames = _model_and_frames(options)
+    for atoms, prediction in zip(frames, predict(potential, frames), strict=True):
+        atoms.calc = SinglePointCalculator(atoms, **prediction._asdict())
+    write(target, frames)
+    print(f"{len(frames)} frames with energy (eV) and forces (eV/Å): {target}")
+
+
+def _md(options: argparse.Namespace) -> None:
+    from ._files import atomic_write
+    from .md import Dynamics, samples_csv, simulate
+    from .report import dynamics_figure, dynamics_line
+
+    dynamics = Dynamics(**{f.name: getattr(options, f.name) for f in fields(Dynamics)})
+    path = Path(options.out)
+    if path.exists() and not options.overwrite:
+        raise InputError(f"{path}: exists; choose another --out or replace it (--overwrite).")
+    potential, (start, *_) = _model_and_frames(options)
+    with _progress() as progress:
+        task = progress.add_task(f"{dynamics.ensemble} dynamics", total=dynamics.steps)
+        samples, report = simulate(
+            potential, start, dynamics, path, lambda done: progress.update(task, completed=done)
+        )
+    record = {**asdict(dynamics), **asdict(report), "model": options.model}
+    atomic_write(path.with_suffix(".csv"), samples_csv(samples))
+    atomic_write(path.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
+    atomic_write(path.with_suffix(".png"), dynamics_figure(samples, report.n_atoms))
+    print(f"{dynamics_line(dynamics.ensemble, record)}\ntrajectory: {path}")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from .report import html_page, summary
+
+    folder = Path(options.folder)
+    page = html_page(folder)
+    print("\n".join([*summary(folder), f"report: {page}"]))
+
+
+def _data_make(options: argparse.Namespace) -> None:
+    from .atoms.label import RECIPES, Sampling, make
+
+    sampling = Sampling(options.n_frames, options.temperature, options.seed)
+    path = Path(options.out or f"{options.name}.xyz")
+    if path.exists():
+        raise InputError(f"{path}: exists; choose another --out or delete it first.")
+    print(f"{options.name}: {RECIPES[options.name].level}")
+    with _progress() as progress:
+        make(options.name, path, sampling, lambda frames, **count: progress.track(frames, **count))
+    print(f"data set: {path}, provenance: {path.with_suffix('.json')}")
+
+
+def _data_info(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from .atoms.dataset import file_hash, labels, locate, read
+
+    frames = read(_source(options, options.source))
+    formulas = Counter(atoms.get_chemical_formula() for atoms in frames)
+    nearest = min(
+        (np.min(atoms.get_all_distances()[~np.eye(len(atoms), dtype=bool)], initial=np.inf))
+        for atoms in frames
+    )
+    lines = {
+        "frames": len(frames),
+        "molecules": ", ".join(f"{formula} × {n}" for formula, n in formulas.items()),
+        "closest pair": f"{nearest:.3f} Å",
+    }
+    energies = [labels(atoms)["energy"] for atoms in frames if "energy" in labels(atoms)]
+    forces = [labels(atoms)["forces"] for atoms in frames if "forces" in labels(atoms)]
+    if energies:
+        lines["energy"] = f"{min(energies):.3f} to {max(energies):.3f} eV ({len(energies)} frames)"
+    if forces:
+        flat = np.concatenate([np.ravel(force) for force in forces])
+        lines["forces"] = (
+            f"{np.sqrt(np.mean(flat**2)):.3f} eV/Å root mean square ({len(forces)} frames)"
+        )
+    lines["sha256"] = file_hash(options.source)
+    provenance = locate(options.source).with_suffix(".json")
+    if provenance.is_file():
+        lines |= json.loads(provenance.read_text())
+    _print_table(lines)
+
+
+def _info(options: argparse.Namespace) -> None:
+    import jax
+
+    from .model.predict import dtype
+    from .quantum.circuit import Circuit
+    from .training.checkpoint import load, read_notes
+
+    potential = load(options.model)
+    lines: dict[str, object] = {
+        "model": json.dumps(potential.config(), ensure_ascii=False),
+        "weights": f"{sum(leaf.size for leaf in jax.tree.leaves(potential))} ({dtype(potential)})",
+    }
+    is_circuit = lambda node: isinstance(node, Circuit)
+    circuits = [c for c in jax.tree.leaves(potential, is_leaf=is_circuit) if is_circuit(c)]
+    for circuit in circuits:
+        gates = Counter(gate.name for gate in circuit.program.gates())
+        count = ", ".join(f"{n} {name}" for name, n in gates.items())
+        lines["circuit"] = (
+            f"{circuit.program.n_qubits} qubits; gates: {count}; engine {circuit.engine}"
+        )
+    _print_table(lines | read_notes(options.model))
+
+
+def _template(options: argparse.Namespace) -> None:
+    from .config import template
+
+    print(template(options.name), end="")
+
+
+# --- shared ---------------------------------------------------------------------------------
+
+
+def _source(options: argparse.Namespace, path: str):
+    from .atoms.dataset import Source
+
+    elements = tuple(options.elements.split(",")) if options.elements else ()
+    units_and_keys = (
+        options.energy_unit,
+        options.length_unit,
+        options.energy_key,
+        options.forces_key,
+    )
+    return Source(path, *units_and_keys, elements)
+
+
+def _model_and_frames(options: argparse.Namespace, *, need_energy: bool = False):
+    """The model, and frames of the source that it can describe."""
+    from .atoms.dataset import read
+    from .model.predict import check_atoms
+    from .training.checkpoint import load
+
+    potential = load(options.model)
+    frames = read(_source(options, options.source), need_energy=need_energy)
+    for index, atoms in enumerate(frames):
+        check_atoms(potential, atoms, f"{options.source}: frame {index}")
+    return potential, frames
+
+
+def _progress():
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def _print_table(lines) -> None:
+    width = max(map(len, lines))
+    for name, value in lines.items():
+        print(f"{name:{width}}  {value}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="qiff",
+        description="Interatomic potentials from quantum circuits with built-in symmetry.",
+        epilog="Begin with: qiff template water > run.toml; qiff train run.toml",
+    )
+    from importlib.metadata import version
+
+    parser.add_argument("--version", action="version", version=f"qiff {version('qiff')}")
+    parser.set_defaults(remedy=".")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, command, help: str, to=commands) -> argparse.ArgumentParser:
+        sub = to.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        sub.set_defaults(command=command)
+        return sub
+
+    sub = add("train", _train, "train a model as a config says, into a run folder")
+    sub.add_argument("config", metavar="RUN.toml", help="see `qiff template`")
+    sub.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="for instance train.steps=100",
+    )
+    again = sub.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="go on with the run in the folder")
+    again.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+    sub.set_defaults(remedy="; the same command with --resume goes on.")
+
+    sub = add("evaluate", _evaluate, "errors of a model on labelled configurations")
+    _add_model_and_source(sub, "DATA")
+    sub.add_argument("--json", action="store_true", help="print JSON in eV and eV/Å")
+
+    sub = add("predict", _predict, "energy and forces of every configuration of a file")
+    _add_model_and_source(sub, "IN.xyz")
+    sub.add_argument("target", metavar="OUT.xyz", help="extxyz with energy and forces")
+
+    sub = add("md", _md, "molecular dynamics from the first configuration of a file")
+    _add_model_and_source(sub, "START.xyz")
+    sub.add_argument("--ensemble", default="nve", choices=("nve", "nvt"), help="default nve")
+    sub.add_argument("--temperature", type=float, default=300.0, help="K, default 300")
+    sub.add_argument("--timestep", type=float, default=0.5, help="fs, default 0.5")
+    sub.add_argument("--steps", type=int, default=4000, help="default 4000")
+    sub.add_argument("--interval", type=int, default=10, help="steps between frames, default 10")
+    sub.add_argument("--friction", type=float, default=0.01, help="of nvt, 1/fs, default 0.01")
+    sub.add_argument("--seed", type=int, default=0, help="default 0")
+    sub.add_argument("--out", default="traj.xyz", help="default traj.xyz; also .csv, .json, .png")
+    sub.add_argument("--overwrite", action="store_true", help="replace the trajectory")
+    sub.set_defaults(remedy="; the frames so far are in the trajectory.")
+
+    add("report", _report, "summarise a run folder and write its report.html").add_argument(
+        "folder", metavar="RUN_FOLDER"
+    )
+
+    data = commands.add_parser("data", help="compute or describe data sets").add_subparsers(
+        metavar="COMMAND", required=True
+    )
+    sub = add("make", _data_make, "compute a data set with PySCF; goes on where it stopped", data)
+    sub.add_argument("name", choices=("lih", "water"))
+    sub.add_argument("--out", help="default NAME.xyz; provenance goes beside it")
+    sub.add_argument("--n-frames", type=int, default=0, help="default the recipe's")
+    sub.add_argument("--temperature", type=float, default=300.0, help="K, default 300")
+    sub.add_argument("--seed", type=int, default=0, help="default 0")
+    sub.set_defaults(remedy="; the same command goes on.")
+    sub = add("info", _data_info, "what a data file holds", data)
+    _add_source(sub, "FILE")
+
+    add("info", _info, "what a model is").add_argument("model", metavar="MODEL")
+    add("template", _template, "print a config to start from").add_argument(
+        "name", choices=("water", "lih")
+    )
+    return parser
+
+
+def _add_model_and_source(sub: argparse.ArgumentParser, name: str) -> None:
+    sub.add_argument(
+        "model", metavar="MODEL", help="a model file, for instance runs/water/model.qiff"
+    )
+    _add_source(sub, name)
+
+
+def _add_source(sub: argparse.ArgumentParser, name: str) -> None:
+    sub.add_argument(
+        "source", metavar=name, help="a file ASE reads, .npz, a folder of .npy, or bundled:NAME"
+    )
+    for option, text in (
+        ("--energy-unit", "of the file, default eV"),
+        ("--length-unit", "of the file, default Angstrom"),
+        ("--energy-key", "name of the energy label"),
+        ("--forces-key", "name of the forces label"),
+        ("--elements", "symbols in the order of the atoms, for instance O,H,H"),
+    ):
+        sub.add_argument(option, default="", help=text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Where atoms and qubits meet: potentials and what is derived from them."""

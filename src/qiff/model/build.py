@@ -1,0 +1,62 @@
+"""From a config to a potential: the one dictionary of kinds."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from .._checks import InputError, check_known, typed
+from .molecule import FRAMES, Molecule
+from .potential import AbstractPotential, Scaled, Sum
+
+POTENTIALS: dict[str, Callable[..., AbstractPotential]] = {
+    "scaled": Scaled,
+    "sum": Sum,
+    **{kind: partial(Molecule, kind) for kind in FRAMES},
+}
+
+
+def build(config: Mapping[str, Any], key: PRNGKeyArray) -> AbstractPotential:
+    """Make the potential that `config` describes; the inverse of `AbstractPotential.config`.
+
+    Args:
+        config: `kind` and the arguments of its constructor; potentials in it are configs too.
+        key: of random initial weights.
+
+    Raises:
+        InputError: the kind or an argument is unknown or missing.
+    """
+    arguments = dict(config)
+    kind = arguments.pop("kind", None)
+    if kind is None:
+        raise InputError(f"`kind` is missing; known: {', '.join(sorted(POTENTIALS))}.")
+    check_known("Model kind", kind, POTENTIALS)
+    constructor = POTENTIALS[kind]
+    parameters = inspect.signature(constructor).parameters
+    for name in arguments:
+        check_known(f"Model `{kind}`: argument", name, [p for p in parameters if p != "key"])
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty and name not in {*arguments, "key"}
+    ]
+    if missing:
+        raise InputError(f"Model `{kind}`: argument `{missing[0]}` is missing.")
+    built = {
+        name: typed(
+            name, _build_nested(value, jax.random.fold_in(key, n)), parameters[name].annotation
+        )
+        for n, (name, value) in enumerate(arguments.items())
+    }
+    return constructor(**built, **({"key": key} if "key" in parameters else {}))
+
+
+def _build_nested(value: Any, key: PRNGKeyArray) -> Any:
+    if isinstance(value, Mapping) and "kind" in value:
+        return build(value, key)
+    if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        return [_build_nested(item, jax.random.fold_in(key, n)) for n, item in enumerate(value)]
+    return value

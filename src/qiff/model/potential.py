@@ -1,0 +1,101 @@
+"""Potentials: from a graph to the energy of each atom. Everything else is derived from that."""
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from ase.data import chemical_symbols
+
+from .._checks import InputError
+from .._types import Energies
+from ..atoms.graph import Graph
+
+
+class AbstractPotential(eqx.Module):
+    """A potential energy surface with trainable weights: all its arrays, and nothing else."""
+
+    @abc.abstractmethod
+    def __call__(self, graph: Graph) -> Energies:
+        """Energy of each atom of one configuration, in eV unless stated otherwise."""
+
+    @abc.abstractmethod
+    def config(self) -> dict[str, Any]:
+        """`kind` and arguments from which `build` makes a potential of this structure."""
+
+    @abc.abstractmethod
+    def check(self, numbers: np.ndarray) -> None:
+        """Raise InputError unless the potential can describe these atoms."""
+
+
+class Scaled(AbstractPotential):
+    r"""$E_i = s\,u_i + e_{z_i}$: a dimensionless potential $u$ in units of `scale` on references.
+
+    Scale and references (eV, by atomic number) are constants of the model, not weights.
+    """
+
+    potential: AbstractPotential
+    scale: float = eqx.field(static=True)
+    references: tuple[tuple[int, float], ...] = eqx.field(static=True)
+
+    def __init__(self, potential: AbstractPotential, scale: float, references: Mapping[str, float]):
+        """
+        Args:
+            potential: dimensionless potential, of order one.
+            scale: its unit in eV.
+            references: energy in eV of an atom of each element, by chemical symbol.
+        """
+        self.potential, self.scale = potential, scale
+        known = {symbol: z for z, symbol in enumerate(chemical_symbols)}
+        self.references = tuple((known[symbol], e) for symbol, e in references.items())
+
+    def __call__(self, graph: Graph) -> Energies:
+        table = np.zeros(len(chemical_symbols))
+        for number, energy in self.references:
+            table[number] = energy
+        energies = self.potential(graph)
+        return self.scale * energies + jnp.asarray(table, energies.dtype)[graph.numbers]
+
+    def config(self) -> dict[str, Any]:
+        references = {chemical_symbols[z]: energy for z, energy in self.references}
+        return {
+            "kind": "scaled",
+            "potential": self.potential.config(),
+            "scale": self.scale,
+            "references": references,
+        }
+
+    def check(self, numbers: np.ndarray) -> None:
+        self.potential.check(numbers)
+        absent = {int(z) for z in numbers} - {z for z, _ in self.references}
+        if absent:
+            raise InputError(
+                f"the model has no reference energy for {_symbols(absent)}; "
+                f"it knows {_symbols(z for z, _ in self.references)}."
+            )
+
+
+class Sum(AbstractPotential):
+    """The sum of several potentials."""
+
+    potentials: tuple[AbstractPotential, ...]
+
+    def __init__(self, potentials: Sequence[AbstractPotential]):
+        self.potentials = tuple(potentials)
+
+    def __call__(self, graph: Graph) -> Energies:
+        first, *rest = (potential(graph) for potential in self.potentials)
+        return sum(rest, start=first)
+
+    def config(self) -> dict[str, Any]:
+        return {"kind": "sum", "potentials": [p.config() for p in self.potentials]}
+
+    def check(self, numbers: np.ndarray) -> None:
+        for potential in self.potentials:
+            potential.check(numbers)
+
+
+def _symbols(numbers) -> str:
+    return ", ".join(chemical_symbols[z] for z in sorted(numbers))

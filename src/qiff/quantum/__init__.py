@@ -1,0 +1,1 @@
+"""Qubits only: gates, circuits, symmetry and the engine. Nothing here knows what an atom is."""

@@ -1,0 +1,51 @@
+r"""The circuit: $\langle\psi_0|M^\dagger O M|\psi_0\rangle$, its data uploaded in every layer."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._types import Angles, Expectations, Vectors
+from .ansatz import AbstractAnsatz
+from .encoding import AbstractEncoding
+from .engine import expectations
+from .observable import PauliSum
+from .program import Program
+from .state import Singlets
+
+
+class Circuit(eqx.Module):
+    r"""A re-uploading circuit: structure, encoding scales and trainable weights.
+
+    $$ M(x) = \Big[\prod_{d=D}^{1} \Phi_d(x)\, U_d\Big] \Phi_0(x) $$
+
+    with encodings $\Phi$ (`encoding`, `scales[d]`) and trainable layers $U$ (`ansatz`,
+    `weights[d]`). Reference: Le et al. 2023, Eq. 2.
+    """
+
+    scales: Float[Array, "n_layers+1 n_scales"]
+    weights: Float[Array, "n_layers n_weights"]
+    state: Singlets = eqx.field(static=True)
+    encoding: AbstractEncoding = eqx.field(static=True)
+    ansatz: AbstractAnsatz = eqx.field(static=True)
+    observables: tuple[PauliSum, ...] = eqx.field(static=True)
+    engine: str = eqx.field(static=True, default="xla")
+
+    @property
+    def program(self) -> Program:
+        """The gate list: what engines, exporters and counters read."""
+        trained, encoded = self.ansatz.gates(), self.encoding.gates()
+        n_trained = sum(gate.kind.n_angles for gate in trained)
+        layer = trained + tuple(gate.shifted(n_trained) for gate in encoded)
+        return Program(self.state, encoded, layer, len(self.weights), self.observables)
+
+    def angles(self, vectors: Vectors) -> Angles:
+        """Angles of every gate of `program` for these vectors, in radians."""
+        encoded = jax.vmap(self.encoding.angles, (0, None))(self.scales, vectors)
+        trained = jax.vmap(self.ansatz.angles)(self.weights)
+        layers = jnp.concatenate([trained, encoded[1:]], axis=1)
+        return jnp.concatenate([encoded[0], layers.ravel()])
+
+    def __call__(self, vectors: Vectors) -> Expectations:
+        """Expectation values of the observables."""
+        return expectations(self.program, self.angles(vectors), engine=self.engine)

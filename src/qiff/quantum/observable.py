@@ -1,0 +1,71 @@
+"""Observables: what is measured at the end of a circuit, as sums of Pauli words."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Complex
+
+from .._checks import InputError
+from .._types import Pair
+
+_PHASES = {"I": (1, 1), "X": (1, 1), "Y": (-1j, 1j), "Z": (1, -1)}
+
+
+@dataclass(frozen=True)
+class PauliSum:
+    r"""$O = \sum_t c_t P_t$, each word $P_t$ a string over I, X, Y, Z with qubit 0 first.
+
+    Raises:
+        InputError: there is no term, or the words have different lengths or other letters.
+    """
+
+    terms: tuple[tuple[float, str], ...]
+
+    def __post_init__(self):
+        words = [word for _, word in self.terms]
+        if len({len(w) for w in words}) != 1 or set("".join(words)) - set(_PHASES):
+            raise InputError(
+                f"`terms` need words over I, X, Y, Z of one common length, but are {words}."
+            )
+
+    @property
+    def n_qubits(self) -> int:
+        return len(self.terms[0][1])
+
+    @property
+    def support(self) -> frozenset[int]:
+        """The qubits on which the observable acts."""
+        return frozenset(q for _, word in self.terms for q, p in enumerate(word) if p != "I")
+
+    def __add__(self, other: "PauliSum") -> "PauliSum":
+        return PauliSum(self.terms + other.terms)
+
+    def diagonals(self) -> dict[int, Complex[np.ndarray, " dim"]]:
+        r"""The operator as $(O\psi)_k = \sum_m d_m[k]\, \psi_{k \oplus m}$: flip mask to factors.
+
+        Words that flip the same qubits share a mask, so $XX+YY+ZZ$ costs two terms, not three.
+        """
+        found: dict[int, np.ndarray] = {}
+        for coefficient, word in self.terms:
+            mask = int("".join("1" if p in "XY" else "0" for p in word), 2)
+            factors = np.array([coefficient], complex)
+            for letter in word:
+                factors = np.kron(factors, _PHASES[letter])
+            found[mask] = found.get(mask, 0) + factors
+        return found
+
+
+def pair_exchange(pair: Pair, n_qubits: int) -> PauliSum:
+    r"""$X_aX_b + Y_aY_b + Z_aZ_b$: −3 on the singlet, 1 on triplets. (Le et al. 2023, Eq. 13.)"""
+    words = ("".join(p if q in pair else "I" for q in range(n_qubits)) for p in "XYZ")
+    return PauliSum(tuple((1.0, word) for word in words))
+
+
+def exchange_sum(pairs: Iterable[Pair], n_qubits: int) -> PauliSum:
+    """The sum of `pair_exchange` over the pairs of an orbit. (Le et al. 2023, Eq. 18.)"""
+    first, *rest = (pair_exchange(pair, n_qubits) for pair in pairs)
+    return sum(rest, start=first)
+
+
+OBSERVABLES = {"pair_exchange": pair_exchange, "exchange_sum": exchange_sum}

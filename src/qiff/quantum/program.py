@@ -1,0 +1,59 @@
+"""The program: everything of a circuit that is not a number. What an engine compiles."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .._checks import InputError
+from .gate import Gate
+from .observable import PauliSum
+from .state import Singlets
+
+
+@dataclass(frozen=True)
+class Program:
+    """A gate list with a repeated part: `first` once, then `layer` `n_layers` times.
+
+    The vector of angles holds those of `first`, then those of each layer in turn. Slots of
+    `layer` count from 0 within the layer.
+
+    Raises:
+        InputError: a gate or observable does not fit `state.n_qubits`.
+    """
+
+    state: Singlets
+    first: tuple[Gate, ...]
+    layer: tuple[Gate, ...]
+    n_layers: int
+    observables: tuple[PauliSum, ...]
+
+    def __post_init__(self):
+        n = self.state.n_qubits
+        if any(q not in range(n) for gate in self.first + self.layer for q in gate.qubits):
+            raise InputError(f"Gates must act on qubits below `n_qubits` = {n}.")
+        if any(observable.n_qubits != n for observable in self.observables):
+            raise InputError(f"Observables must be words of `n_qubits` = {n} letters.")
+
+    @property
+    def n_qubits(self) -> int:
+        return self.state.n_qubits
+
+    @property
+    def n_first_slots(self) -> int:
+        return sum(gate.kind.n_angles for gate in self.first)
+
+    @property
+    def n_layer_slots(self) -> int:
+        return sum(gate.kind.n_angles for gate in self.layer)
+
+    @property
+    def n_slots(self) -> int:
+        """Length of the vector of angles."""
+        return self.n_first_slots + self.n_layers * self.n_layer_slots
+
+    def gates(self) -> Iterator[Gate]:
+        """Every gate in order with its slots in the whole vector of angles."""
+        yield from self.first
+        for n in range(self.n_layers):
+            yield from (
+                gate.shifted(self.n_first_slots + n * self.n_layer_slots) for gate in self.layer
+            )

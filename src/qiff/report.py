@@ -1,0 +1,189 @@
+"""What a run shows a person: figures, tables and one HTML page. matplotlib is imported inside."""
+
+import base64
+import html
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ase
+import numpy as np
+
+from ._checks import InputError
+from ._files import atomic_write
+from .atoms.dataset import labels
+from .md import Sample
+from .model.predict import Prediction
+from .training.fit import Row
+from .training.metrics import Metrics
+
+COLOURS = {"train": "#b8c4d6", "valid": "#e8a33d", "test": "#1f5fa8"}
+
+Part = tuple[Sequence[Prediction], Sequence[ase.Atoms]]
+"""Predictions for labelled frames."""
+
+
+def parity_figure(parts: Mapping[str, Part]) -> bytes:
+    """Predicted against reference energies and forces of each part, as PNG."""
+    figure, (left, right) = _figure(2, width=9)
+    centre = np.mean([labels(atoms)["energy"] for _, frames in parts.values() for atoms in frames])
+    for axes, name, unit, offset in (
+        (left, "energy", "eV", centre),
+        (right, "forces", "eV/Å", 0.0),
+    ):
+        for part, (predictions, frames) in parts.items():
+            if not frames or not all(name in labels(atoms) for atoms in frames):
+                continue
+            wanted = np.ravel([labels(atoms)[name] for atoms in frames]) - offset
+            found = np.ravel([getattr(prediction, name) for prediction in predictions]) - offset
+            mae = 1000 * np.abs(found - wanted).mean()
+            label = f"{part}  MAE {mae:.3g} m{unit}"
+            axes.plot(wanted, found, ".", ms=4, color=COLOURS[part], label=label, rasterized=True)
+        axes.axline((0, 0), slope=1, color="0.5", lw=0.8, zorder=0)
+        what = "energy − mean" if name == "energy" else "force components"
+        axes.set(xlabel=f"reference {what} ({unit})", ylabel=f"predicted {what} ({unit})")
+        axes.legend(frameon=False, fontsize=8)
+    return _png(figure)
+
+
+def learning_figure(rows: Sequence[Row]) -> bytes:
+    """Training and validation loss against steps, as PNG."""
+    figure, (axes,) = _figure(1, width=5.5)
+    steps = [row.step for row in rows]
+    best = min(rows, key=lambda row: row.valid_loss)
+    axes.semilogy(steps, [row.loss for row in rows], color=COLOURS["test"], label="training")
+    axes.semilogy(
+        steps, [row.valid_loss for row in rows], color=COLOURS["valid"], label="validation"
+    )
+    axes.plot(best.step, best.valid_loss, "o", color=COLOURS["valid"], label="kept model")
+    axes.set(xlabel="step", ylabel="loss")
+    axes.legend(frameon=False, fontsize=8)
+    return _png(figure)
+
+
+def dynamics_figure(samples: Sequence[Sample], n_atoms: int) -> bytes:
+    """Energies and temperature along a trajectory, as PNG."""
+    figure, (left, right) = _figure(2, width=9)
+    time = np.array([sample.time for sample in samples]) / 1000
+    start = samples[0]
+    series = {
+        "potential": [s.potential - start.potential for s in samples],
+        "total": [s.total - start.total for s in samples],
+    }
+    for (name, values), colour in zip(
+        series.items(), (COLOURS["train"], COLOURS["test"]), strict=True
+    ):
+        left.plot(time, 1000 * np.array(values) / n_atoms, color=colour, lw=1, label=name)
+    left.set(xlabel="time (ps)", ylabel="energy − start (meV/atom)")
+    left.legend(frameon=False, fontsize=8)
+    right.plot(time, [sample.temperature for sample in samples], color=COLOURS["valid"], lw=1)
+    right.set(xlabel="time (ps)", ylabel="temperature (K)")
+    return _png(figure)
+
+
+def error_lines(metrics: Mapping[str, Metrics]) -> list[str]:
+    """One line of text for each part, errors in meV and meV/Å."""
+
+    def shown(value: float | int | None) -> str:
+        return "       –" if value is None else f"{1000 * value:8.2f}"
+
+    lines = ["part   frames   energy MAE    RMSE  meV   forces MAE    RMSE  meV/Å"]
+    for part, found in metrics.items():
+        energy = f"{shown(found['energy_mae'])} {shown(found['energy_rmse'])}"
+        forces = f"{shown(found['forces_mae'])} {shown(found['forces_rmse'])}"
+        lines.append(f"{part:6} {found['n_frames']:6}     {energy}         {forces}")
+    return lines
+
+
+def dynamics_line(name: str, report: Mapping[str, Any]) -> str:
+    """One line of text for a trajectory."""
+    return (
+        f"{name}: {report['picoseconds']:g} ps, mean temperature "
+        f"{report['mean_temperature']:.0f} K, energy drift {report['drift']:.3g} meV/atom/ps"
+    )
+
+
+def summary(folder: Path) -> list[str]:
+    """What a run folder shows, in a few lines: errors, drift of its trajectories, its path.
+
+    Raises:
+        InputError: the folder holds no finished run.
+    """
+    metrics, trajectories = _results(folder)
+    parts = {name: value for name, value in metrics.items() if isinstance(value, dict)}
+    return [
+        *error_lines(parts),
+        *(dynamics_line(name, report) for name, report in trajectories.items()),
+        f"run folder: {folder}",
+    ]
+
+
+def html_page(folder: Path) -> Path:
+    """Write `report.html` of a run folder, one file with all pictures in it.
+
+    Raises:
+        InputError: the folder holds no finished run.
+    """
+    lines = summary(folder)
+    pictures = [
+        f'<img alt="{html.escape(name)}" src="data:image/png;base64,'
+        f'{base64.b64encode((folder / name).read_bytes()).decode()}">'
+        for name in ("parity.png", "learning.png", *(f"{n}.png" for n in _results(folder)[1]))
+        if (folder / name).exists()
+    ]
+    page = PAGE.format(
+        title=html.escape(folder.name),
+        summary=html.escape("\n".join(lines[:-1])),
+        pictures="\n".join(pictures),
+        config=html.escape((folder / "config.toml").read_text()),
+    )
+    path = folder / "report.html"
+    atomic_write(path, page)
+    return path
+
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>qiff: {title}</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; }}
+img {{ max-width: 100%; }}
+pre {{ background: #f4f6f9; padding: 0.8rem; overflow-x: auto; font-size: 13px; }}
+</style></head><body>
+<h1>{title}</h1>
+<pre>{summary}</pre>
+{pictures}
+<h2>Config</h2>
+<pre>{config}</pre>
+</body></html>
+"""
+
+
+def _results(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metrics of a run and the reports of the trajectories in its folder, by name."""
+    path = folder / "metrics.json"
+    if not path.is_file():
+        raise InputError(f"{folder}: holds no finished run (no metrics.json).")
+    reports = {
+        trajectory.stem: json.loads(trajectory.with_suffix(".json").read_text())
+        for trajectory in sorted(folder.glob("*.xyz"))
+        if trajectory.with_suffix(".json").exists()
+    }
+    return json.loads(path.read_text()), reports
+
+
+def _figure(n_axes: int, width: float) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, 4), layout="constrained")
+    axes = figure.subplots(1, n_axes, squeeze=False)[0]
+    for one in axes:
+        one.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _png(figure: Any) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=150)
+    return content.getvalue()

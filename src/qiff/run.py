@@ -1,0 +1,219 @@
+"""One run, from a config to a folder with a model, tables and pictures."""
+
+import csv
+import dataclasses
+import io
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import ase
+import jax
+import jax.numpy as jnp
+from ase.data import chemical_symbols
+
+from . import report
+from ._checks import InputError
+from ._files import atomic_write
+from .atoms.dataset import Split, file_hash, read, split
+from .atoms.graph import stack
+from .atoms.reference import fit_reference
+from .config import Run, read_config, write_config
+from .model.build import build
+from .model.potential import AbstractPotential, Scaled
+from .model.predict import check_atoms, enable_x64, predict
+from .training.checkpoint import fill, read_arrays, save, write_arrays
+from .training.fit import Row, State, fit, start
+from .training.metrics import errors
+
+VERSIONS = ("qiff", "jax", "jaxlib", "equinox", "optax", "ase", "numpy")
+
+log = logging.getLogger("qiff")
+
+
+def train(
+    run: Run,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    after_validation: Callable[[State], None] = lambda state: None,
+) -> dict[str, Any]:
+    """Train, evaluate and report; everything goes to the run folder `run.output`.
+
+    Args:
+        run: the config.
+        resume: go on with the run in the folder; the result is bit for bit the same.
+        overwrite: replace the run in the folder.
+        after_validation: called with every state of the fit.
+
+    Returns:
+        The content of `metrics.json`.
+
+    Raises:
+        InputError: the data do not fit the config or the model, the folder holds another run.
+        RunError: the fit failed; the last good model is in the folder.
+    """
+    folder = Path(run.output)
+    frames = read(run.data, need_energy=True, need_forces=run.train.forces_weight > 0)
+    parts = split(len(frames), run.data.train, run.data.valid, run.data.test, run.seed)
+    potential = _potential(run, [frames[i] for i in parts.train])
+    for index, atoms in enumerate(frames):
+        check_atoms(potential, atoms, f"{run.data.path}: frame {index}")
+    run = dataclasses.replace(run, provenance=_provenance(run))
+    state, seconds = start(potential, run.train), 0.0
+    if resume:
+        state, seconds = _resumed(folder, run, state)
+    else:
+        _claim(folder, overwrite)
+        atomic_write(folder / "config.toml", write_config(run))
+        atomic_write(folder / "split.json", _split_json(parts))
+    begin = time.perf_counter() - seconds
+
+    def keep(state: State) -> None:
+        _keep(folder, state, time.perf_counter() - begin, run)
+        after_validation(state)
+
+    with _log_to(folder / "train.log"):
+        log.info("step %d of %d, %s", state.step, run.train.steps, folder)
+        train_part, valid_part = (
+            stack([frames[i] for i in part], run.dtype) for part in (parts.train, parts.valid)
+        )
+        after_validation(state)
+        state = fit(state, train_part, valid_part, run.train, seed=run.seed, after_validation=keep)
+        metrics = _finish(folder, state, frames, parts, time.perf_counter() - begin)
+        for line in report.summary(folder):
+            log.info(line)
+    return metrics
+
+
+def _potential(run: Run, frames: Sequence[ase.Atoms]) -> AbstractPotential:
+    """The potential at the start of a run, scaled and referenced to its training frames."""
+    reference = fit_reference(frames)
+    references = {chemical_symbols[z]: energy for z, energy in reference.energies.items()}
+    with enable_x64(True):
+        core = build(run.model, jax.random.key(run.seed))
+        core = jax.tree.map(lambda leaf: jnp.asarray(leaf, run.dtype), core)
+    return Scaled(core, reference.scale, references)
+
+
+def _provenance(run: Run) -> dict[str, Any]:
+    return {
+        "versions": {package: version(package) for package in VERSIONS},
+        "data_sha256": file_hash(run.data.path),
+    }
+
+
+def _claim(folder: Path, overwrite: bool) -> None:
+    """Make the folder ready for a new run."""
+    if (folder / "config.toml").exists() and not overwrite:
+        raise InputError(
+            f"{folder}: already holds a run; go on with it (--resume), replace it (--overwrite) "
+            "or choose another `output`."
+        )
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+
+
+FILES = (
+    *("config.toml", "split.json", "history.csv", "metrics.json", "train.log"),
+    *("state.npz", "model.qiff", "last.qiff"),
+    *("parity.png", "learning.png", "report.html"),
+)
+"""What a run leaves in its folder."""
+
+
+def _resumed(folder: Path, run: Run, fresh: State) -> tuple[State, float]:
+    """The last state kept in a folder and the seconds it took; a fresh one if none was kept."""
+    config = folder / "config.toml"
+    if not config.exists():
+        raise InputError(f"{folder}: holds no run to resume.")
+    before = read_config(config)
+    if before.provenance["data_sha256"] != run.provenance["data_sha256"]:
+        raise InputError(f"{run.data.path}: is not the data that the run in {folder} began with.")
+    changed = _differences(dataclasses.asdict(before), dataclasses.asdict(run))
+    if changed:
+        raise InputError(f"{folder}: cannot resume, `{changed[0]}` is not what the run began with.")
+    if not (folder / "state.npz").exists():
+        return fresh, 0.0
+    header, arrays = read_arrays(folder / "state.npz")
+    kept = {"weights": fresh.weights, "best": fresh.best}
+    history = tuple(Row(*row) for row in header["history"])
+    return State(**fill(kept, arrays, folder / "state.npz"), history=history), header["seconds"]
+
+
+def _differences(before: Any, after: Any, place: str = "") -> list[str]:
+    """Dotted keys at which two nested tables differ."""
+    if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
+        return [] if before == after else [place]
+    return [
+        difference
+        for key in {**before, **after}
+        if key != "provenance"
+        for difference in _differences(
+            before.get(key), after.get(key), f"{place}.{key}" if place else key
+        )
+    ]
+
+
+def _keep(folder: Path, state: State, seconds: float, run: Run) -> None:
+    """Write what a resume needs, and the models."""
+    arrays = {"weights": state.weights, "best": state.best}
+    write_arrays(folder / "state.npz", arrays, {"history": state.history, "seconds": seconds})
+    notes = {"step": state.step, "seconds": seconds, **run.provenance}
+    save(state.best, folder / "model.qiff", notes)
+    save(state.weights.average, folder / "last.qiff", notes)
+    atomic_write(folder / "history.csv", _history_csv(state.history))
+    log.info("step %d  loss %.4g  validation %.4g", *state.history[-1][:3])
+
+
+def _finish(
+    folder: Path, state: State, frames: Sequence[ase.Atoms], parts: Split, seconds: float
+) -> dict[str, Any]:
+    """Errors and figures of the best model."""
+    found, table = {}, {}
+    for name, indices in vars(parts).items():
+        chosen = [frames[i] for i in indices]
+        found[name] = (predict(state.best, chosen), chosen)
+        table[name] = errors(*found[name])
+    metrics: dict[str, Any] = {
+        **table,
+        "n_weights": sum(leaf.size for leaf in jax.tree.leaves(state.best)),
+        "seconds": round(seconds, 2),
+        "steps": state.step,
+    }
+    atomic_write(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    atomic_write(folder / "parity.png", report.parity_figure(found))
+    atomic_write(folder / "learning.png", report.learning_figure(state.history))
+    report.html_page(folder)
+    return metrics
+
+
+def _split_json(parts: Split) -> str:
+    return json.dumps({name: indices.tolist() for name, indices in vars(parts).items()}) + "\n"
+
+
+def _history_csv(history: Sequence[Row]) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(Row._fields)
+    table.writerows(history)
+    return text.getvalue()
+
+
+@contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Add what is logged to a file, each line with its time."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()

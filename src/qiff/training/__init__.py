@@ -1,0 +1,1 @@
+"""Training: losses, metrics, the fit loop and the files it leaves."""

@@ -1,0 +1,123 @@
+"""Files: a model is one archive of a JSON header and arrays keyed by path, read by numpy alone.
+
+The archive is an uncompressed `.npz`: `header` is a string, every other member an array named
+by its path in the potential, for instance `potential.circuit.weights`. Nothing in it is code.
+"""
+
+import io
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+from .._checks import InputError
+from .._files import atomic_write
+from ..model.build import build
+from ..model.potential import AbstractPotential
+from ..model.predict import enable_x64
+
+FORMAT = "qiff 1"
+
+Tree = TypeVar("Tree")
+
+
+def save(
+    potential: AbstractPotential, path: Path | str, notes: dict[str, Any] | None = None
+) -> None:
+    """Write a potential to a model file, atomically.
+
+    Args:
+        potential: structure and weights.
+        path: the file, usually named `.qiff`.
+        notes: anything JSON can hold, for instance how the potential was trained.
+    """
+    write_arrays(Path(path), potential, {"model": potential.config(), "notes": notes or {}})
+
+
+def load(path: Path | str) -> AbstractPotential:
+    """Read a potential from a model file.
+
+    Raises:
+        InputError: the file is missing, corrupt, of another format or not a model; it holds
+            pickled objects; an array is unknown, missing, mis-shaped or not finite.
+    """
+    path = Path(path)
+    header, arrays = read_arrays(path)
+    try:
+        with enable_x64(True):
+            skeleton = build(header["model"], jax.random.key(0))
+    except (InputError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: does not describe a model this version knows ({error})."
+        ) from None
+    return fill(skeleton, arrays, path)
+
+
+def read_notes(path: Path | str) -> dict[str, Any]:
+    """The notes saved with a model."""
+    header, _ = read_arrays(Path(path))
+    return header.get("notes", {})
+
+
+def write_arrays(path: Path, tree: Any, header: dict[str, Any]) -> None:
+    """Write the arrays of a tree and a header, atomically."""
+    content = io.BytesIO()
+    header = np.array(json.dumps({"format": FORMAT, **header}))
+    np.savez(content, header=header, **_by_path(tree))
+    atomic_write(path, content.getvalue())
+
+
+def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Header and arrays of a file that `write_arrays` wrote.
+
+    Raises:
+        InputError: there is no such file or it is not one of these.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file.")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        header = json.loads(str(arrays.pop("header")))
+        if header["format"] != FORMAT:
+            raise InputError(f"{path}: is of format `{header['format']}`, this reads `{FORMAT}`.")
+    except InputError:
+        raise
+    except Exception as error:  # whatever zipfile, zlib, numpy or json say of a broken file
+        raise InputError(
+            f"{path}: is not a file of qiff: corrupt, cut short, or holding pickled objects."
+        ) from error
+    return header, arrays
+
+
+def fill(like: Tree, arrays: dict[str, np.ndarray], path: Path) -> Tree:
+    """A tree of the structure of `like` with these arrays as leaves.
+
+    Raises:
+        InputError: an array is unknown, missing, mis-shaped or not finite; it is named.
+    """
+    wanted = _by_path(like)
+    for name in wanted.keys() - arrays.keys():
+        raise InputError(f"{path}: array `{name}` is missing.")
+    for name in arrays.keys() - wanted.keys():
+        raise InputError(f"{path}: array `{name}` is unknown.")
+    for name, leaf in wanted.items():
+        found = arrays[name]
+        if found.shape != leaf.shape or found.dtype.kind != leaf.dtype.kind:
+            raise InputError(
+                f"{path}: array `{name}` must be {leaf.dtype.name} of shape {leaf.shape}, "
+                f"but is {found.dtype.name} of shape {found.shape}."
+            )
+        if not np.all(np.isfinite(found)):
+            raise InputError(f"{path}: array `{name}` must be finite, but has NaN or infinity.")
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
+
+
+def _by_path(tree: Any) -> dict[str, np.ndarray]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf)
+        for path, leaf in leaves
+    }

@@ -1,0 +1,213 @@
+"""The fit loop: Adam with a schedule, clipping, weight averaging, early stopping and resume."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from .._checks import RunError, check_at_least, check_known, check_positive
+from ..atoms.graph import Frames
+from ..model.potential import AbstractPotential
+from ..model.predict import precision
+from .loss import Loss
+
+SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
+    "cosine": optax.cosine_decay_schedule,
+    "constant": lambda rate, steps: optax.constant_schedule(rate),
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a potential is fitted.
+
+    Args:
+        steps: optimiser steps.
+        batch_size: configurations per step; the whole training part if that is smaller.
+        learning_rate: of Adam, at the start of the schedule.
+        schedule: a key of `SCHEDULES`: how the learning rate goes on.
+        clip: largest norm of a gradient; longer ones are shortened to it.
+        average: decay per step of the exponential moving average of the weights, which is what
+            is validated and kept; 0 turns it off.
+        evaluate_every: steps between validations, which are also the points of resume.
+        patience: validations without improvement after which to stop; 0 never stops early.
+        energy_weight, forces_weight: see `Loss`.
+    """
+
+    steps: int = 3000
+    batch_size: int = 64
+    learning_rate: float = 0.05
+    schedule: str = "cosine"
+    clip: float = 10.0
+    average: float = 0.99
+    evaluate_every: int = 100
+    patience: int = 0
+    energy_weight: float = 1.0
+    forces_weight: float = 1.0
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "evaluate_every"):
+            check_at_least(name, getattr(self, name), 1)
+        check_positive("learning_rate", self.learning_rate)
+        check_positive("clip", self.clip)
+        check_at_least("patience", self.patience, 0)
+        check_at_least("average", self.average, 0)
+        check_at_least("1 - average", 1 - self.average, 0)
+        check_known("Schedule", self.schedule, SCHEDULES)
+
+    @property
+    def loss(self) -> Loss:
+        return Loss(self.energy_weight, self.forces_weight)
+
+    @property
+    def optimiser(self) -> optax.GradientTransformation:
+        return optax.chain(optax.clip_by_global_norm(self.clip), optax.adam(self._schedule))
+
+    def rate(self, step: int) -> float:
+        """The learning rate at a step."""
+        return float(self._schedule(step))
+
+    @property
+    def _schedule(self) -> optax.Schedule:
+        return SCHEDULES[self.schedule](self.learning_rate, self.steps)
+
+
+class Row(NamedTuple):
+    """One line of the history: the step, losses as in `Loss`, and the learning rate there."""
+
+    step: int
+    loss: float
+    valid_loss: float
+    learning_rate: float
+
+
+class Weights(eqx.Module):
+    """What an optimiser step changes."""
+
+    potential: AbstractPotential
+    average: AbstractPotential
+    optimiser: optax.OptState
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything a fit needs to go on."""
+
+    weights: Weights
+    best: AbstractPotential
+    history: tuple[Row, ...]
+
+    @property
+    def step(self) -> int:
+        return self.history[-1].step if self.history else 0
+
+    @property
+    def n_stale(self) -> int:
+        """Validations since the best one."""
+        return len(self.history) - 1 - _best(self.history) if self.history else 0
+
+
+def _best(history: tuple[Row, ...]) -> int:
+    return min(range(len(history)), key=lambda i: history[i].valid_loss)
+
+
+def start(potential: AbstractPotential, training: Training) -> State:
+    """The state before the first step."""
+    with precision(potential):
+        weights = Weights(potential, potential, training.optimiser.init(potential))  # pyright: ignore
+        return State(weights, potential, ())
+
+
+def fit(
+    state: State,
+    train: Frames,
+    valid: Frames,
+    training: Training,
+    *,
+    seed: int,
+    after_validation: Callable[[State], None] = lambda state: None,
+) -> State:
+    """Fit a potential, from `start` or from any later state: both end bit for bit the same.
+
+    Args:
+        state: where to begin.
+        train, valid: labelled configurations; the best average on `valid` is kept.
+        training: how.
+        seed: of the order of the configurations.
+        after_validation: called with every state that can be resumed from.
+
+    Returns:
+        The last state; its `best` is the potential to use.
+
+    Raises:
+        RunError: the loss is not finite. The state last passed on is still good.
+    """
+    with precision(state.best):
+        while state.step < training.steps and not 0 < training.patience <= state.n_stale:
+            state = _advance(state, train, valid, training, seed)
+            after_validation(state)
+    return state
+
+
+def _advance(state: State, train: Frames, valid: Frames, training: Training, seed: int) -> State:
+    """Steps up to the next validation, and that validation."""
+    begin, end = state.step, min(state.step + training.evaluate_every, training.steps)
+    batches = _batches(len(train), training.batch_size, seed, begin, end)
+    weights, losses = _take_steps(state.weights, train, batches, training)
+    valid_loss = float(_loss(weights.average, valid, training))
+    if not (np.all(np.isfinite(losses)) and np.isfinite(valid_loss)):
+        raise RunError(
+            f"the loss became nan or infinite between steps {begin} and {end}: lower "
+            "`learning_rate` or `clip`, or look for a frame with wrong labels."
+        )
+    history = (*state.history, Row(end, float(losses.mean()), valid_loss, training.rate(end)))
+    improved = _best(history) == len(history) - 1
+    return State(weights, weights.average if improved else state.best, history)
+
+
+@eqx.filter_jit
+def _take_steps(
+    weights: Weights, train: Frames, batches: Int[Array, "n_steps size"], training: Training
+) -> tuple[Weights, Float[Array, " n_steps"]]:
+    optimiser, decay = training.optimiser, training.average
+
+    def step(weights: Weights, batch: Int[Array, " size"]) -> tuple[Weights, Float[Array, ""]]:
+        frames = jax.tree.map(lambda values: jnp.asarray(values)[batch], train)
+        loss, gradient = jax.value_and_grad(training.loss)(weights.potential, frames)
+        updates, state = optimiser.update(gradient, weights.optimiser, weights.potential)
+        potential = optax.apply_updates(weights.potential, updates)
+        average = jax.tree.map(
+            lambda old, new: decay * old + (1 - decay) * new, weights.average, potential
+        )
+        return Weights(potential, average, state), loss
+
+    return jax.lax.scan(step, weights, batches)
+
+
+@eqx.filter_jit
+def _loss(potential: AbstractPotential, frames: Frames, training: Training) -> Float[Array, ""]:
+    return training.loss(potential, frames)
+
+
+def _batches(
+    n_frames: int, batch_size: int, seed: int, begin: int, end: int
+) -> Int[np.ndarray, "n_steps size"]:
+    """Indices of the batches of steps `begin` to `end`: a function of seed and step alone.
+
+    Every epoch is a new permutation, cut into batches of equal size; the rest is left out.
+    """
+    size = min(batch_size, n_frames)
+    per_epoch = n_frames // size
+    epochs = range(begin // per_epoch, -(-end // per_epoch))
+    order = [
+        np.random.default_rng([seed, epoch]).permutation(n_frames)[: per_epoch * size]
+        for epoch in epochs
+    ]
+    offset = begin - epochs.start * per_epoch
+    return np.concatenate(order).reshape(-1, size)[offset : offset + end - begin]

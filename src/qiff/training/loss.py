@@ -1,0 +1,48 @@
+"""The loss: mean squared errors of energies and forces, weighted."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._checks import InputError, check_at_least
+from ..atoms.graph import Frames
+from ..model.potential import AbstractPotential
+from ..model.predict import energy, energy_and_forces
+
+
+@dataclass(frozen=True)
+class Loss:
+    r"""$L = w_E\,\langle (E - \hat E)^2 \rangle + w_F\,\langle |F - \hat F|^2/3N \rangle$.
+
+    With `forces_weight` zero no forces are computed; with `energy_weight` zero forces alone
+    are learned and the energy is fixed up to a constant.
+
+    Args:
+        energy_weight: $w_E$ in 1/eV².
+        forces_weight: $w_F$ in Å²/eV².
+
+    Raises:
+        InputError: a weight is negative, or both are zero.
+
+    Reference: Le et al. 2023, Sec. III.3.
+    """
+
+    energy_weight: float = 1.0
+    forces_weight: float = 1.0
+
+    def __post_init__(self):
+        check_at_least("energy_weight", self.energy_weight, 0)
+        check_at_least("forces_weight", self.forces_weight, 0)
+        if self.energy_weight == self.forces_weight == 0:
+            raise InputError("`energy_weight` and `forces_weight` must not both be 0.")
+
+    def __call__(self, potential: AbstractPotential, frames: Frames) -> Float[Array, ""]:
+        if not self.forces_weight:
+            energies = jax.vmap(energy, (None, 0))(potential, frames.graph)
+            return self.energy_weight * jnp.mean((energies - frames.energy) ** 2)
+        energies, forces = jax.vmap(energy_and_forces, (None, 0))(potential, frames.graph)
+        return self.energy_weight * jnp.mean(
+            (energies - frames.energy) ** 2
+        ) + self.forces_weight * jnp.mean((forces - frames.forces) ** 2)

@@ -1,0 +1,32 @@
+"""Errors of a potential on labelled configurations."""
+
+from collections.abc import Sequence
+
+import ase
+import numpy as np
+
+from ..atoms.dataset import labels
+from ..model.potential import AbstractPotential
+from ..model.predict import Prediction, predict
+
+Metrics = dict[str, float | int | None]
+
+
+def evaluate(potential: AbstractPotential, frames: Sequence[ase.Atoms]) -> Metrics:
+    """Mean absolute and root mean square errors; see `errors`."""
+    return errors(predict(potential, frames), frames)
+
+
+def errors(predictions: Sequence[Prediction], frames: Sequence[ase.Atoms]) -> Metrics:
+    """`energy_mae`, `energy_rmse` in eV, `forces_mae`, `forces_rmse` in eV/Å (per component).
+
+    An error is None where the frames do not all have the label; `n_frames` counts them.
+    """
+    found: Metrics = {}
+    for name in ("energy", "forces"):
+        wanted = [labels(atoms)[name] for atoms in frames if name in labels(atoms)]
+        complete = 0 < len(wanted) == len(frames)
+        off = np.array([getattr(p, name) for p in predictions]) - wanted if complete else None
+        found[f"{name}_mae"] = None if off is None else float(np.abs(off).mean())
+        found[f"{name}_rmse"] = None if off is None else float(np.sqrt((off**2).mean()))
+    return found | {"n_frames": len(frames)}

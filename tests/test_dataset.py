@@ -1,0 +1,244 @@
+"""Reading: formats, units, labels, splits; and every mistake a file can hold."""
+
+import json
+
+import ase
+import ase.io
+import numpy as np
+import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from qiff import InputError, Source, fit_reference, read, split, stack
+from qiff.atoms.dataset import file_hash, labels, locate, write
+from qiff.atoms.graph import graph
+
+HARTREE, BOHR = 27.211386, 0.529177
+
+
+def water(energy=-10.0, shift=0.0):
+    atoms = ase.Atoms("OHH", [[0, 0, 0], [0.96, 0.1, 0], [-0.2, 0.94 + shift, 0]])
+    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=np.full((3, 3), 0.5))
+    return atoms
+
+
+@pytest.fixture
+def frames():
+    return [water(-10.0 - i, 0.01 * i) for i in range(10)]
+
+
+@pytest.fixture
+def arrays(frames):
+    return {
+        "coords": np.array([atoms.positions for atoms in frames]),
+        "energies": np.array([atoms.get_potential_energy() for atoms in frames]),
+        "forces": np.array([atoms.get_forces() for atoms in frames]),
+        "nuclear_charges": frames[0].numbers,
+    }
+
+
+def test_extxyz_round_trip(frames, tmp_path):
+    write(tmp_path / "a.xyz", frames)
+    found = read(Source(str(tmp_path / "a.xyz")), need_energy=True, need_forces=True)
+    for before, after in zip(frames, found, strict=True):
+        np.testing.assert_allclose(after.positions, before.positions)
+        assert labels(after)["energy"] == before.get_potential_energy()
+        np.testing.assert_allclose(labels(after)["forces"], before.get_forces())
+
+
+def test_units_are_converted_once(frames, tmp_path):
+    write(tmp_path / "a.xyz", frames)
+    source = Source(str(tmp_path / "a.xyz"), energy_unit="Hartree", length_unit="Bohr")
+    (first, *_) = read(source)
+    np.testing.assert_allclose(first.positions, frames[0].positions * BOHR, rtol=1e-6)
+    np.testing.assert_allclose(labels(first)["energy"], -10 * HARTREE, rtol=1e-6)
+    np.testing.assert_allclose(labels(first)["forces"], 0.5 * HARTREE / BOHR, rtol=1e-6)
+
+
+def test_label_keys_are_looked_up_in_order(tmp_path):
+    atoms = water(energy=-1.0)
+    atoms.info |= {"REF_energy": -2.0, "dft": -3.0}
+    ase.io.write(tmp_path / "a.xyz", atoms)
+    path = str(tmp_path / "a.xyz")
+    assert labels(read(Source(path))[0])["energy"] == -2.0
+    assert labels(read(Source(path, energy_key="dft"))[0])["energy"] == -3.0
+    with pytest.raises(InputError, match=r"frame 0: has no energy label `dftt`; keys found: .*dft"):
+        read(Source(path, energy_key="dftt"))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz(arrays, frames, tmp_path, save):
+    save(tmp_path / "a.npz", **arrays)
+    with pytest.raises(InputError, match="does not declare its units"):
+        read(Source(str(tmp_path / "a.npz")))
+    source = Source(str(tmp_path / "a.npz"), energy_unit="kcal/mol", length_unit="Angstrom")
+    (first, *rest) = read(source)
+    assert len(rest) == 9
+    np.testing.assert_allclose(labels(first)["energy"], -10 * 0.0433641, rtol=1e-6)
+
+
+def test_sgdml_names_and_units(arrays, tmp_path):
+    renamed = {"R": arrays["coords"], "E": arrays["energies"], "F": arrays["forces"]}
+    units = {"z": arrays["nuclear_charges"], "e_unit": "kcal/mol", "r_unit": "Ang"}
+    np.savez(tmp_path / "a.npz", **renamed, **units)
+    (first, *_) = read(Source(str(tmp_path / "a.npz")))
+    np.testing.assert_allclose(labels(first)["energy"], -10 * 0.0433641, rtol=1e-6)
+
+
+def test_folder_of_npy(arrays, tmp_path):
+    np.save(tmp_path / "Positions.npy", arrays["coords"])
+    np.save(tmp_path / "Energy.npy", arrays["energies"][:, None])
+    source = Source(str(tmp_path), "eV", "Angstrom", elements=("O", "H", "H"))
+    found = read(source, need_energy=True)
+    assert found[3].get_chemical_formula() == "H2O"
+    assert "forces" not in labels(found[3])
+    assert len(file_hash(str(tmp_path))) == 64
+    with pytest.raises(InputError, match="does not name its elements; set `elements`"):
+        read(Source(str(tmp_path), "eV", "Angstrom"))
+    with pytest.raises(InputError, match=r"positions must have shape \(10, 2, 3\)"):
+        read(Source(str(tmp_path), "eV", "Angstrom", elements=("O", "H")))
+
+
+def test_bundled_sets_have_labels_and_provenance():
+    for name, n_frames in (("water", 1001), ("lih", 181)):
+        found = read(Source(f"bundled:{name}"), need_energy=True, need_forces=True)
+        provenance = json.loads(locate(f"bundled:{name}").with_suffix(".json").read_text())
+        assert len(found) == n_frames == provenance["n_frames"]
+        assert {"level", "program", "sampling", "units"} <= provenance.keys()
+        net = [np.abs(labels(atoms)["forces"].sum(0)).max() for atoms in found]
+        assert max(net) < 1e-6
+
+
+def test_bundled_forces_are_the_slope_of_the_energies():
+    """The LiH curve, by an eighth of an Å: what the forces say is what the energies do."""
+    found = read(Source("bundled:lih"))
+    length = np.array([atoms.get_distance(0, 1) for atoms in found])
+    energy = np.array([labels(atoms)["energy"] for atoms in found])
+    pull = np.array([labels(atoms)["forces"][0, 2] for atoms in found])
+    work = np.concatenate([[0], np.cumsum((pull[1:] + pull[:-1]) / 2 * np.diff(length))])
+    np.testing.assert_allclose(energy - energy[0], work, atol=2e-2)
+    assert np.ptp(energy) > 4
+
+
+# --- mistakes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"path": "absent.xyz"}, "absent.xyz: no such file"),
+        ({"path": "bundled:watr"}, "did you mean `water`"),
+        ({"path": "a", "energy_unit": "hartree"}, "did you mean `Hartree`"),
+        ({"path": "a", "length_unit": "furlong"}, "Length unit `furlong` is not known; known: Ang"),
+        ({"path": "a", "elements": ("Hx",)}, "Element `Hx`"),
+    ],
+)
+def test_wrong_sources_are_refused(source, message):
+    with pytest.raises(InputError, match=message):
+        read(Source(**source))
+
+
+def test_empty_and_broken_files_are_refused(tmp_path):
+    (tmp_path / "empty.xyz").write_text("")
+    with pytest.raises(InputError, match=r"empty\.xyz: has no frames"):
+        read(Source(str(tmp_path / "empty.xyz")))
+    (tmp_path / "broken.xyz").write_text("3\n\nO 0 0 0\nH 0 0\n")
+    with pytest.raises(InputError, match=r"broken\.xyz: cannot be read"):
+        read(Source(str(tmp_path / "broken.xyz")))
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 and nothing more")
+    with pytest.raises(InputError, match=r"broken\.npz` is corrupt"):
+        read(Source(str(tmp_path / "broken.npz")))
+
+
+def test_pickled_arrays_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", coords=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(InputError, match="pickled objects"):
+        read(Source(str(tmp_path / "a.npz")))
+    np.save(tmp_path / "Positions.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="pickled objects"):
+        read(Source(str(tmp_path)))
+
+
+def test_missing_labels_are_listed(tmp_path):
+    atoms = water()
+    atoms.calc = None
+    atoms.info["total"] = 1.0
+    ase.io.write(tmp_path / "a.xyz", atoms)
+    path = str(tmp_path / "a.xyz")
+    with pytest.raises(InputError, match="frame 0: has no energy label; keys found: total"):
+        read(Source(path), need_energy=True)
+    with pytest.raises(InputError, match="has no forces label"):
+        read(Source(path, energy_key="total"), need_energy=True, need_forces=True)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["positions", "energy", "forces"])
+def test_numbers_that_are_not_finite_are_refused(frames, tmp_path, where, value):
+    if where == "positions":
+        frames[4].positions[1, 2] = value
+    elif where == "energy":
+        frames[4].calc.results["energy"] = value
+    else:
+        frames[4].calc.results["forces"][0, 0] = value
+    frames[4].calc.atoms = frames[4].copy()
+    write(tmp_path / "a.xyz", frames)
+    with pytest.raises(InputError, match=f"frame 4: `{where}` must be finite"):
+        read(Source(str(tmp_path / "a.xyz")))
+
+
+def test_atoms_on_top_of_each_other_are_refused(frames, tmp_path):
+    frames[2].positions[1] = frames[2].positions[2] + 0.01
+    write(tmp_path / "a.xyz", [atoms.copy() for atoms in frames])
+    with pytest.raises(InputError, match=r"frame 2: atoms 1 and 2 are 0\.0173 Å apart"):
+        read(Source(str(tmp_path / "a.xyz")))
+
+
+# --- splits, stacks and references ------------------------------------------------------------
+
+
+def test_split_is_by_seed_and_disjoint():
+    parts = split(100, 0.7, 0.1, 0.2, seed=3)
+    assert [len(part) for part in vars(parts).values()] == [70, 10, 20]
+    assert len(set(np.concatenate(list(vars(parts).values())))) == 100
+    assert np.array_equal(parts.train, split(100, 0.7, 0.1, 0.2, seed=3).train)
+    assert not np.array_equal(parts.train, split(100, 0.7, 0.1, 0.2, seed=4).train)
+    assert len(split(100, 50, 10, 5, seed=0).test) == 5
+
+
+@pytest.mark.parametrize(
+    "sizes", [(0.9, 0.2, 0.1), (50, 60, 0), (0.5, 0.0, 0.5), (0.001, 0.5, 0.1)]
+)
+def test_impossible_splits_are_refused(sizes):
+    with pytest.raises(InputError, match="together at most 100"):
+        split(100, *sizes, seed=0)
+
+
+def test_stacks_need_equal_sizes(frames):
+    stacked = stack(frames, "float32")
+    assert stacked.graph.positions.dtype == np.float32
+    assert stacked.forces is not None
+    assert stacked.forces.shape == (10, 3, 3)
+    with pytest.raises(InputError, match=r"equal numbers of atoms, but have \[2, 3\]"):
+        graph([frames[0], frames[0][:2]], "float64")
+
+
+def test_reference_of_one_molecule_is_the_mean(frames):
+    reference = fit_reference(frames)
+    assert np.isclose(reference.energies[8] + 2 * reference.energies[1], -14.5)
+    assert np.isclose(reference.scale, 4.5)
+    with pytest.raises(InputError, match="must have different energies"):
+        fit_reference([frames[0]] * 3)
+
+
+def test_reference_of_several_molecules_is_per_element():
+    frames = []
+    for symbols in ("OHH", "HH", "OO"):
+        atoms = ase.Atoms(symbols, np.arange(3 * len(symbols)).reshape(-1, 3))
+        energy = -20.0 * symbols.count("O") - 3.0 * symbols.count("H")
+        for noise in (-0.1, 0.1):
+            atoms = atoms.copy()
+            atoms.calc = SinglePointCalculator(atoms, energy=energy + noise)
+            frames.append(atoms)
+    reference = fit_reference(frames)
+    assert np.isclose(reference.energies[8], -20)
+    assert np.isclose(reference.energies[1], -3)
+    assert np.isclose(reference.scale, 0.1)
