@@ -37,9 +37,10 @@ class Calculator(AseCalculator):
         system_changes: Any = all_changes,
     ) -> None:
         super().calculate(atoms, properties, system_changes)
-        check_atoms(self.potential, self.atoms, "atoms")
+        current: Any = self.atoms
+        check_atoms(self.potential, current, "atoms")
         with precision(self.potential):
-            energy, forces = compiled(self.potential, graph(self.atoms, dtype(self.potential)))
+            energy, forces = compiled(self.potential, graph(current, dtype(self.potential)))
             self.results = {
                 "energy": float(energy),
                 "free_energy": float(energy),

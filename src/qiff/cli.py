@@ -87,6 +87,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _md(options: argparse.Namespace) -> None:
     from ._files import atomic_write
+    from .atoms.dataset import file_hash
     from .md import Dynamics, samples_csv, simulate
     from .report import dynamics_figure, dynamics_line
 
@@ -100,7 +101,8 @@ def _md(options: argparse.Namespace) -> None:
         samples, report = simulate(
             potential, start, dynamics, path, lambda done: progress.update(task, completed=done)
         )
-    record = {**asdict(dynamics), **asdict(report), "model": options.model}
+    origin = {"model": options.model, "model_sha256": file_hash(options.model)}
+    record = {**asdict(dynamics), **asdict(report), **origin}
     atomic_write(path.with_suffix(".csv"), samples_csv(samples))
     atomic_write(path.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
     atomic_write(path.with_suffix(".png"), dynamics_figure(samples, report.n_atoms))
@@ -124,7 +126,13 @@ def _data_make(options: argparse.Namespace) -> None:
         raise InputError(f"{path}: exists; choose another --out or delete it first.")
     print(f"{options.name}: {RECIPES[options.name].level}")
     with _progress() as progress:
-        make(options.name, path, sampling, lambda frames, **count: progress.track(frames, **count))
+        waiting = progress.add_task("geometries", total=None)
+
+        def track(frames, **count):
+            progress.remove_task(waiting)
+            return progress.track(frames, description="labels", **count)
+
+        make(options.name, path, sampling, track)
     print(f"data set: {path}, provenance: {path.with_suffix('.json')}")
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from ._checks import RunError, check_at_least, check_known, check_positive
 from ._files import atomic_write
+from .atoms.rigid import n_rigid
 from .calculator import Calculator
 from .model.potential import AbstractPotential
 
@@ -181,19 +182,20 @@ def samples_csv(samples: list[Sample]) -> str:
 def _thermalise(
     atoms: ase.Atoms, temperature: float, internal: bool, rng: np.random.Generator
 ) -> int:
-    """Draw velocities, scaled to the temperature; return the number of degrees of freedom."""
-    from ase.md.velocitydistribution import (
-        MaxwellBoltzmannDistribution,
-        Stationary,
-        ZeroRotation,
-    )
+    """Draw Maxwell–Boltzmann velocities, scaled to the temperature exactly.
+
+    Returns:
+        The number of degrees of freedom that have the temperature.
+    """
+    from ase.md.velocitydistribution import Stationary, ZeroRotation
 
     n_free = 3 * len(atoms)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=rng)
+    width = np.sqrt(atoms.get_masses() * ase.units.kB * temperature)[:, None]
+    atoms.set_momenta(width * rng.normal(size=(len(atoms), 3)))
     if internal:
         Stationary(atoms)
         ZeroRotation(atoms)
-        n_free -= 3 + int(np.sum(atoms.get_moments_of_inertia() > 1e-6))
+        n_free -= n_rigid(atoms)
     now = _temperature(atoms, n_free)
     if now > 0:
         atoms.set_momenta(atoms.get_momenta() * np.sqrt(temperature / now))
@@ -201,14 +203,14 @@ def _thermalise(
 
 
 def _temperature(atoms: ase.Atoms, n_free: int) -> float:
-    return 2 * atoms.get_kinetic_energy() / (n_free * ase.units.kB) if n_free else 0.0
+    return float(2 * atoms.get_kinetic_energy() / (n_free * ase.units.kB)) if n_free else 0.0
 
 
 def _sample(atoms: ase.Atoms, time: float, n_free: int) -> Sample:
     return Sample(
         time,
         atoms.get_potential_energy(),
-        atoms.get_kinetic_energy(),
+        float(atoms.get_kinetic_energy()),
         _temperature(atoms, n_free),
     )
 

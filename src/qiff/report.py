@@ -13,7 +13,7 @@ import numpy as np
 
 from ._checks import InputError
 from ._files import atomic_write
-from .atoms.dataset import labels
+from .atoms.dataset import file_hash, labels
 from .md import Sample
 from .model.predict import Prediction
 from .training.fit import Row
@@ -77,7 +77,7 @@ def dynamics_figure(samples: Sequence[Sample], n_atoms: int) -> bytes:
     ):
         left.plot(time, 1000 * np.array(values) / n_atoms, color=colour, lw=1, label=name)
     left.set(xlabel="time (ps)", ylabel="energy − start (meV/atom)")
-    left.legend(frameon=False, fontsize=8)
+    left.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     right.plot(time, [sample.temperature for sample in samples], color=COLOURS["valid"], lw=1)
     right.set(xlabel="time (ps)", ylabel="temperature (K)")
     return _png(figure)
@@ -161,14 +161,17 @@ pre {{ background: #f4f6f9; padding: 0.8rem; overflow-x: auto; font-size: 13px; 
 
 
 def _results(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Metrics of a run and the reports of the trajectories in its folder, by name."""
+    """Metrics of a run and the reports of the trajectories of its model, by name."""
     path = folder / "metrics.json"
     if not path.is_file():
         raise InputError(f"{folder}: holds no finished run (no metrics.json).")
+    model = file_hash(str(folder / "model.qiff"))
     reports = {
-        trajectory.stem: json.loads(trajectory.with_suffix(".json").read_text())
+        trajectory.stem: record
         for trajectory in sorted(folder.glob("*.xyz"))
         if trajectory.with_suffix(".json").exists()
+        and (record := json.loads(trajectory.with_suffix(".json").read_text()))["model_sha256"]
+        == model
     }
     return json.loads(path.read_text()), reports
 

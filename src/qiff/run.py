@@ -133,7 +133,7 @@ def _resumed(folder: Path, run: Run, fresh: State) -> tuple[State, float]:
     if not config.exists():
         raise InputError(f"{folder}: holds no run to resume.")
     before = read_config(config)
-    if before.provenance["data_sha256"] != run.provenance["data_sha256"]:
+    if before.provenance.get("data_sha256") != run.provenance["data_sha256"]:
         raise InputError(f"{run.data.path}: is not the data that the run in {folder} began with.")
     changed = _differences(dataclasses.asdict(before), dataclasses.asdict(run))
     if changed:

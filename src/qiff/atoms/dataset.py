@@ -134,7 +134,7 @@ def read(
         scaled = ase.Atoms(
             numbers=atoms.numbers,
             positions=atoms.positions * angstrom,
-            cell=atoms.cell * angstrom,
+            cell=np.asarray(atoms.cell) * angstrom,
             pbc=atoms.pbc,
         )
         results: dict[str, Any] = {}

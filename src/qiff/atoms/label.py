@@ -18,9 +18,10 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from jaxtyping import Float
 
-from .._checks import InputError, check_at_least, check_positive, missing_extra
+from .._checks import InputError, RunError, check_at_least, check_positive, missing_extra
 from .._files import atomic_write
 from .dataset import write
+from .rigid import n_rigid
 
 Label = tuple[float, Float[np.ndarray, "n_atoms 3"]]
 """Energy in eV and forces in eV/Å."""
@@ -65,6 +66,7 @@ def make(name: str, path: Path, sampling: Sampling, track: Callable[..., Iterabl
     Raises:
         InputError: the partial file belongs to another computation.
         MissingExtraError: PySCF is not installed.
+        RunError: a calculation did not converge; what is done is kept.
     """
     pyscf = _pyscf()
     recipe = RECIPES[name]
@@ -82,7 +84,7 @@ def make(name: str, path: Path, sampling: Sampling, track: Callable[..., Iterabl
         geometries = [_pack(atoms) for atoms in recipe.geometries(sampling)]
         atomic_write(part, _line({"provenance": provenance, "geometries": geometries}))
     header, *labels = _whole_lines(part)
-    if header["provenance"] != provenance:
+    if header.get("provenance") != provenance:
         raise InputError(f"{part}: belongs to a computation with other settings; delete it first.")
     frames = [_unpack(packed) for packed in header["geometries"]]
     with part.open("a") as lines:
@@ -109,7 +111,10 @@ def _whole_lines(part: Path) -> list[dict[str, Any]]:
     text = part.read_text()
     whole = text[: text.rfind("\n") + 1]
     os.truncate(part, len(whole.encode()))
-    return [json.loads(line) for line in whole.splitlines()]
+    try:
+        return [json.loads(line) for line in whole.splitlines()] or [{}]
+    except json.JSONDecodeError:
+        raise InputError(f"{part}: is not a partial data set; delete it first.") from None
 
 
 def _pack(atoms: ase.Atoms) -> dict[str, list]:
@@ -135,6 +140,13 @@ def _molecule(atoms: ase.Atoms, basis: str) -> Any:
     return gto.M(atom=geometry, basis=basis, unit="Angstrom", verbose=0)
 
 
+def _converged(mean_field: Any) -> Any:
+    if not mean_field.converged:
+        geometry = mean_field.mol.tostring().replace("\n", "; ")
+        raise RunError(f"the mean field did not converge at {geometry}.")
+    return mean_field
+
+
 # --- LiH: exact diagonalisation -------------------------------------------------------------
 
 _LIH_STEP = 1e-3  # Å, of the central difference
@@ -151,7 +163,7 @@ def _lih(length: float) -> ase.Atoms:
 def _lih_energy(length: float) -> float:
     from pyscf import fci, scf
 
-    mean_field = scf.RHF(_molecule(_lih(length), "sto-3g")).run(conv_tol=1e-12)
+    mean_field = _converged(scf.RHF(_molecule(_lih(length), "sto-3g")).run(conv_tol=1e-12))
     energy, _ = fci.FCI(mean_field).kernel(tol=1e-14)
     return float(energy) * ase.units.Hartree
 
@@ -170,7 +182,7 @@ def _lih_label(atoms: ase.Atoms) -> Label:
 def _water_mean_field(atoms: ase.Atoms) -> Any:
     from pyscf import dft
 
-    return dft.RKS(_molecule(atoms, "def2-tzvp"), xc="pbe0").run(conv_tol=1e-11)
+    return _converged(dft.RKS(_molecule(atoms, "def2-tzvp"), xc="pbe0").run(conv_tol=1e-11))
 
 
 def _water_label(atoms: ase.Atoms) -> Label:
@@ -210,7 +222,8 @@ def _wigner(
     """
     root_mass = np.sqrt(atoms.get_masses()).repeat(3)
     squares, modes = np.linalg.eigh(hessian / np.outer(root_mass, root_mass))
-    omega, modes = np.sqrt(squares[6:]), modes[:, 6:]  # ASE units: 1/time with eV, Å, amu
+    rigid = n_rigid(atoms)
+    omega, modes = np.sqrt(squares[rigid:]), modes[:, rigid:]  # ASE units: 1/time with eV, Å, amu
     quantum = ase.units._hbar * ase.units.J * ase.units.s * omega  # ħω in eV
     variance = 1 / np.tanh(quantum / (2 * ase.units.kB * temperature)) / (2 * omega**2) * quantum
     normal = rng.normal(size=(n_frames, len(omega))) * np.sqrt(variance)
@@ -225,7 +238,7 @@ def _displaced(atoms: ase.Atoms, step: np.ndarray, rng: np.random.Generator) -> 
         np.degrees(np.arccos(rng.uniform(-1, 1))),
         rng.uniform(0, 360),
     )
-    moved.euler_rotate(phi, theta, psi, center="COM")
+    moved.euler_rotate(phi, theta, psi, center="COM")  # pyright: ignore[reportArgumentType]
     return moved
 
 

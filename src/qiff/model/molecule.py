@@ -108,7 +108,7 @@ class Molecule(AbstractPotential):
         layer = ansatz.Sequence(parts * n_repeats + breaking)
         encoding = Spin(group, N_QUBITS)
         self.circuit = Circuit(
-            scales=jnp.full((n_layers + 1, encoding.n_scales), initial_scale),
+            scales=initial_scale * jnp.ones((n_layers + 1, encoding.n_scales)),
             weights=initial_spread * jax.random.normal(key, (n_layers, layer.n_weights)),
             state=Singlets(N_QUBITS, ((0, 1), (2, 3))),
             encoding=encoding,

@@ -18,7 +18,7 @@ from .potential import AbstractPotential
 try:
     from jax import enable_x64
 except ImportError:  # jax < 0.8
-    from jax.experimental import enable_x64
+    from jax.experimental import enable_x64  # pyright: ignore[reportAttributeAccessIssue]
 
 _AT_ONCE = 256  # configurations evaluated side by side
 
@@ -96,7 +96,7 @@ def check_atoms(potential: AbstractPotential, atoms: ase.Atoms, place: str) -> N
 
 def dtype(potential: AbstractPotential) -> str:
     """The floating-point type of the weights of a potential."""
-    return np.result_type(*jax.tree.leaves(eqx.filter(potential, eqx.is_array))).name
+    return np.result_type(*(leaf.dtype for leaf in jax.tree.leaves(potential))).name
 
 
 def precision(potential: AbstractPotential) -> AbstractContextManager:

@@ -64,8 +64,9 @@ def read_notes(path: Path | str) -> dict[str, Any]:
 def write_arrays(path: Path, tree: Any, header: dict[str, Any]) -> None:
     """Write the arrays of a tree and a header, atomically."""
     content = io.BytesIO()
-    header = np.array(json.dumps({"format": FORMAT, **header}))
-    np.savez(content, header=header, **_by_path(tree))
+    members: dict[str, Any] = _by_path(tree)
+    members["header"] = np.array(json.dumps({"format": FORMAT, **header}))
+    np.savez(content, **members)
     atomic_write(path, content.getvalue())
 
 

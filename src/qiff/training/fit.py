@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -60,6 +60,7 @@ class Training:
         check_at_least("average", self.average, 0)
         check_at_least("1 - average", 1 - self.average, 0)
         check_known("Schedule", self.schedule, SCHEDULES)
+        Loss(self.energy_weight, self.forces_weight)
 
     @property
     def loss(self) -> Loss:
@@ -71,7 +72,7 @@ class Training:
 
     def rate(self, step: int) -> float:
         """The learning rate at a step."""
-        return float(self._schedule(step))
+        return float(np.asarray(self._schedule(step)))
 
     @property
     def _schedule(self) -> optax.Schedule:
@@ -173,21 +174,22 @@ def _advance(state: State, train: Frames, valid: Frames, training: Training, see
 
 @eqx.filter_jit
 def _take_steps(
-    weights: Weights, train: Frames, batches: Int[Array, "n_steps size"], training: Training
+    weights: Weights, train: Frames, batches: Int[np.ndarray, "n_steps size"], training: Training
 ) -> tuple[Weights, Float[Array, " n_steps"]]:
     optimiser, decay = training.optimiser, training.average
 
     def step(weights: Weights, batch: Int[Array, " size"]) -> tuple[Weights, Float[Array, ""]]:
         frames = jax.tree.map(lambda values: jnp.asarray(values)[batch], train)
-        loss, gradient = jax.value_and_grad(training.loss)(weights.potential, frames)
-        updates, state = optimiser.update(gradient, weights.optimiser, weights.potential)
-        potential = optax.apply_updates(weights.potential, updates)
+        potential: Any = weights.potential
+        loss, gradient = jax.value_and_grad(training.loss)(potential, frames)
+        updates, state = optimiser.update(gradient, weights.optimiser, potential)
+        potential = optax.apply_updates(potential, updates)
         average = jax.tree.map(
             lambda old, new: decay * old + (1 - decay) * new, weights.average, potential
         )
         return Weights(potential, average, state), loss
 
-    return jax.lax.scan(step, weights, batches)
+    return jax.lax.scan(step, weights, jnp.asarray(batches))
 
 
 @eqx.filter_jit

@@ -24,7 +24,7 @@ class Loss:
         forces_weight: $w_F$ in Å²/eV².
 
     Raises:
-        InputError: a weight is negative, or both are zero.
+        InputError: a weight is negative, or both are zero; or forces are wanted and absent.
 
     Reference: Le et al. 2023, Sec. III.3.
     """
@@ -42,6 +42,8 @@ class Loss:
         if not self.forces_weight:
             energies = jax.vmap(energy, (None, 0))(potential, frames.graph)
             return self.energy_weight * jnp.mean((energies - frames.energy) ** 2)
+        if frames.forces is None:
+            raise InputError("`frames` must have forces to learn from, but have none.")
         energies, forces = jax.vmap(energy_and_forces, (None, 0))(potential, frames.graph)
         return self.energy_weight * jnp.mean(
             (energies - frames.energy) ** 2

@@ -1,0 +1,112 @@
+"""Model files: numpy alone reads them, nothing in them runs, and every defect is named."""
+
+import io
+import json
+import pickle
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+
+import qiff
+from qiff import InputError
+from qiff.training.checkpoint import read_notes
+
+CONFIG = {"kind": "triatomic", "elements": ["O", "H", "H"], "n_layers": 2}
+
+
+@pytest.fixture
+def path(tmp_path):
+    potential = qiff.build(CONFIG, jax.random.key(0))
+    qiff.save(potential, tmp_path / "model.qiff", {"note": 1})
+    return tmp_path / "model.qiff"
+
+
+def rewrite(path, **changes):
+    """Change members of an archive; None removes one."""
+    with np.load(path) as archive:
+        members = {name: archive[name] for name in archive.files} | changes
+    content = io.BytesIO()
+    np.savez(content, **{name: value for name, value in members.items() if value is not None})
+    path.write_bytes(content.getvalue())
+
+
+def test_numpy_alone_reads_it(path):
+    with np.load(path, allow_pickle=False) as archive:
+        header = json.loads(str(archive["header"]))
+        assert header["model"]["kind"] == "triatomic"
+        assert archive["circuit.weights"].shape == (2, 3)
+        assert set(archive.files) == {
+            *("header", "bias", "readout", "circuit.scales", "circuit.weights")
+        }
+    assert read_notes(path) == {"note": 1}
+
+
+def test_missing_unknown_and_misshaped_arrays_are_named(path):
+    original = path.read_bytes()
+    for change, message in (
+        ({"circuit.weights": None}, r"array `circuit\.weights` is missing"),
+        ({"circuit.wieghts": np.zeros(3)}, r"array `circuit\.wieghts` is unknown"),
+        (
+            {"circuit.weights": np.zeros((2, 4))},
+            r"must be float.* of shape \(2, 3\), but is .*\(2, 4\)",
+        ),
+        ({"circuit.weights": np.full((2, 3), np.nan)}, r"`circuit\.weights` must be finite"),
+        ({"bias": np.array(1)}, "array `bias` must be float"),
+        ({"header": None}, "not a file of qiff"),
+        ({"header": np.array("{")}, "not a file of qiff"),
+        ({"header": np.array('{"format": "qiff 9"}')}, "is of format `qiff 9`"),
+        ({"header": np.array('{"format": "qiff 1", "model": {"kind": "os"}}')}, "Model kind `os`"),
+        ({"header": np.array('{"format": "qiff 1"}')}, "does not describe a model"),
+    ):
+        path.write_bytes(original)
+        rewrite(path, **change)
+        with pytest.raises(InputError, match=message):
+            qiff.load(path)
+
+
+def test_cut_short_at_any_place_is_refused(path):
+    whole = path.read_bytes()
+    for size in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(InputError, match="not a file of qiff"):
+            qiff.load(path)
+
+
+class Payload:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('a model file ran code')",))
+
+
+def test_pickles_are_refused_and_never_run(path, tmp_path):
+    (tmp_path / "pickle.qiff").write_bytes(pickle.dumps(Payload()))
+    with pytest.raises(InputError, match="pickled objects"):
+        qiff.load(tmp_path / "pickle.qiff")
+    object_array = io.BytesIO()
+    np.save(object_array, np.array([Payload()], dtype=object), allow_pickle=True)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("extra.npy", object_array.getvalue())
+    with pytest.raises(InputError, match="pickled objects"):
+        qiff.load(path)
+    with pytest.raises(SystemExit, match="ran code"):  # control: the payload would run
+        pickle.loads((tmp_path / "pickle.qiff").read_bytes())
+
+
+def test_absent_and_folder(tmp_path):
+    for path in (tmp_path / "absent.qiff", tmp_path):
+        with pytest.raises(InputError, match="no such file"):
+            qiff.load(path)
+
+
+def test_writing_is_atomic(path, monkeypatch):
+    before = path.read_bytes()
+
+    def full_disk(file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        qiff.save(qiff.build(CONFIG, jax.random.key(1)), path)
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]

@@ -1,0 +1,158 @@
+"""The calculator and molecular dynamics: units, compilations, conservation, explosions."""
+
+import ase
+import ase.io
+import jax
+import numpy as np
+import pytest
+from ase.calculators.fd import calculate_numerical_forces
+from ase.optimize import BFGS
+
+import qiff
+from qiff import Calculator, Dynamics, InputError, RunError, simulate
+from qiff.md import ENSEMBLES, samples_csv
+from qiff.model.predict import enable_x64
+
+CONFIG = {"kind": "triatomic", "elements": ["O", "H", "H"], "n_layers": 2}
+
+
+@pytest.fixture(scope="module")
+def potential():
+    """Bounded by its circuit, hence a stable if unphysical molecule of about 1 eV depth."""
+    with enable_x64(True):
+        return qiff.Scaled(qiff.build(CONFIG, jax.random.key(1)), 0.5, {"O": -2000.0, "H": -13.0})
+
+
+@pytest.fixture(scope="module")
+def relaxed(potential):
+    atoms = ase.Atoms("OHH", [[0, 0, 0], [0.96, 0.1, 0], [-0.2, 0.94, 0]])
+    atoms.calc = Calculator(potential)
+    BFGS(atoms, logfile=None).run(fmax=1e-3, steps=200)
+    return atoms
+
+
+def test_calculator_gives_what_predict_gives(potential, relaxed):
+    relaxed = relaxed.copy()
+    relaxed.rattle(0.05, seed=0)
+    relaxed.calc = Calculator(potential)
+    energy, forces = qiff.predict(potential, relaxed)
+    assert relaxed.get_potential_energy() == pytest.approx(energy, abs=1e-10)
+    assert relaxed.get_potential_energy(force_consistent=True) == pytest.approx(energy, abs=1e-10)
+    np.testing.assert_allclose(relaxed.get_forces(), forces, atol=1e-10)
+    numerical = calculate_numerical_forces(relaxed, eps=1e-4)
+    np.testing.assert_allclose(relaxed.get_forces(), numerical, atol=1e-6)
+    assert forces.dtype == np.float64  # without jax_enable_x64 set by anyone
+    assert not jax.config.read("jax_enable_x64")
+
+
+def test_predict_takes_one_or_many(potential, relaxed):
+    many = qiff.predict(potential, [relaxed] * 3)
+    assert len(many) == 3
+    assert many[2].energy == pytest.approx(qiff.predict(potential, relaxed).energy, abs=1e-10)
+    assert qiff.predict(potential, []) == []
+
+
+def test_dynamics_compile_once(potential, relaxed, tmp_path):
+    """One compilation for 50 steps, and none for the next 50."""
+    jax.clear_caches()
+    counted = []
+    listen = lambda event, duration, **_: counted.append(event)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        simulate(potential, relaxed, Dynamics(steps=50), tmp_path / "a.xyz")
+        first = counted.count("/jax/core/compile/backend_compile_duration")
+        counted.clear()
+        simulate(potential, relaxed, Dynamics(steps=50, seed=1), tmp_path / "a.xyz")
+        again = counted.count("/jax/core/compile/backend_compile_duration")
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert first >= 1  # control: the counter counts
+    assert first < 5
+    assert again == 0
+
+
+def test_nve_conserves_energy_and_momentum(potential, relaxed, tmp_path):
+    dynamics = Dynamics(timestep=0.25, steps=2000, interval=10, temperature=300)
+    samples, report = simulate(potential, relaxed, dynamics, tmp_path / "nve.xyz")
+    assert abs(report.drift) < 0.1
+    assert report.momentum_change < 1e-10
+    assert report.picoseconds == 0.5
+    assert samples[0].temperature == pytest.approx(300)
+    frames = ase.io.read(tmp_path / "nve.xyz", ":")
+    assert len(frames) == len(samples) == 201
+    last = frames[-1]
+    assert last.get_potential_energy() == pytest.approx(samples[-1].potential, abs=1e-6)
+    assert last.get_kinetic_energy() == pytest.approx(samples[-1].kinetic, abs=1e-6)
+    header, first, *_ = samples_csv(samples).splitlines()
+    assert header == "time_fs,potential_eV,kinetic_eV,total_eV,temperature_K"
+    assert [float(x) for x in first.split(",")][1] == samples[0].potential
+
+
+def test_control_a_coarse_timestep_does_not_conserve_energy(potential, relaxed, tmp_path):
+    fine, coarse = (
+        simulate(
+            potential, relaxed, Dynamics(timestep=dt, steps=200, interval=1), tmp_path / "a.xyz"
+        )
+        for dt in (0.25, 4.0)
+    )
+    assert coarse[1].spread > 30 * fine[1].spread
+
+
+def test_nvt_holds_the_temperature(potential, relaxed, tmp_path):
+    dynamics = Dynamics("nvt", temperature=300, timestep=1.0, steps=6000, friction=0.05)
+    _, report = simulate(potential, relaxed, dynamics, tmp_path / "nvt.xyz")
+    assert report.mean_temperature == pytest.approx(300, rel=0.15)
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+def test_same_seed_same_trajectory(potential, relaxed, tmp_path, ensemble):
+    texts = []
+    for seed in (0, 0, 1):
+        simulate(potential, relaxed, Dynamics(ensemble, steps=20, seed=seed), tmp_path / "a.xyz")
+        texts.append((tmp_path / "a.xyz").read_text())
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_explosion_stops_and_keeps_the_frames(relaxed, tmp_path):
+    with enable_x64(True):
+        steep = qiff.Scaled(qiff.build(CONFIG, jax.random.key(1)), 500.0, {"O": 0.0, "H": 0.0})
+    start = relaxed.copy()
+    start.rattle(0.3, seed=1)
+    with pytest.raises(RunError, match=r"exploded at .* smaller timestep .*a\.xyz"):
+        simulate(steep, start, Dynamics(timestep=5.0, steps=200, interval=1), tmp_path / "a.xyz")
+    assert 1 <= len(ase.io.read(tmp_path / "a.xyz", ":")) < 200
+
+
+def test_atoms_the_model_cannot_describe_are_refused(potential, relaxed, tmp_path):
+    def raises(change, message):
+        atoms = relaxed.copy()
+        change(atoms)
+        atoms.calc = Calculator(potential)
+        with pytest.raises(InputError, match=message):
+            atoms.get_potential_energy()
+        with pytest.raises(InputError, match=message):
+            qiff.predict(potential, atoms)
+
+    raises(lambda a: a.symbols.__setitem__(0, "S"), "describes OH2 .* structure is SH2")
+    raises(lambda a: a.__delitem__(2), r"\(3 atoms\), but the structure is OH \(2 atoms\)")
+    raises(lambda a: a.positions.__setitem__((0, 0), np.nan), "must be finite")
+    raises(lambda a: a.set_pbc(True), "is periodic")
+    with pytest.raises(InputError, match="frame 1: "):
+        qiff.predict(potential, [relaxed, relaxed[:2]])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"ensemble": "npt"}, "Ensemble `npt`"),
+        ({"temperature": -1.0}, "`temperature` must be at least 0"),
+        ({"timestep": 0.0}, "`timestep` must be positive"),
+        ({"steps": 0}, "`steps` must be at least 1"),
+        ({"interval": 0}, "`interval` must be at least 1"),
+        ({"friction": -0.1}, "`friction` must be positive"),
+        ({"timestep": float("nan")}, "`timestep` must be positive"),
+    ],
+)
+def test_wrong_dynamics_are_refused(wrong, message):
+    with pytest.raises(InputError, match=message):
+        Dynamics(**wrong)

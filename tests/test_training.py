@@ -1,0 +1,208 @@
+"""Training: learns, is deterministic, resumes bit for bit, stops where it should."""
+
+import csv
+import json
+import tomllib
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import qiff
+from qiff import InputError, RunError, Training
+from qiff.config import Data, Run
+from qiff.run import FILES, train
+from qiff.training.fit import _batches, fit, start
+from qiff.training.metrics import errors
+
+MODEL = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 2}
+
+
+def run(folder, steps=40, seed=0, **training) -> Run:
+    settings = {"steps": steps, "batch_size": 16, "evaluate_every": 10, "learning_rate": 0.1}
+    return Run(
+        data=Data("bundled:lih", train=40, valid=10, test=20),
+        model=MODEL,
+        train=Training(**(settings | training)),
+        output=str(folder),
+        seed=seed,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "lih"
+    train(run(folder))
+    return folder
+
+
+def same_weights(a, b) -> bool:
+    return all(map(np.array_equal, *(jax.tree.leaves(qiff.load(path)) for path in (a, b))))
+
+
+def test_run_folder_is_complete(trained):
+    assert {path.name for path in trained.iterdir()} == set(FILES)
+    metrics = json.loads((trained / "metrics.json").read_text())
+    for part, n_frames in (("train", 40), ("valid", 10), ("test", 20)):
+        found = metrics[part]
+        assert found["n_frames"] == n_frames
+        for name in ("energy_mae", "energy_rmse", "forces_mae", "forces_rmse"):
+            assert 0 < found[name] < 10
+    assert metrics["n_weights"] == sum(
+        w.size for w in jax.tree.leaves(qiff.load(trained / "model.qiff"))
+    )
+    assert metrics["steps"] == 40
+    assert metrics["seconds"] > 0
+    config = tomllib.loads((trained / "config.toml").read_text())
+    assert {"qiff", "jax"} <= config["provenance"]["versions"].keys()
+    assert len(config["provenance"]["data_sha256"]) == 64
+    parts = json.loads((trained / "split.json").read_text())
+    assert sum(map(len, parts.values())) == 70
+    rows = list(csv.DictReader((trained / "history.csv").open()))
+    assert [row["step"] for row in rows] == ["10", "20", "30", "40"]
+    assert "step 40" in (trained / "train.log").read_text()
+    for name in ("parity.png", "learning.png"):
+        assert (trained / name).read_bytes().startswith(b"\x89PNG")
+    assert "data:image/png" in (trained / "report.html").read_text()
+
+
+def test_same_seed_same_model_other_seed_other_model(trained, tmp_path):
+    train(run(tmp_path / "same"))
+    train(run(tmp_path / "other", seed=1))
+    assert same_weights(trained / "model.qiff", tmp_path / "same" / "model.qiff")
+    assert not same_weights(trained / "model.qiff", tmp_path / "other" / "model.qiff")
+
+
+def test_interrupted_and_resumed_is_bit_for_bit_the_same(trained, tmp_path):
+    def interrupt(state):
+        if state.step == 20:
+            raise KeyboardInterrupt
+
+    config = run(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, after_validation=interrupt)
+    seen = []
+    train(config, resume=True, after_validation=lambda state: seen.append(state.step))
+    assert seen == [20, 30, 40]
+    for name in ("model.qiff", "last.qiff"):
+        assert same_weights(trained / name, tmp_path / "run" / name)
+    table = lambda folder: (folder / "history.csv").read_text()
+    assert table(trained) == table(tmp_path / "run")
+    metrics = lambda folder: json.loads((folder / "metrics.json").read_text())["test"]
+    assert metrics(trained) == metrics(tmp_path / "run")
+
+
+def test_resume_before_the_first_checkpoint_starts_afresh(trained, tmp_path):
+    def interrupt(state):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(run(tmp_path / "run"), after_validation=interrupt)
+    train(run(tmp_path / "run"), resume=True)
+    assert same_weights(trained / "model.qiff", tmp_path / "run" / "model.qiff")
+
+
+def test_a_run_is_not_replaced_by_accident(trained):
+    before = {path.name: path.read_bytes() for path in trained.iterdir()}
+    with pytest.raises(InputError, match=r"already holds a run; .*--resume.*--overwrite"):
+        train(run(trained))
+    with pytest.raises(InputError, match=r"cannot resume, `train\.steps` is not what"):
+        train(run(trained, steps=50), resume=True)
+    with pytest.raises(InputError, match="holds no run to resume"):
+        train(run(trained / "none"), resume=True)
+    assert before == {path.name: path.read_bytes() for path in trained.iterdir()}
+
+
+def test_other_data_cannot_be_resumed_with(trained, tmp_path):
+    path = tmp_path / "lih.xyz"
+    qiff.atoms.dataset.write(path, qiff.read(qiff.Source("bundled:lih")))
+    config = Run(Data(str(path), train=40, valid=10, test=20), MODEL, output=str(tmp_path / "run"))
+    with pytest.raises(KeyboardInterrupt):
+        train(config, after_validation=_interrupt)
+    qiff.atoms.dataset.write(path, qiff.read(qiff.Source("bundled:lih"))[::-1])
+    with pytest.raises(InputError, match="is not the data that the run"):
+        train(config, resume=True)
+
+
+def _interrupt(state):
+    raise KeyboardInterrupt
+
+
+def test_nan_stops_with_a_message_and_the_last_good_model(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+
+    def poison(state):
+        if state.step == 10:
+            monkeypatch.setattr("qiff.training.fit._loss", lambda *args: np.nan)
+
+    with pytest.raises(RunError, match="became nan or infinite between steps 10 and 20"):
+        train(run(folder), after_validation=poison)
+    assert np.all(np.isfinite(np.concatenate([np.ravel(w) for w in leaves(folder / "model.qiff")])))
+    assert not (folder / "metrics.json").exists()
+
+
+def leaves(path):
+    return jax.tree.leaves(qiff.load(path))
+
+
+def test_divergence_is_seen_by_the_loss_itself(tmp_path):
+    with pytest.raises(RunError, match="between steps 0 and 10"):
+        train(run(tmp_path / "run", learning_rate=1e300, clip=1e300))
+
+
+def test_early_stopping_and_best_is_kept(tmp_path):
+    metrics = train(run(tmp_path / "run", steps=400, learning_rate=2.0, patience=2))
+    assert metrics["steps"] < 400
+    rows = list(csv.DictReader((tmp_path / "run" / "history.csv").open()))
+    losses = [float(row["valid_loss"]) for row in rows]
+    assert len(losses) - 1 - int(np.argmin(losses)) == 2
+    best, last = (qiff.load(tmp_path / "run" / name) for name in ("model.qiff", "last.qiff"))
+    frames = qiff.read(qiff.Source("bundled:lih"))
+    found = {
+        name: errors(qiff.predict(p, frames), frames) for name, p in (("b", best), ("l", last))
+    }
+    assert found["b"] != found["l"]
+
+
+def test_training_lowers_the_error(trained):
+    rows = list(csv.DictReader((trained / "history.csv").open()))
+    assert float(rows[-1]["valid_loss"]) < 0.5 * float(rows[0]["valid_loss"])
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0)])
+def test_energies_alone_and_forces_alone(tmp_path, weights):
+    energy_weight, forces_weight = weights
+    config = run(tmp_path / "run", energy_weight=energy_weight, forces_weight=forces_weight)
+    metrics = train(config)
+    assert metrics["test"]["energy_mae"] > 0
+    assert metrics["test"]["forces_mae"] > 0
+
+
+def test_frames_without_forces_serve_energy_training_alone(tmp_path):
+    frames = qiff.read(qiff.Source("bundled:lih"))
+    for atoms in frames:
+        del atoms.calc.results["forces"]
+    stacked = qiff.stack(frames, "float64")
+    potential = qiff.Scaled(qiff.build(MODEL, jax.random.key(0)), 1.0, {"Li": -200.0, "H": -10.0})
+    alone = Training(steps=2, forces_weight=0.0)
+    assert fit(start(potential, alone), stacked, stacked, alone, seed=0).step == 2
+    assert errors(qiff.predict(potential, frames), frames)["forces_mae"] is None
+    with pytest.raises(InputError, match="must have forces"):
+        fit(start(potential, Training(steps=2)), stacked, stacked, Training(steps=2), seed=0)
+
+
+def test_float32_trains(tmp_path):
+    config = Run(
+        **{**vars(run(tmp_path / "run")), "dtype": "float32"},
+    )
+    train(config)
+    assert all(leaf.dtype == np.float32 for leaf in leaves(tmp_path / "run" / "model.qiff"))
+
+
+def test_batches_are_epochs_of_permutations_and_a_function_of_the_step():
+    whole = _batches(10, 3, seed=0, begin=0, end=7)
+    assert whole.shape == (7, 3)
+    assert len(set(whole[:3].ravel())) == len(set(whole[3:6].ravel())) == 9
+    np.testing.assert_array_equal(whole[2:5], _batches(10, 3, seed=0, begin=2, end=5))
+    assert _batches(4, 64, seed=0, begin=0, end=2).shape == (2, 4)
