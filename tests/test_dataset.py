@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from qiff import InputError, Source, fit_reference, read, split, stack
+from qiff import InputError, Source, read, split, stack
 from qiff.atoms.dataset import file_hash, labels, locate, write
 from qiff.atoms.graph import graph
+from qiff.atoms.reference import fit_reference
 
 HARTREE, BOHR = 27.211386, 0.529177
 
@@ -197,8 +198,8 @@ def test_atoms_on_top_of_each_other_are_refused(frames, tmp_path):
 
 def test_split_is_by_seed_and_disjoint():
     parts = split(100, 0.7, 0.1, 0.2, seed=3)
-    assert [len(part) for part in vars(parts).values()] == [70, 10, 20]
-    assert len(set(np.concatenate(list(vars(parts).values())))) == 100
+    assert [len(part) for part in parts] == [70, 10, 20]
+    assert len(set(np.concatenate(list(parts)))) == 100
     assert np.array_equal(parts.train, split(100, 0.7, 0.1, 0.2, seed=3).train)
     assert not np.array_equal(parts.train, split(100, 0.7, 0.1, 0.2, seed=4).train)
     assert len(split(100, 50, 10, 5, seed=0).test) == 5

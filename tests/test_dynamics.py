@@ -102,6 +102,8 @@ def test_nvt_holds_the_temperature(potential, relaxed, tmp_path):
     dynamics = Dynamics("nvt", temperature=300, timestep=1.0, steps=6000, friction=0.05)
     _, report = simulate(potential, relaxed, dynamics, tmp_path / "nvt.xyz")
     assert report.mean_temperature == pytest.approx(300, rel=0.15)
+    assert report.drift is None
+    assert (tmp_path / "nvt.xyz").exists()
 
 
 @pytest.mark.parametrize("ensemble", ENSEMBLES)

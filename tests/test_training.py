@@ -13,7 +13,7 @@ import qiff
 from qiff import InputError, RunError, Training
 from qiff.config import Data, Run
 from qiff.run import FILES, train
-from qiff.training.fit import _batches, fit, start
+from qiff.training.fit import _batches, fit, initial_state
 from qiff.training.metrics import errors
 
 MODEL = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 2}
@@ -186,10 +186,12 @@ def test_frames_without_forces_serve_energy_training_alone(tmp_path):
     stacked = qiff.stack(frames, "float64")
     potential = qiff.Scaled(qiff.build(MODEL, jax.random.key(0)), 1.0, {"Li": -200.0, "H": -10.0})
     alone = Training(steps=2, forces_weight=0.0)
-    assert fit(start(potential, alone), stacked, stacked, alone, seed=0).step == 2
+    assert fit(initial_state(potential, alone), stacked, stacked, alone, seed=0).step == 2
     assert errors(qiff.predict(potential, frames), frames)["forces_mae"] is None
     with pytest.raises(InputError, match="must have forces"):
-        fit(start(potential, Training(steps=2)), stacked, stacked, Training(steps=2), seed=0)
+        fit(
+            initial_state(potential, Training(steps=2)), stacked, stacked, Training(steps=2), seed=0
+        )
 
 
 def test_float32_trains(tmp_path):

@@ -10,13 +10,13 @@ from .atoms.dataset import split as split
 from .atoms.graph import Frames as Frames
 from .atoms.graph import Graph as Graph
 from .atoms.graph import stack as stack
-from .atoms.reference import fit_reference as fit_reference
 from .calculator import Calculator as Calculator
 from .config import Run as Run
 from .config import read_config as read_config
 from .md import Dynamics as Dynamics
 from .md import simulate as simulate
 from .model.build import build as build
+from .model.build import build_for as build_for
 from .model.molecule import Molecule as Molecule
 from .model.potential import AbstractPotential as AbstractPotential
 from .model.potential import Scaled as Scaled
@@ -30,6 +30,7 @@ from .training.checkpoint import load as load
 from .training.checkpoint import save as save
 from .training.fit import Training as Training
 from .training.fit import fit as fit
+from .training.fit import initial_state as initial_state
 from .training.metrics import evaluate as evaluate
 
 __version__ = _version("qiff")

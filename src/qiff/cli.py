@@ -63,7 +63,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .training.metrics import evaluate
 
     potential, frames = _model_and_frames(options, need_energy=True)
-    metrics = evaluate(potential, frames)
+    with _working("evaluating"):
+        metrics = evaluate(potential, frames)
     print(
         json.dumps(metrics, indent=2) if options.json else "\n".join(error_lines({"all": metrics}))
     )
@@ -79,7 +80,9 @@ def _predict(options: argparse.Namespace) -> None:
     if target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"{target}: is the input as well; choose another output.")
     potential, frames = _model_and_frames(options)
-    for atoms, prediction in zip(frames, predict(potential, frames), strict=True):
+    with _working("predicting"):
+        predictions = predict(potential, frames)
+    for atoms, prediction in zip(frames, predictions, strict=True):
         atoms.calc = SinglePointCalculator(atoms, **prediction._asdict())
     write(target, frames)
     print(f"{len(frames)} frames with energy (eV) and forces (eV/Å): {target}")
@@ -224,6 +227,13 @@ def _model_and_frames(options: argparse.Namespace, *, need_energy: bool = False)
     for index, atoms in enumerate(frames):
         check_atoms(potential, atoms, f"{options.source}: frame {index}")
     return potential, frames
+
+
+def _working(text: str):
+    """A sign of life for work of a few seconds."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(text)
 
 
 def _progress():

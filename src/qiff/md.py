@@ -6,7 +6,7 @@
 import csv
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -61,13 +61,13 @@ class Dynamics:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """How an ensemble is driven, and whether only internal motion has the temperature.
+    """How an ensemble is driven, and whether the molecule is isolated.
 
-    With `internal` the molecule starts at rest: translation and rotation are taken off.
+    If so, energy and momentum are conserved, and it starts without translation and rotation.
     """
 
     driver: Callable[[ase.Atoms, Dynamics, np.random.Generator], "MolecularDynamics"]
-    internal: bool
+    isolated: bool
 
 
 def _nve(atoms: ase.Atoms, dynamics: Dynamics, rng: np.random.Generator) -> "MolecularDynamics":
@@ -90,8 +90,8 @@ def _nvt(atoms: ase.Atoms, dynamics: Dynamics, rng: np.random.Generator) -> "Mol
 
 
 ENSEMBLES: dict[str, Ensemble] = {
-    "nve": Ensemble(_nve, internal=True),
-    "nvt": Ensemble(_nvt, internal=False),
+    "nve": Ensemble(_nve, isolated=True),
+    "nvt": Ensemble(_nvt, isolated=False),
 }
 
 
@@ -114,17 +114,17 @@ class Report:
 
     `drift` is the slope of a straight line through the total energy, in meV/atom/ps, and
     `spread` the standard deviation around that line, in meV/atom; `momentum_change` is the
-    largest change of a component of the total momentum, in ASE units. Drift and momentum are
-    conserved quantities of nve alone.
+    largest change of a component of the total momentum, in ASE units. All three are None unless
+    the ensemble conserves energy and momentum.
     """
 
     n_atoms: int
     n_steps: int
     picoseconds: float
     mean_temperature: float
-    drift: float
-    spread: float
-    momentum_change: float
+    drift: float | None
+    spread: float | None
+    momentum_change: float | None
 
 
 def simulate(
@@ -151,7 +151,7 @@ def simulate(
     atoms = ase.Atoms(numbers=atoms.numbers, positions=atoms.positions, pbc=atoms.pbc)
     atoms.calc = Calculator(potential)
     atoms.get_forces()
-    n_free = _thermalise(atoms, dynamics.temperature, ensemble.internal, rng)
+    n_free = _thermalise(atoms, dynamics.temperature, ensemble.isolated, rng)
     driver = ensemble.driver(atoms, dynamics, rng)
     samples: list[Sample] = []
     start = atoms.get_momenta().sum(0)
@@ -167,7 +167,10 @@ def simulate(
             moved = np.abs(atoms.get_momenta().sum(0) - start).max()
             momentum_change = max(momentum_change, float(moved))
             after_frame(done)
-    return samples, _report(samples, len(atoms), dynamics.steps, momentum_change)
+    report = _report(samples, len(atoms), dynamics.steps, momentum_change)
+    if not ensemble.isolated:
+        report = replace(report, drift=None, spread=None, momentum_change=None)
+    return samples, report
 
 
 def samples_csv(samples: list[Sample]) -> str:
@@ -180,7 +183,7 @@ def samples_csv(samples: list[Sample]) -> str:
 
 
 def _thermalise(
-    atoms: ase.Atoms, temperature: float, internal: bool, rng: np.random.Generator
+    atoms: ase.Atoms, temperature: float, isolated: bool, rng: np.random.Generator
 ) -> int:
     """Draw Maxwell–Boltzmann velocities, scaled to the temperature exactly.
 
@@ -192,7 +195,7 @@ def _thermalise(
     n_free = 3 * len(atoms)
     width = np.sqrt(atoms.get_masses() * ase.units.kB * temperature)[:, None]
     atoms.set_momenta(width * rng.normal(size=(len(atoms), 3)))
-    if internal:
+    if isolated:
         Stationary(atoms)
         ZeroRotation(atoms)
         n_free -= n_rigid(atoms)

@@ -99,10 +99,11 @@ def error_lines(metrics: Mapping[str, Metrics]) -> list[str]:
 
 def dynamics_line(name: str, report: Mapping[str, Any]) -> str:
     """One line of text for a trajectory."""
-    return (
-        f"{name}: {report['picoseconds']:g} ps, mean temperature "
-        f"{report['mean_temperature']:.0f} K, energy drift {report['drift']:.3g} meV/atom/ps"
+    line = (
+        f"{name}: {report['picoseconds']:g} ps, mean temperature {report['mean_temperature']:.0f} K"
     )
+    drift = report["drift"]
+    return line if drift is None else f"{line}, energy drift {drift:.3g} meV/atom/ps"
 
 
 def summary(folder: Path) -> list[str]:

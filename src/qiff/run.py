@@ -14,21 +14,17 @@ from typing import Any
 
 import ase
 import jax
-import jax.numpy as jnp
-from ase.data import chemical_symbols
 
 from . import report
 from ._checks import InputError
 from ._files import atomic_write
 from .atoms.dataset import Split, file_hash, read, split
 from .atoms.graph import stack
-from .atoms.reference import fit_reference
 from .config import Run, read_config, write_config
-from .model.build import build
-from .model.potential import AbstractPotential, Scaled
-from .model.predict import check_atoms, enable_x64, predict
+from .model.build import build_for
+from .model.predict import check_atoms, predict
 from .training.checkpoint import fill, read_arrays, save, write_arrays
-from .training.fit import Row, State, fit, start
+from .training.fit import Row, State, fit, initial_state
 from .training.metrics import errors
 
 VERSIONS = ("qiff", "jax", "jaxlib", "equinox", "optax", "ase", "numpy")
@@ -61,11 +57,12 @@ def train(
     folder = Path(run.output)
     frames = read(run.data, need_energy=True, need_forces=run.train.forces_weight > 0)
     parts = split(len(frames), run.data.train, run.data.valid, run.data.test, run.seed)
-    potential = _potential(run, [frames[i] for i in parts.train])
+    train_frames = [frames[i] for i in parts.train]
+    potential = build_for(train_frames, run.model, seed=run.seed, dtype=run.dtype)
     for index, atoms in enumerate(frames):
         check_atoms(potential, atoms, f"{run.data.path}: frame {index}")
     run = dataclasses.replace(run, provenance=_provenance(run))
-    state, seconds = start(potential, run.train), 0.0
+    state, seconds = initial_state(potential, run.train), 0.0
     if resume:
         state, seconds = _resumed(folder, run, state)
     else:
@@ -89,16 +86,6 @@ def train(
         for line in report.summary(folder):
             log.info(line)
     return metrics
-
-
-def _potential(run: Run, frames: Sequence[ase.Atoms]) -> AbstractPotential:
-    """The potential at the start of a run, scaled and referenced to its training frames."""
-    reference = fit_reference(frames)
-    references = {chemical_symbols[z]: energy for z, energy in reference.energies.items()}
-    with enable_x64(True):
-        core = build(run.model, jax.random.key(run.seed))
-        core = jax.tree.map(lambda leaf: jnp.asarray(leaf, run.dtype), core)
-    return Scaled(core, reference.scale, references)
 
 
 def _provenance(run: Run) -> dict[str, Any]:
@@ -176,7 +163,7 @@ def _finish(
 ) -> dict[str, Any]:
     """Errors and figures of the best model."""
     found, table = {}, {}
-    for name, indices in vars(parts).items():
+    for name, indices in parts._asdict().items():
         chosen = [frames[i] for i in indices]
         found[name] = (predict(state.best, chosen), chosen)
         table[name] = errors(*found[name])
@@ -194,7 +181,7 @@ def _finish(
 
 
 def _split_json(parts: Split) -> str:
-    return json.dumps({name: indices.tolist() for name, indices in vars(parts).items()}) + "\n"
+    return json.dumps({name: indices.tolist() for name, indices in parts._asdict().items()}) + "\n"
 
 
 def _history_csv(history: Sequence[Row]) -> str:

@@ -204,8 +204,7 @@ def file_hash(path: str) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(NamedTuple):
     """Indices of the frames of each part."""
 
     train: Int[np.ndarray, " n_train"]

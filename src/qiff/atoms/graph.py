@@ -32,7 +32,7 @@ class Frames(eqx.Module):
         return len(self.energy)
 
 
-def graph(frames: ase.Atoms | Sequence[ase.Atoms], dtype: str) -> Graph:
+def graph(frames: ase.Atoms | Sequence[ase.Atoms], dtype: str = "float64") -> Graph:
     """The graph of one configuration, or the stack of those of several.
 
     Raises:
@@ -49,7 +49,7 @@ def graph(frames: ase.Atoms | Sequence[ase.Atoms], dtype: str) -> Graph:
     )
 
 
-def stack(frames: Sequence[ase.Atoms], dtype: str) -> Frames:
+def stack(frames: Sequence[ase.Atoms], dtype: str = "float64") -> Frames:
     """Labelled frames, as `dataset.read` gives them, as one stack.
 
     Raises:

@@ -1,21 +1,26 @@
 """From a config to a potential: the one dictionary of kinds."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import ase
 import jax
+import jax.numpy as jnp
+from ase.data import chemical_symbols
 from jaxtyping import PRNGKeyArray
 
 from .._checks import InputError, check_known, typed
-from .molecule import FRAMES, Molecule
+from ..atoms.reference import fit_reference
+from .molecule import LAYOUTS, Molecule
 from .potential import AbstractPotential, Scaled, Sum
+from .predict import enable_x64
 
 POTENTIALS: dict[str, Callable[..., AbstractPotential]] = {
     "scaled": Scaled,
     "sum": Sum,
-    **{kind: partial(Molecule, kind) for kind in FRAMES},
+    **{kind: partial(Molecule, kind) for kind in LAYOUTS},
 }
 
 
@@ -52,6 +57,28 @@ def build(config: Mapping[str, Any], key: PRNGKeyArray) -> AbstractPotential:
         for n, (name, value) in enumerate(arguments.items())
     }
     return constructor(**built, **({"key": key} if "key" in parameters else {}))
+
+
+def build_for(
+    frames: Sequence[ase.Atoms], config: Mapping[str, Any], *, seed: int, dtype: str = "float64"
+) -> Scaled:
+    """Make the potential that `config` describes, scaled and referenced to training frames.
+
+    Args:
+        frames: labelled frames of the training part.
+        config: a dimensionless potential, see `build`.
+        seed: of random initial weights.
+        dtype: precision of the weights, and of all that is computed with them.
+
+    Raises:
+        InputError: as `build`; or all energies of the frames are equal.
+    """
+    reference = fit_reference(frames)
+    with enable_x64(True):
+        core = build(config, jax.random.key(seed))
+        core = jax.tree.map(lambda weights: jnp.asarray(weights, dtype), core)
+    energies = {chemical_symbols[z]: energy for z, energy in reference.energies.items()}
+    return Scaled(core, reference.scale, energies)
 
 
 def _build_nested(value: Any, key: PRNGKeyArray) -> Any:

@@ -25,7 +25,7 @@ from .potential import AbstractPotential
 
 
 @dataclass(frozen=True)
-class Frame:
+class Layout:
     """Which atoms of a molecule define the origin (their centre) and which are encoded."""
 
     n_atoms: int
@@ -33,9 +33,9 @@ class Frame:
     encoded: tuple[int, ...]
 
 
-FRAMES: dict[str, Frame] = {
-    "diatomic": Frame(n_atoms=2, origin=(0, 1), encoded=(0, 1)),
-    "triatomic": Frame(n_atoms=3, origin=(0,), encoded=(1, 2)),
+LAYOUTS: dict[str, Layout] = {
+    "diatomic": Layout(n_atoms=2, origin=(0, 1), encoded=(0, 1)),
+    "triatomic": Layout(n_atoms=3, origin=(0,), encoded=(1, 2)),
 }
 
 N_QUBITS = 4
@@ -50,7 +50,7 @@ class Molecule(AbstractPotential):
     $$ u = \tfrac12\, c\, \big(1 + \langle X_0X_1 + Y_0Y_1 + Z_0Z_1 \rangle\big) + b $$
 
     is dimensionless and starts in [−1, 1]; read-out $c$ and bias $b$ are weights. The circuit
-    sees the encoded atoms relative to the origin of the frame, so translations leave it
+    sees the encoded atoms relative to the origin of its layout, so translations leave it
     unchanged; its group is that of rotations and of exchanges of alike atoms. Two vectors span a
     plane at most, so a reflection acts on them as a rotation: it is a symmetry as well.
 
@@ -94,14 +94,14 @@ class Molecule(AbstractPotential):
         Raises:
             InputError: the kind is unknown, the elements do not fit it, a size is too small.
         """
-        check_known("Molecule", kind, FRAMES)
+        check_known("Molecule", kind, LAYOUTS)
         check_at_least("n_layers", n_layers, 1)
         check_at_least("n_repeats", n_repeats, 1)
         check_positive("initial_scale", initial_scale)
         check_positive("initial_spread", initial_spread)
-        self.kind, self.elements = kind, _origin_first(FRAMES[kind], elements)
+        self.kind, self.elements = kind, _origin_first(LAYOUTS[kind], elements)
         self.n_repeats, self.symmetry_breaking = n_repeats, symmetry_breaking
-        labels = tuple(self.elements[i] for i in FRAMES[kind].encoded)
+        labels = tuple(self.elements[i] for i in LAYOUTS[kind].encoded)
         group = Product((Rotations(len(labels)), Permutations(labels)))
         parts: tuple[ansatz.AbstractAnsatz, ...] = (ansatz.Exchange(group, N_QUBITS, CHAIN),)
         breaking = (ansatz.CommonRz(N_QUBITS),) if symmetry_breaking else ()
@@ -130,8 +130,8 @@ class Molecule(AbstractPotential):
             rank[atomic_numbers[symbol]] = place
         order = jnp.argsort(jnp.asarray(rank)[graph.numbers], stable=True)
         positions = jnp.asarray(graph.positions)[order]
-        frame = FRAMES[self.kind]
-        return positions[np.array(frame.encoded)] - positions[np.array(frame.origin)].mean(0)
+        layout = LAYOUTS[self.kind]
+        return positions[np.array(layout.encoded)] - positions[np.array(layout.origin)].mean(0)
 
     def config(self) -> dict[str, Any]:
         return {
@@ -151,17 +151,17 @@ class Molecule(AbstractPotential):
             )
 
 
-def _origin_first(frame: Frame, elements: Sequence[str]) -> tuple[str, ...]:
-    """The elements in the order of the frame: what the origin is, then what is encoded.
+def _origin_first(layout: Layout, elements: Sequence[str]) -> tuple[str, ...]:
+    """The elements in the order of the layout: what the origin is, then what is encoded.
 
     Raises:
         InputError: their number is wrong, one is unknown, or none can be the origin.
     """
     for symbol in elements:
         check_known("Element", symbol, chemical_symbols[1:])
-    if len(elements) != frame.n_atoms:
-        raise InputError(f"`elements` must be {frame.n_atoms} symbols, but are {list(elements)}.")
-    if set(frame.origin) & set(frame.encoded):
+    if len(elements) != layout.n_atoms:
+        raise InputError(f"`elements` must be {layout.n_atoms} symbols, but are {list(elements)}.")
+    if set(layout.origin) & set(layout.encoded):
         return tuple(elements)
     once = [symbol for symbol in elements if list(elements).count(symbol) == 1]
     if not once:

@@ -118,7 +118,7 @@ def _best(history: tuple[Row, ...]) -> int:
     return min(range(len(history)), key=lambda i: history[i].valid_loss)
 
 
-def start(potential: AbstractPotential, training: Training) -> State:
+def initial_state(potential: AbstractPotential, training: Training) -> State:
     """The state before the first step."""
     with precision(potential):
         weights = Weights(potential, potential, training.optimiser.init(potential))  # pyright: ignore
@@ -134,7 +134,7 @@ def fit(
     seed: int,
     after_validation: Callable[[State], None] = lambda state: None,
 ) -> State:
-    """Fit a potential, from `start` or from any later state: both end bit for bit the same.
+    """Fit a potential, from `initial_state` or any later one: both end bit for bit the same.
 
     Args:
         state: where to begin.

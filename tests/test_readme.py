@@ -1,0 +1,48 @@
+"""The README does what it says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import qiff
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_python_example_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
+    assert "energy_mae" in capsys.readouterr().out
+    assert (tmp_path / "water.qiff").exists()
+
+
+def test_file_tree_is_complete():
+    tree = re.search(r"```\nsrc/qiff/\n(.*?)```", README, re.DOTALL)
+    assert tree
+    listed = set(re.findall(r"^ +(?:engines/)?([\w/]+\.py) ", tree[1], re.MULTILINE))
+    present = {p.name for p in (ROOT / "src" / "qiff").rglob("*.py")}
+    assert present - listed <= {"__init__.py"}
+    assert listed <= present
+
+
+def test_commands_named_in_the_readme_exist(capsys):
+    from qiff.cli import main
+
+    (block,) = re.findall(r"## The command line\n\n```\n(.*?)```", README, re.DOTALL)
+    commands = set(re.findall(r"^qiff (\w+)", block, re.MULTILINE))
+    assert len(commands) == 8
+    for command in commands:
+        with pytest.raises(SystemExit) as exit:
+            main([command, "--help"])
+        assert exit.value.code == 0
+
+
+def test_public_names_are_documented():
+    public = [name for name in vars(qiff) if not name.startswith("_")]
+    for name in public:
+        value = getattr(qiff, name)
+        if callable(value):
+            assert value.__doc__, f"{name} has no docstring"
