@@ -202,7 +202,7 @@ def test_data_mistakes_name_file_frame_and_remedy(folder, model, water, tmp_path
     def sulphur(atoms):
         atoms.symbols[0] = "S"
 
-    assert "frame 1: the model describes OH2" in evaluate(water(sulphur))
+    assert "frame 1: the model describes H2O" in evaluate(water(sulphur))
     energy = lambda atoms: ase.Atoms("OHHH", np.arange(12).reshape(4, 3), info={"REF_energy": 1})
     assert "(4 atoms)" in evaluate(water(energy))
     unit = refused(capsys, "evaluate", model, water(), "--energy-unit", "hartree")
@@ -229,7 +229,7 @@ def test_wrong_element_for_the_model_in_training(tmp_path, capsys):
     config.write_text(
         CONFIG.replace("OUTPUT", str(tmp_path / "run")).replace('"O", "H"', '"S", "H"')
     )
-    assert "bundled:water: frame 0: the model describes SH2" in refused(capsys, "train", config)
+    assert "bundled:water: frame 0: the model describes H2S" in refused(capsys, "train", config)
     assert not (tmp_path / "run").exists()
 
 

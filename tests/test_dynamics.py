@@ -135,8 +135,8 @@ def test_atoms_the_model_cannot_describe_are_refused(potential, relaxed, tmp_pat
         with pytest.raises(InputError, match=message):
             qiff.predict(potential, atoms)
 
-    raises(lambda a: a.symbols.__setitem__(0, "S"), "describes OH2 .* structure is SH2")
-    raises(lambda a: a.__delitem__(2), r"\(3 atoms\), but the structure is OH \(2 atoms\)")
+    raises(lambda a: a.symbols.__setitem__(0, "S"), "describes H2O .* structure is H2S")
+    raises(lambda a: a.__delitem__(2), r"\(3 atoms\), but the structure is HO \(2 atoms\)")
     raises(lambda a: a.positions.__setitem__((0, 0), np.nan), "must be finite")
     raises(lambda a: a.set_pbc(True), "is periodic")
     with pytest.raises(InputError, match="frame 1: "):

@@ -11,9 +11,12 @@ import pytest
 
 import qiff
 from qiff import InputError, RunError, Training
+from qiff.atoms.graph import Graph
 from qiff.config import Data, Run
+from qiff.model.predict import energy
 from qiff.run import FILES, train
 from qiff.training.fit import _batches, fit, initial_state
+from qiff.training.loss import Loss
 from qiff.training.metrics import errors
 
 MODEL = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 2}
@@ -200,6 +203,38 @@ def test_float32_trains(tmp_path):
     )
     train(config)
     assert all(leaf.dtype == np.float32 for leaf in leaves(tmp_path / "run" / "model.qiff"))
+
+
+def test_the_optimiser_counts_its_steps():
+    """Regression: the step number of Adam is a constant in the public demo."""
+    stacked = qiff.stack(qiff.read(qiff.Source("bundled:lih"))[:8])
+    training = Training(steps=3, forces_weight=0.0)
+    potential = qiff.build(MODEL, jax.random.key(0))
+    state = fit(initial_state(potential, training), stacked, stacked, training, seed=0)
+    counts = [leaf for leaf in jax.tree.leaves(state.weights.optimiser) if leaf.dtype.kind == "i"]
+    assert counts
+    assert all(int(count) == 3 for count in counts)
+
+
+def test_the_cost_of_forces_grows_linearly_with_the_batch():
+    """Regression: the public demo takes the Jacobian of the whole batch, with quadratic work."""
+    frames = qiff.read(qiff.Source("bundled:lih"))
+
+    def growth(function) -> float:
+        stacks = [qiff.stack(frames[:n], "float32") for n in (32, 64)]
+        lowered = [jax.jit(lambda p, s=s: function(p, s)).lower(potential) for s in stacks]
+        small, large = (low.compile().cost_analysis()["flops"] for low in lowered)
+        return large / small
+
+    def full_jacobian(potential, stacked):
+        energies = lambda positions: jax.vmap(energy, (None, 0))(
+            potential, Graph(positions, stacked.graph.numbers)
+        )
+        return jax.jacrev(energies)(stacked.graph.positions)
+
+    potential = qiff.build(MODEL, jax.random.key(0))
+    assert 1.8 < growth(Loss()) < 2.2
+    assert growth(full_jacobian) > 3  # control
 
 
 def test_batches_are_epochs_of_permutations_and_a_function_of_the_step():

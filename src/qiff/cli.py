@@ -252,6 +252,7 @@ def _progress():
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
+        transient=True,
     )
 
 

@@ -115,6 +115,7 @@ def summary(folder: Path) -> list[str]:
     metrics, trajectories = _results(folder)
     parts = {name: value for name, value in metrics.items() if isinstance(value, dict)}
     return [
+        f"{metrics['n_weights']} weights, {metrics['steps']} steps in {metrics['seconds']:.0f} s",
         *error_lines(parts),
         *(dynamics_line(name, report) for name, report in trajectories.items()),
         f"run folder: {folder}",

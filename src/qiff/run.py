@@ -148,13 +148,13 @@ def _differences(before: Any, after: Any, place: str = "") -> list[str]:
 
 
 def _keep(folder: Path, state: State, seconds: float, run: Run) -> None:
-    """Write what a resume needs, and the models."""
-    arrays = {"weights": state.weights, "best": state.best}
-    write_arrays(folder / "state.npz", arrays, {"history": state.history, "seconds": seconds})
+    """Write the models and, last, what a resume needs: it is never ahead of them."""
     notes = {"step": state.step, "seconds": seconds, **run.provenance}
     save(state.best, folder / "model.qiff", notes)
     save(state.weights.average, folder / "last.qiff", notes)
     atomic_write(folder / "history.csv", _history_csv(state.history))
+    arrays = {"weights": state.weights, "best": state.best}
+    write_arrays(folder / "state.npz", arrays, {"history": state.history, "seconds": seconds})
     log.info("step %d  loss %.4g  validation %.4g", *state.history[-1][:3])
 
 

@@ -120,8 +120,9 @@ def read(
     energy_unit, length_unit = source.energy_unit or energy_unit, source.length_unit or length_unit
     if not (energy_unit and length_unit):
         raise InputError(
-            f"{source.path}: does not declare its units; set `energy_unit` (one of "
-            f"{', '.join(ENERGY_UNITS)}) and `length_unit` (one of {', '.join(LENGTH_UNITS)})."
+            f"{source.path}: does not declare its units; set `energy_unit` (--energy-unit, one of "
+            f"{', '.join(ENERGY_UNITS)}) and `length_unit` (--length-unit, one of "
+            f"{', '.join(LENGTH_UNITS)})."
         )
     check_known(f"{source.path}: energy unit", energy_unit, ENERGY_UNITS)
     check_known(f"{source.path}: length unit", length_unit, LENGTH_UNITS)
@@ -162,7 +163,8 @@ def find_label(atoms: ase.Atoms, kind: str, key: str, needed: bool, place: str) 
         found = ", ".join(sorted(set(available) - {"numbers", "positions"})) or "none"
         missing = f"{kind} label `{key}`" if key else f"{kind} label"
         raise InputError(
-            f"{place}: has no {missing}; keys found: {found}. Name the right one as `{kind}_key`."
+            f"{place}: has no {missing}; keys found: {found}. "
+            f"Name the right one as `{kind}_key` (--{kind}-key)."
         )
     return None
 
@@ -301,7 +303,9 @@ def _from_arrays(arrays: Mapping[str, np.ndarray], source: Source) -> Found:
         )
     numbers = found.get("numbers", np.array([atomic_numbers[s] for s in source.elements], int))
     if not numbers.size:
-        raise InputError(f"{source.path}: does not name its elements; set `elements`.")
+        raise InputError(
+            f"{source.path}: does not name its elements; set `elements` (--elements O,H,H)."
+        )
     n_frames, shape = len(found["positions"]), (len(numbers), 3)
     for kind, each in (("positions", shape), ("energy", ()), ("forces", shape)):
         if kind in found and found[kind].size != n_frames * np.prod(each, dtype=int):

@@ -146,9 +146,13 @@ class Molecule(AbstractPotential):
         expected = [atomic_numbers[symbol] for symbol in self.elements]
         if sorted(numbers) != sorted(expected):
             raise InputError(
-                f"the model describes {Symbols(expected)} ({len(expected)} atoms), "
-                f"but the structure is {Symbols(numbers)} ({len(numbers)} atoms)."
+                f"the model describes {_formula(expected)} ({len(expected)} atoms), "
+                f"but the structure is {_formula(numbers)} ({len(numbers)} atoms)."
             )
+
+
+def _formula(numbers: Sequence[int] | np.ndarray) -> str:
+    return Symbols(numbers).get_chemical_formula()
 
 
 def _origin_first(layout: Layout, elements: Sequence[str]) -> tuple[str, ...]:
