@@ -59,6 +59,7 @@ def test_missing_unknown_and_misshaped_arrays_are_named(path):
         ({"header": np.array('{"format": "qiff 9"}')}, "is of format `qiff 9`"),
         ({"header": np.array('{"format": "qiff 1", "model": {"kind": "os"}}')}, "Model kind `os`"),
         ({"header": np.array('{"format": "qiff 1"}')}, "does not describe a model"),
+        ({"header": np.array('{"format": "qiff 1", "model": "a"}')}, "does not describe a model"),
     ):
         path.write_bytes(original)
         rewrite(path, **change)
@@ -94,9 +95,10 @@ def test_pickles_are_refused_and_never_run(path, tmp_path):
 
 
 def test_absent_and_folder(tmp_path):
-    for path in (tmp_path / "absent.qiff", tmp_path):
-        with pytest.raises(InputError, match="no such file"):
-            qiff.load(path)
+    with pytest.raises(InputError, match="no such file"):
+        qiff.load(tmp_path / "absent.qiff")
+    with pytest.raises(InputError, match="is a folder"):
+        qiff.load(tmp_path)
 
 
 def test_writing_is_atomic(path, monkeypatch):

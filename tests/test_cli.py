@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import ase.io
@@ -112,6 +114,12 @@ def test_md_leaves_trajectory_table_and_picture(folder, model, tmp_path, capsys)
     assert len(ase.io.read(out, ":")) == 3
     assert "--overwrite" in refused(capsys, *arguments)
     assert main([*arguments, "--overwrite"]) == 0
+    assert "must end in .xyz" in refused(capsys, *arguments[:-1], tmp_path / "traj.json")
+    (tmp_path / "other.json").write_text("kept")
+    assert "other.json: exists" in refused(capsys, *arguments[:-1], tmp_path / "other.xyz")
+    explosion = ["--overwrite", "--timestep", "50", "--temperature", "3000", "--interval", "1"]
+    assert main([*arguments, *explosion]) == 1
+    assert {p.suffix for p in out.parent.iterdir()} == {".xyz"}  # no report of another trajectory
 
 
 def test_report_includes_dynamics(folder, model, capsys):
@@ -126,6 +134,15 @@ def test_report_includes_dynamics(folder, model, capsys):
     out.with_suffix(".json").write_text(json.dumps(other))
     assert main(["report", str(folder / "water")]) == 0
     assert "nve:" not in capsys.readouterr().out
+
+
+def test_a_stray_json_beside_a_structure_does_no_harm(folder, capsys):
+    for text in ("[1]", "{}", "no json"):
+        (folder / "water" / "start.xyz").write_text("1\n\nH 0 0 0\n")
+        (folder / "water" / "start.json").write_text(text)
+        assert main(["report", str(folder / "water")]) == 0
+        assert main(["data", "info", str(folder / "water" / "start.xyz")]) == 0
+    (folder / "water" / "start.xyz").unlink()
 
 
 def test_info_and_data_info_and_template(folder, model, capsys):
@@ -283,7 +300,71 @@ def test_interrupt_says_how_to_go_on(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("qiff.run.fit", interrupted)
     output = ["--set", f"output={tmp_path / 'run'}"]
     assert main(["train", str(folder / "run.toml"), *output]) == 130
-    assert "--resume goes on" in capsys.readouterr().err
+    assert "go on with --resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("template", "watr"),
+        ("data", "make", "watr"),
+        ("md", "MODEL", "bundled:water", "--ensemble", "npt"),
+        ("md", "MODEL", "bundled:water", "--seed", "-1"),
+        ("train", "CONFIG", "--overwrite", "--set", "seed=-1"),
+        ("train", "CONFIG", "--overwrite", "--set", "seed=99999999999999999999"),
+        ("train", "CONFIG", "--overwrite", "--set", "data.train=nan"),
+        ("train", "CONFIG", "--overwrite", "--set", "model.kind=[1]"),
+        ("train", "CONFIG", "--overwrite", "--set", "model.elements=OHH"),
+        ("train", "CONFIG", "--overwrite", "--set", "train.average=1"),
+        ("train", "CONFIG", "--overwrite", "--set", "train=5"),
+        ("train", "CONFIG", "--overwrite", "--set", "output="),
+        ("train", "FOLDER"),
+        ("info", "FOLDER"),
+        ("report", "FOLDER"),
+    ],
+)
+def test_wrong_values_are_one_line(folder, model, capsys, arguments):
+    places = {"MODEL": model, "CONFIG": str(folder / "run.toml"), "FOLDER": str(folder)}
+    before = contents(folder / "water")
+    refused(capsys, *(places.get(argument, argument) for argument in arguments))
+    assert contents(folder / "water") == before
+
+
+def test_a_full_disk_under_the_log_is_one_line(folder, tmp_path, capsys, monkeypatch):
+    log_to = qiff.run._log_to
+    monkeypatch.setattr("qiff.run._log_to", lambda path: log_to(Path("/dev/full")))
+    output = f"output={tmp_path / 'run'}"
+    assert "no space left" in refused(capsys, "train", folder / "run.toml", "--set", output)
+
+
+def test_a_reader_that_stops_reading_is_no_error(model):
+    code = (
+        f"import sys; from qiff.cli import entry; sys.argv = ['qiff', 'info', {model!r}]; entry()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 0
+
+
+@pytest.mark.parametrize("moment", ["config.toml", "state.npz"], ids=["compiling", "training"])
+def test_a_real_interrupt_exits_with_130(folder, tmp_path, moment):
+    """The signal a terminal sends, a second after a file of the run is there."""
+    command = [
+        *(sys.executable, "-c", "from qiff.cli import entry; entry()"),
+        *("train", str(folder / "run.toml"), "--set", f"output={tmp_path / 'run'}"),
+        *("--set", "train.steps=100000"),
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / moment).exists() and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "qiff: interrupted; go on with --resume."
 
 
 def test_unknown_commands_exit_with_two():

@@ -186,6 +186,62 @@ def test_numbers_that_are_not_finite_are_refused(frames, tmp_path, where, value)
         read(Source(str(tmp_path / "a.xyz")))
 
 
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ({"REF_energy": "abc"}, "energy must be numbers, but is 'abc'"),
+        ({"REF_energy": np.ones(3)}, r"energy must have shape \(\), but has \(3,\)"),
+        ({"REF_forces": np.ones(3)}, r"forces must have shape \(3, 3\), but has \(3,\)"),
+    ],
+)
+def test_labels_of_the_wrong_shape_are_refused(tmp_path, label, message):
+    atoms = water()
+    for key, value in label.items():
+        (atoms.arrays if key == "REF_forces" else atoms.info)[key] = value
+    ase.io.write(tmp_path / "a.xyz", atoms)
+    with pytest.raises(InputError, match=f"frame 0: {message}"):
+        read(Source(str(tmp_path / "a.xyz")))
+
+
+def test_other_columns_of_a_file_are_kept(tmp_path):
+    atoms = water()
+    atoms.info |= {"name": "sample", "REF_energy": -3.0}
+    atoms.set_masses([16, 2, 2])
+    ase.io.write(tmp_path / "a.xyz", atoms, columns=["symbols", "positions", "masses"])
+    (found,) = read(Source(str(tmp_path / "a.xyz")))
+    assert found.info == {"name": "sample"}
+    np.testing.assert_allclose(found.get_masses(), [16, 2, 2])
+
+
+def test_array_labels_can_be_named(arrays, tmp_path):
+    np.savez(tmp_path / "a.npz", **arrays, ccsd=2 * arrays["energies"])
+    source = lambda key: Source(str(tmp_path / "a.npz"), "eV", "Angstrom", energy_key=key)
+    assert labels(read(source(""))[0])["energy"] == -10
+    assert labels(read(source("ccsd"))[0])["energy"] == -20
+    with pytest.raises(InputError, match="no array of energy `mp2`; found: coords, energies"):
+        read(source("mp2"))
+
+
+def test_short_names_in_a_folder(arrays, tmp_path):
+    for name, key in (
+        ("R", "coords"),
+        ("E", "energies"),
+        ("F", "forces"),
+        ("z", "nuclear_charges"),
+    ):
+        np.save(tmp_path / f"{name}.npy", arrays[key])
+    assert len(read(Source(str(tmp_path), "eV", "Angstrom"), need_forces=True)) == 10
+
+
+def test_impossible_elements_and_positions_in_arrays(arrays, tmp_path):
+    np.savez(tmp_path / "a.npz", **arrays | {"nuclear_charges": [800, 1, 1]})
+    with pytest.raises(InputError, match="atomic numbers must be from 1 to 118"):
+        read(Source(str(tmp_path / "a.npz"), "eV", "Angstrom"))
+    np.savez(tmp_path / "a.npz", **arrays | {"coords": np.array(1.0)})
+    with pytest.raises(InputError, match="positions must have shape"):
+        read(Source(str(tmp_path / "a.npz"), "eV", "Angstrom"))
+
+
 def test_atoms_on_top_of_each_other_are_refused(frames, tmp_path):
     frames[2].positions[1] = frames[2].positions[2] + 0.01
     write(tmp_path / "a.xyz", [atoms.copy() for atoms in frames])
@@ -203,6 +259,20 @@ def test_split_is_by_seed_and_disjoint():
     assert np.array_equal(parts.train, split(100, 0.7, 0.1, 0.2, seed=3).train)
     assert not np.array_equal(parts.train, split(100, 0.7, 0.1, 0.2, seed=4).train)
     assert len(split(100, 50, 10, 5, seed=0).test) == 5
+
+
+@pytest.mark.parametrize("n_frames", range(10, 120))
+def test_fractions_that_make_one_always_fit(n_frames):
+    for fractions in ((0.8, 0.1, 0.1), (0.7, 0.1, 0.2), (0.6, 0.1, 0.3)):
+        parts = split(n_frames, *fractions, seed=0)
+        assert sum(map(len, parts)) == n_frames
+        assert all(abs(len(p) - f * n_frames) <= 1 for p, f in zip(parts, fractions, strict=True))
+
+
+@pytest.mark.parametrize("size", [float("nan"), float("inf"), -0.1, 40.7])
+def test_sizes_that_are_neither_fraction_nor_number_are_refused(size):
+    with pytest.raises(InputError, match="`valid` must be a fraction below 1 or a whole number"):
+        split(100, 0.5, size, 0.1, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,28 @@ def test_explosion_stops_and_keeps_the_frames(relaxed, tmp_path):
     assert 1 <= len(ase.io.read(tmp_path / "a.xyz", ":")) < 200
 
 
+def test_an_explosion_between_recorded_frames_is_one_too(potential, relaxed, tmp_path):
+    wild = Dynamics("nvt", friction=5.0, timestep=1.0, steps=100, interval=100)
+    with pytest.raises(RunError, match=r"exploded at .*a\.xyz"):
+        simulate(potential, relaxed, wild, tmp_path / "a.xyz")
+    assert isinstance(ase.io.read(tmp_path / "a.xyz"), ase.Atoms)
+
+
+def test_isotopes_are_kept(potential, relaxed, tmp_path):
+    heavy = relaxed.copy()
+    heavy.set_masses([16, 2, 2])
+    slow, _ = simulate(potential, heavy, Dynamics(steps=20), tmp_path / "a.xyz")
+    fast, _ = simulate(potential, relaxed, Dynamics(steps=20), tmp_path / "b.xyz")
+    assert slow[-1].potential != fast[-1].potential
+
+
+def test_a_linear_molecule_at_rest_warns_of_nothing(tmp_path, recwarn):
+    lih = qiff.build({"kind": "diatomic", "elements": ["Li", "H"]}, jax.random.key(0))
+    atoms = ase.Atoms("LiH", [[0, 0, 0], [0, 0, 1.5]])
+    simulate(lih, atoms, Dynamics(temperature=0.0, steps=5), tmp_path / "a.xyz")
+    assert not recwarn.list
+
+
 def test_atoms_the_model_cannot_describe_are_refused(potential, relaxed, tmp_path):
     def raises(change, message):
         atoms = relaxed.copy()
@@ -152,6 +174,7 @@ def test_atoms_the_model_cannot_describe_are_refused(potential, relaxed, tmp_pat
         ({"steps": 0}, "`steps` must be at least 1"),
         ({"interval": 0}, "`interval` must be at least 1"),
         ({"friction": -0.1}, "`friction` must be positive"),
+        ({"seed": -1}, "`seed` must be at least 0"),
         ({"timestep": float("nan")}, "`timestep` must be positive"),
     ],
 )

@@ -22,6 +22,7 @@ from .model.potential import AbstractPotential as AbstractPotential
 from .model.potential import Scaled as Scaled
 from .model.potential import Sum as Sum
 from .model.predict import Prediction as Prediction
+from .model.predict import precision as precision
 from .model.predict import predict as predict
 from .quantum.circuit import Circuit as Circuit
 from .quantum.gate import Gate as Gate

@@ -5,7 +5,9 @@ A message has the subject in backticks, what is required, and what was found.
 
 import difflib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 
@@ -26,7 +28,8 @@ def check_known(subject: str, name: str, known: Collection[str]) -> None:
     if name in known:
         return
     close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1)
-    hint = f"; did you mean `{close[0]}`?" if close else f"; known: {', '.join(sorted(known))}."
+    listed = f"; known: {', '.join(sorted(known))}" if len(known) <= 20 else ""
+    hint = f"; did you mean `{close[0]}`?" if close else f"{listed}."
     raise InputError(f"{subject} `{name}` is not known{hint}")
 
 
@@ -36,10 +39,36 @@ def check_at_least(name: str, value: float, minimum: float) -> None:
         raise InputError(f"`{name}` must be at least {minimum}, but is {value}.")
 
 
+def check_finite(name: str, value: float) -> None:
+    """Raise unless `value` is a finite number."""
+    if not math.isfinite(value):
+        raise InputError(f"`{name}` must be finite, but is {value}.")
+
+
 def check_positive(name: str, value: float) -> None:
     """Raise unless `value` is a finite number above zero."""
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"`{name}` must be positive, but is {value}.")
+
+
+def check_seed(seed: int) -> None:
+    """Raise unless `seed` can seed every generator in use."""
+    if not 0 <= seed < 2**63:
+        raise InputError(f"`seed` must be at least 0 and below 2**63, but is {seed}.")
+
+
+def check_file(path: Path) -> None:
+    """Raise unless `path` is a file."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file.")
+    if not path.exists():
+        raise InputError(f"{path}: no such file; check the path.")
+
+
+def check_suffix(path: Path, suffixes: Collection[str]) -> None:
+    """Raise unless `path` ends like the format that is written."""
+    if path.suffix not in suffixes:
+        raise InputError(f"{path}: the name must end in {' or '.join(suffixes)}.")
 
 
 def typed(name: str, value: Any, hint: Any) -> Any:
@@ -54,8 +83,11 @@ def typed(name: str, value: Any, hint: Any) -> Any:
     if isinstance(value, (list, tuple)) and issubclass(tuple, kind):
         items = get_args(hint)[:1] or (object,)
         return tuple(typed(f"{name}[{i}]", item, items[0]) for i, item in enumerate(value))
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind in (int, float)):
-        raise InputError(f"`{name}` must be {kind.__name__}, but is {value!r}.")
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    fits = is_number if kind in (int, float) else not isinstance(value, str) or kind is str
+    if not (fits and isinstance(value, kind)):
+        wanted = "a table" if is_dataclass(kind) or kind is Mapping else kind.__name__
+        raise InputError(f"`{name}` must be {wanted}, but is {value!r}.")
     return value
 
 

@@ -6,13 +6,29 @@ given; 130 interrupted.
 
 import argparse
 import json
+import os
+import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from ._checks import InputError, RunError
+from ._checks import InputError, RunError, check_known, check_suffix
+
+
+def entry() -> None:
+    """The command: run `main` and exit with its code."""
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code == INTERRUPTED:
+        os._exit(code)  # a thread of XLA may still compile; Python torn down under it crashes
+    sys.exit(code)
+
+
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,8 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
+        sys.stdout.flush()
     except InputError as error:
         return _fail(error, 2)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         reason = (error.strerror or str(error)).lower()
@@ -29,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RunError as error:
         return _fail(error, 1)
     except KeyboardInterrupt:
-        return _fail(f"interrupted{options.remedy}", 130)
+        return _fail(f"interrupted{options.remedy}", INTERRUPTED)
     return 0
 
 
@@ -47,12 +66,12 @@ def _train(options: argparse.Namespace) -> None:
     from .run import train
 
     run = read_config(Path(options.config), options.set)
-    with _progress() as progress:
-        task = progress.add_task("compiling", total=run.train.steps)
+    with _progress(run.train.steps) as show_progress:
 
         def show(state) -> None:
-            text = f"validation loss {state.history[-1].valid_loss:.3g}" if state.history else None
-            progress.update(task, completed=state.step, description=text)
+            text = f"validation loss {state.history[-1].valid_loss:.3g}" if state.history else ""
+            text = text or "compiling"
+            show_progress(state.step, "evaluating" if state.step == run.train.steps else text)
 
         train(run, resume=options.resume, overwrite=options.overwrite, after_validation=show)
     print("\n".join(summary(Path(run.output))))
@@ -76,9 +95,9 @@ def _predict(options: argparse.Namespace) -> None:
     from .atoms.dataset import write
     from .model.predict import predict
 
-    source, target = Path(options.source), Path(options.target)
-    if target.exists() and source.exists() and target.samefile(source):
-        raise InputError(f"{target}: is the input as well; choose another output.")
+    target = Path(options.target)
+    check_suffix(target, (".xyz", ".extxyz"))
+    _check_apart(target, options.source)
     potential, frames = _model_and_frames(options)
     with _working("predicting"):
         predictions = predict(potential, frames)
@@ -94,22 +113,28 @@ def _md(options: argparse.Namespace) -> None:
     from .md import Dynamics, samples_csv, simulate
     from .report import dynamics_figure, dynamics_line
 
-    dynamics = Dynamics(**{f.name: getattr(options, f.name) for f in fields(Dynamics)})
+    given = {f.name for f in fields(Dynamics)} & vars(options).keys()
+    dynamics = Dynamics(**{name: getattr(options, name) for name in given})
     path = Path(options.out)
-    if path.exists() and not options.overwrite:
-        raise InputError(f"{path}: exists; choose another --out or replace it (--overwrite).")
+    table, record, picture = (path.with_suffix(suffix) for suffix in (".csv", ".json", ".png"))
+    check_suffix(path, (".xyz", ".extxyz"))
+    _check_apart(path, options.source)
+    for target in (path, table, record, picture):
+        if target.exists() and not options.overwrite:
+            raise InputError(f"{target}: exists; choose another --out or replace it (--overwrite).")
     potential, (start, *_) = _model_and_frames(options)
-    with _progress() as progress:
-        task = progress.add_task(f"{dynamics.ensemble} dynamics", total=dynamics.steps)
-        samples, report = simulate(
-            potential, start, dynamics, path, lambda done: progress.update(task, completed=done)
-        )
+    for target in (table, record, picture):
+        target.unlink(missing_ok=True)
+    with _progress(dynamics.steps) as show:
+        text = f"{dynamics.ensemble} dynamics"
+        show(0, text)
+        samples, report = simulate(potential, start, dynamics, path, lambda done: show(done, text))
     origin = {"model": options.model, "model_sha256": file_hash(options.model)}
-    record = {**asdict(dynamics), **asdict(report), **origin}
-    atomic_write(path.with_suffix(".csv"), samples_csv(samples))
-    atomic_write(path.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
-    atomic_write(path.with_suffix(".png"), dynamics_figure(samples, report.n_atoms))
-    print(f"{dynamics_line(dynamics.ensemble, record)}\ntrajectory: {path}")
+    found = {**asdict(dynamics), **asdict(report), **origin}
+    atomic_write(table, samples_csv(samples))
+    atomic_write(picture, dynamics_figure(samples, report.n_atoms))
+    atomic_write(record, json.dumps(found, indent=2) + "\n")
+    print(f"{dynamics_line(dynamics.ensemble, found)}\ntrajectory: {path}")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -123,17 +148,22 @@ def _report(options: argparse.Namespace) -> None:
 def _data_make(options: argparse.Namespace) -> None:
     from .atoms.label import RECIPES, Sampling, make
 
+    check_known("Data set", options.name, RECIPES)
     sampling = Sampling(options.n_frames, options.temperature, options.seed)
     path = Path(options.out or f"{options.name}.xyz")
-    if path.exists():
-        raise InputError(f"{path}: exists; choose another --out or delete it first.")
+    check_suffix(path, (".xyz", ".extxyz"))
+    for target in (path, path.with_suffix(".json")):
+        if target.exists():
+            raise InputError(f"{target}: exists; choose another --out or delete it first.")
     print(f"{options.name}: {RECIPES[options.name].level}")
-    with _progress() as progress:
-        waiting = progress.add_task("geometries", total=None)
+    total = sampling.n_frames or RECIPES[options.name].n_frames
+    with _progress(total) as show:
+        show(0, "geometries")
 
-        def track(frames, **count):
-            progress.remove_task(waiting)
-            return progress.track(frames, description="labels", **count)
+        def track(frames, completed, total):
+            for number, atoms in enumerate(frames):
+                show(completed + number, "labels")
+                yield atoms
 
         make(options.name, path, sampling, track)
     print(f"data set: {path}, provenance: {path.with_suffix('.json')}")
@@ -143,6 +173,7 @@ def _data_info(options: argparse.Namespace) -> None:
     import numpy as np
 
     from .atoms.dataset import file_hash, labels, locate, read
+    from .report import read_record
 
     frames = read(_source(options, options.source))
     formulas = Counter(atoms.get_chemical_formula() for atoms in frames)
@@ -165,10 +196,7 @@ def _data_info(options: argparse.Namespace) -> None:
             f"{np.sqrt(np.mean(flat**2)):.3f} eV/Å root mean square ({len(forces)} frames)"
         )
     lines["sha256"] = file_hash(options.source)
-    provenance = locate(options.source).with_suffix(".json")
-    if provenance.is_file():
-        lines |= json.loads(provenance.read_text())
-    _print_table(lines)
+    _print_table(lines | read_record(locate(options.source).with_suffix(".json")))
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -185,10 +213,10 @@ def _info(options: argparse.Namespace) -> None:
     }
     is_circuit = lambda node: isinstance(node, Circuit)
     circuits = [c for c in jax.tree.leaves(potential, is_leaf=is_circuit) if is_circuit(c)]
-    for circuit in circuits:
+    for number, circuit in enumerate(circuits, 1):
         gates = Counter(gate.name for gate in circuit.program.gates())
         count = ", ".join(f"{n} {name}" for name, n in gates.items())
-        lines["circuit"] = (
+        lines[f"circuit {number}"] = (
             f"{circuit.program.n_qubits} qubits; gates: {count}; engine {circuit.engine}"
         )
     _print_table(lines | read_notes(options.model))
@@ -203,10 +231,16 @@ def _template(options: argparse.Namespace) -> None:
 # --- shared ---------------------------------------------------------------------------------
 
 
+def _check_apart(target: Path, source: str) -> None:
+    """Raise if an output is the input as well."""
+    if target.exists() and Path(source).exists() and target.samefile(source):
+        raise InputError(f"{target}: is the input as well; choose another output.")
+
+
 def _source(options: argparse.Namespace, path: str):
     from .atoms.dataset import Source
 
-    elements = tuple(options.elements.split(",")) if options.elements else ()
+    elements = tuple(part.strip() for part in options.elements.split(",") if part)
     units_and_keys = (
         options.energy_unit,
         options.length_unit,
@@ -236,7 +270,12 @@ def _working(text: str):
     return Console(stderr=True).status(text)
 
 
-def _progress():
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int, str], None]]:
+    """A bar on a terminal, a line now and then elsewhere; nothing before the first call.
+
+    An interrupt is raised again at the next call, should a library have swallowed it.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -246,14 +285,35 @@ def _progress():
         TimeRemainingColumn,
     )
 
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
+    console = Console(stderr=True)
+    text, bar = TextColumn("{task.description}"), BarColumn()
+    columns = (text, bar, MofNCompleteColumn(), TimeRemainingColumn())
+    progress = Progress(*columns, console=console, transient=True)
+    task = progress.add_task("", total=total)
+    interrupted: list[int] = []
+    last_line = [""]
+
+    def interrupt(number: int, frame: object) -> None:
+        interrupted.append(number)
+        raise KeyboardInterrupt
+
+    def show(done: int, description: str) -> None:
+        if interrupted:
+            raise KeyboardInterrupt
+        if console.is_terminal:
+            progress.start()
+            progress.update(task, completed=done, description=description)
+        elif (tenth := f"{10 * done // total * 10:3d} %") != last_line[0]:
+            last_line[0] = tenth
+            print(f"{tenth}  {done} of {total}  {description}", file=sys.stderr)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield show
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if progress.live.is_started:
+            progress.stop()
 
 
 def _print_table(lines) -> None:
@@ -291,7 +351,7 @@ def _parser() -> argparse.ArgumentParser:
     again = sub.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     again.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
-    sub.set_defaults(remedy="; the same command with --resume goes on.")
+    sub.set_defaults(remedy="; go on with --resume.")
 
     sub = add("evaluate", _evaluate, "errors of a model on labelled configurations")
     _add_model_and_source(sub, "DATA")
@@ -303,13 +363,16 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = add("md", _md, "molecular dynamics from the first configuration of a file")
     _add_model_and_source(sub, "START.xyz")
-    sub.add_argument("--ensemble", default="nve", choices=("nve", "nvt"), help="default nve")
-    sub.add_argument("--temperature", type=float, default=300.0, help="K, default 300")
-    sub.add_argument("--timestep", type=float, default=0.5, help="fs, default 0.5")
-    sub.add_argument("--steps", type=int, default=4000, help="default 4000")
-    sub.add_argument("--interval", type=int, default=10, help="steps between frames, default 10")
-    sub.add_argument("--friction", type=float, default=0.01, help="of nvt, 1/fs, default 0.01")
-    sub.add_argument("--seed", type=int, default=0, help="default 0")
+    for option, kind, text in (
+        ("--ensemble", str, "nve (default) or nvt"),
+        ("--temperature", float, "K, default 300"),
+        ("--timestep", float, "fs, default 0.5"),
+        ("--steps", int, "default 4000"),
+        ("--interval", int, "steps between frames, default 10"),
+        ("--friction", float, "of nvt, 1/fs, default 0.01"),
+        ("--seed", int, "default 0"),
+    ):
+        sub.add_argument(option, type=kind, default=argparse.SUPPRESS, help=text)
     sub.add_argument("--out", default="traj.xyz", help="default traj.xyz; also .csv, .json, .png")
     sub.add_argument("--overwrite", action="store_true", help="replace the trajectory")
     sub.set_defaults(remedy="; the frames so far are in the trajectory.")
@@ -322,7 +385,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COMMAND", required=True
     )
     sub = add("make", _data_make, "compute a data set with PySCF; goes on where it stopped", data)
-    sub.add_argument("name", choices=("lih", "water"))
+    sub.add_argument("name", metavar="NAME", help="lih or water")
     sub.add_argument("--out", help="default NAME.xyz; provenance goes beside it")
     sub.add_argument("--n-frames", type=int, default=0, help="default the recipe's")
     sub.add_argument("--temperature", type=float, default=300.0, help="K, default 300")
@@ -333,7 +396,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add("info", _info, "what a model is").add_argument("model", metavar="MODEL")
     add("template", _template, "print a config to start from").add_argument(
-        "name", choices=("water", "lih")
+        "name", metavar="NAME", help="water or lih"
     )
     return parser
 
@@ -360,4 +423,4 @@ def _add_source(sub: argparse.ArgumentParser, name: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 import jax
 import tomli_w
 
-from ._checks import InputError, check_known, typed
+from ._checks import InputError, check_file, check_known, check_seed, typed
 from .atoms.dataset import Source
 from .model.build import build
 from .training.fit import Training
@@ -54,6 +54,9 @@ class Run:
 
     def __post_init__(self):
         check_known("`dtype`", self.dtype, DTYPES)
+        check_seed(self.seed)
+        if not self.output.strip():
+            raise InputError("`output` must name a folder, but is empty.")
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> Run:
@@ -63,8 +66,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Run:
         InputError: with file, line and key: a key is unknown or missing, a value has the wrong
             type or is out of range.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; `qiff template water > {path}` writes one.")
+    check_file(path)
     try:
         text = path.read_text()
         table = tomllib.loads(text)
@@ -133,7 +135,8 @@ def _record(kind: type, table: Mapping[str, Any], place: _Place) -> Any:
     try:
         return kind(**values)
     except InputError as error:
-        raise InputError(f"{place.path}: [{place.table}] {error}") from None
+        section = f"[{place.table}] " if place.table else ""
+        raise InputError(f"{place.path}: {section}{error}") from None
 
 
 def _override(table: dict[str, Any], override: str) -> None:

@@ -4,17 +4,19 @@
 """
 
 import csv
+import errno
 import io
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import ase
 import ase.units
 import numpy as np
 
-from ._checks import RunError, check_at_least, check_known, check_positive
+from ._checks import InputError, RunError, check_at_least, check_known, check_positive, check_seed
 from ._files import atomic_write
 from .atoms.rigid import n_rigid
 from .calculator import Calculator
@@ -57,6 +59,7 @@ class Dynamics:
         check_at_least("steps", self.steps, 1)
         check_at_least("interval", self.interval, 1)
         check_positive("friction", self.friction)
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True)
@@ -122,9 +125,9 @@ class Report:
     n_steps: int
     picoseconds: float
     mean_temperature: float
-    drift: float | None
-    spread: float | None
-    momentum_change: float | None
+    drift: float | None = None
+    spread: float | None = None
+    momentum_change: float | None = None
 
 
 def simulate(
@@ -143,12 +146,16 @@ def simulate(
         path: the trajectory, replaced if it exists.
         after_frame: called with the number of steps done at every recorded frame.
 
+    Returns:
+        The recorded frames, the first and last step among them, and a report.
+
     Raises:
         InputError: the potential cannot describe the atoms.
         RunError: the dynamics exploded; the frames so far are in `path`.
     """
     rng, ensemble = np.random.default_rng(dynamics.seed), ENSEMBLES[dynamics.ensemble]
-    atoms = ase.Atoms(numbers=atoms.numbers, positions=atoms.positions, pbc=atoms.pbc)
+    atoms = atoms.copy()
+    atoms.set_constraint()
     atoms.calc = Calculator(potential)
     atoms.get_forces()
     n_free = _thermalise(atoms, dynamics.temperature, ensemble.isolated, rng)
@@ -157,9 +164,12 @@ def simulate(
     start = atoms.get_momenta().sum(0)
     momentum_change = 0.0
     atomic_write(path, "")
-    with path.open("a") as trajectory:
+    with io.FileIO(path, "a") as trajectory:
         for done in [*range(0, dynamics.steps, dynamics.interval), dynamics.steps]:
-            driver.run(done - driver.nsteps)
+            try:
+                driver.run(done - driver.nsteps)
+            except InputError:  # the start was fine, so positions are no longer finite
+                raise _exploded(driver.nsteps * dynamics.timestep, np.nan, path) from None
             sample = _sample(atoms, done * dynamics.timestep, n_free)
             _check_calm(sample, dynamics, path)
             _append(trajectory, atoms)
@@ -167,10 +177,14 @@ def simulate(
             moved = np.abs(atoms.get_momenta().sum(0) - start).max()
             momentum_change = max(momentum_change, float(moved))
             after_frame(done)
-    report = _report(samples, len(atoms), dynamics.steps, momentum_change)
-    if not ensemble.isolated:
-        report = replace(report, drift=None, spread=None, momentum_change=None)
-    return samples, report
+    conserved = _conservation(samples, len(atoms), momentum_change) if ensemble.isolated else {}
+    return samples, Report(
+        n_atoms=len(atoms),
+        n_steps=dynamics.steps,
+        picoseconds=samples[-1].time / 1000,
+        mean_temperature=float(np.mean([sample.temperature for sample in samples])),
+        **conserved,
+    )
 
 
 def samples_csv(samples: list[Sample]) -> str:
@@ -196,8 +210,9 @@ def _thermalise(
     width = np.sqrt(atoms.get_masses() * ase.units.kB * temperature)[:, None]
     atoms.set_momenta(width * rng.normal(size=(len(atoms), 3)))
     if isolated:
-        Stationary(atoms)
-        ZeroRotation(atoms)
+        Stationary(atoms, preserve_temperature=False)
+        with np.errstate(invalid="ignore", divide="ignore"):  # the axis of a linear molecule
+            ZeroRotation(atoms, preserve_temperature=False)
         n_free -= n_rigid(atoms)
     now = _temperature(atoms, n_free)
     if now > 0:
@@ -222,32 +237,34 @@ def _check_calm(sample: Sample, dynamics: Dynamics, path: Path) -> None:
     """Raise unless the energy is finite and the temperature has not run away."""
     limit = HOT * dynamics.temperature + HOT_FLOOR
     if not (np.isfinite(sample.total) and sample.temperature < limit):
-        raise RunError(
-            f"the dynamics exploded at {sample.time:g} fs ({sample.temperature:.3g} K): use a "
-            f"smaller timestep or check the model; the frames before are in {path}."
-        )
+        raise _exploded(sample.time, sample.temperature, path)
 
 
-def _append(trajectory: IO[str], atoms: ase.Atoms) -> None:
-    """Write one whole frame with energy, forces and momenta."""
+def _exploded(time: float, temperature: float, path: Path) -> RunError:
+    return RunError(
+        f"the dynamics exploded at {time:g} fs ({temperature:.3g} K): use a smaller timestep or "
+        f"check the model; the frames before are in {path}."
+    )
+
+
+def _append(trajectory: io.FileIO, atoms: ase.Atoms) -> None:
+    """Write one whole frame with energy, forces and momenta, or nothing of it."""
     import ase.io
 
     text = io.StringIO()
     ase.io.write(text, atoms, format="extxyz")
-    trajectory.write(text.getvalue())
-    trajectory.flush()
+    frame = text.getvalue().encode()
+    start = trajectory.tell()
+    if trajectory.write(frame) < len(frame):
+        trajectory.truncate(start)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _report(samples: list[Sample], n_atoms: int, n_steps: int, momentum_change: float) -> Report:
+def _conservation(samples: list[Sample], n_atoms: int, momentum_change: float) -> dict[str, float]:
+    """Drift, spread and change of momentum, as in `Report`."""
     time = np.array([sample.time for sample in samples]) / 1000  # ps
     total = np.array([sample.total for sample in samples]) * 1000 / n_atoms  # meV/atom
-    slope, offset = np.polyfit(time, total - total[0], 1)
-    return Report(
-        n_atoms=n_atoms,
-        n_steps=n_steps,
-        picoseconds=float(time[-1]),
-        mean_temperature=float(np.mean([sample.temperature for sample in samples])),
-        drift=float(slope),
-        spread=float(np.std(total - total[0] - slope * time - offset)),
-        momentum_change=momentum_change,
-    )
+    change = total - total[0]
+    slope, offset = np.polyfit(time, change, 1)
+    spread = np.std(change - slope * time - offset)
+    return {"drift": float(slope), "spread": float(spread), "momentum_change": momentum_change}

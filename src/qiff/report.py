@@ -39,7 +39,7 @@ def parity_figure(parts: Mapping[str, Part]) -> bytes:
             wanted = np.ravel([labels(atoms)[name] for atoms in frames]) - offset
             found = np.ravel([getattr(prediction, name) for prediction in predictions]) - offset
             mae = 1000 * np.abs(found - wanted).mean()
-            label = f"{part}  MAE {mae:.3g} m{unit}"
+            label = f"{part}  MAE {mae:.4g} m{unit}"
             axes.plot(wanted, found, ".", ms=4, color=COLOURS[part], label=label, rasterized=True)
         axes.axline((0, 0), slope=1, color="0.5", lw=0.8, zorder=0)
         what = "energy − mean" if name == "energy" else "force components"
@@ -164,18 +164,24 @@ pre {{ background: #f4f6f9; padding: 0.8rem; overflow-x: auto; font-size: 13px; 
 
 def _results(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Metrics of a run and the reports of the trajectories of its model, by name."""
-    path = folder / "metrics.json"
-    if not path.is_file():
-        raise InputError(f"{folder}: holds no finished run (no metrics.json).")
-    model = file_hash(str(folder / "model.qiff"))
-    reports = {
-        trajectory.stem: record
-        for trajectory in sorted(folder.glob("*.xyz"))
-        if trajectory.with_suffix(".json").exists()
-        and (record := json.loads(trajectory.with_suffix(".json").read_text()))["model_sha256"]
-        == model
-    }
-    return json.loads(path.read_text()), reports
+    metrics = read_record(folder / "metrics.json")
+    if "n_weights" not in metrics:
+        raise InputError(f"{folder}: holds no finished run; train one, or go on with --resume.")
+    reports = {}
+    for trajectory in sorted(folder.glob("*.xyz")):
+        record = read_record(trajectory.with_suffix(".json"))
+        if record.get("model_sha256") == file_hash(str(folder / "model.qiff")):
+            reports[trajectory.stem] = record
+    return metrics, reports
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty if there is no such file or it holds something else."""
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _figure(n_axes: int, width: float) -> tuple[Any, Any]:

@@ -21,7 +21,7 @@ from ._files import atomic_write
 from .atoms.dataset import Split, file_hash, read, split
 from .atoms.graph import stack
 from .config import Run, read_config, write_config
-from .model.build import build_for
+from .model.build import build_for, with_defaults
 from .model.predict import check_atoms, predict
 from .training.checkpoint import fill, read_arrays, save, write_arrays
 from .training.fit import Row, State, fit, initial_state
@@ -52,21 +52,27 @@ def train(
 
     Raises:
         InputError: the data do not fit the config or the model, the folder holds another run.
-        RunError: the fit failed; the last good model is in the folder.
+        RunError: the fit failed; the model of the best validation before is in the folder.
     """
     folder = Path(run.output)
+    if (folder / "config.toml").exists() and not (resume or overwrite):
+        raise InputError(
+            f"{folder}: already holds a run; go on with it (--resume), replace it (--overwrite) "
+            "or choose another `output`."
+        )
     frames = read(run.data, need_energy=True, need_forces=run.train.forces_weight > 0)
     parts = split(len(frames), run.data.train, run.data.valid, run.data.test, run.seed)
     train_frames = [frames[i] for i in parts.train]
     potential = build_for(train_frames, run.model, seed=run.seed, dtype=run.dtype)
     for index, atoms in enumerate(frames):
         check_atoms(potential, atoms, f"{run.data.path}: frame {index}")
-    run = dataclasses.replace(run, provenance=_provenance(run))
+    run = dataclasses.replace(run, model=with_defaults(run.model), provenance=_provenance(run))
     state, seconds = initial_state(potential, run.train), 0.0
     if resume:
         state, seconds = _resumed(folder, run, state)
     else:
-        _claim(folder, overwrite)
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
         atomic_write(folder / "config.toml", write_config(run))
         atomic_write(folder / "split.json", _split_json(parts))
     begin = time.perf_counter() - seconds
@@ -95,17 +101,6 @@ def _provenance(run: Run) -> dict[str, Any]:
     }
 
 
-def _claim(folder: Path, overwrite: bool) -> None:
-    """Make the folder ready for a new run."""
-    if (folder / "config.toml").exists() and not overwrite:
-        raise InputError(
-            f"{folder}: already holds a run; go on with it (--resume), replace it (--overwrite) "
-            "or choose another `output`."
-        )
-    for name in FILES:
-        (folder / name).unlink(missing_ok=True)
-
-
 FILES = (
     *("config.toml", "split.json", "history.csv", "metrics.json", "train.log"),
     *("state.npz", "model.qiff", "last.qiff"),
@@ -125,6 +120,9 @@ def _resumed(folder: Path, run: Run, fresh: State) -> tuple[State, float]:
     changed = _differences(dataclasses.asdict(before), dataclasses.asdict(run))
     if changed:
         raise InputError(f"{folder}: cannot resume, `{changed[0]}` is not what the run began with.")
+    for package, used in run.provenance["versions"].items():
+        if before.provenance.get("versions", {}).get(package) != used:
+            log.warning("%s is %s, not the version the run began with", package, used)
     if not (folder / "state.npz").exists():
         return fresh, 0.0
     header, arrays = read_arrays(folder / "state.npz")
@@ -162,11 +160,12 @@ def _finish(
     folder: Path, state: State, frames: Sequence[ase.Atoms], parts: Split, seconds: float
 ) -> dict[str, Any]:
     """Errors and figures of the best model."""
-    found, table = {}, {}
-    for name, indices in parts._asdict().items():
-        chosen = [frames[i] for i in indices]
-        found[name] = (predict(state.best, chosen), chosen)
-        table[name] = errors(*found[name])
+    predictions = predict(state.best, frames)
+    found = {
+        name: ([predictions[i] for i in indices], [frames[i] for i in indices])
+        for name, indices in parts._asdict().items()
+    }
+    table = {name: errors(*part) for name, part in found.items()}
     metrics: dict[str, Any] = {
         **table,
         "n_weights": sum(leaf.size for leaf in jax.tree.leaves(state.best)),
@@ -192,10 +191,17 @@ def _history_csv(history: Sequence[Row]) -> str:
     return text.getvalue()
 
 
+class _StrictFileHandler(logging.FileHandler):
+    """A log file that fails like any other file, for instance on a full disk."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        raise
+
+
 @contextmanager
 def _log_to(path: Path) -> Iterator[None]:
     """Add what is logged to a file, each line with its time."""
-    handler = logging.FileHandler(path)
+    handler = _StrictFileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)

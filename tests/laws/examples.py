@@ -14,7 +14,7 @@ from qiff.model.build import POTENTIALS, build
 from qiff.model.predict import enable_x64
 from qiff.quantum.ansatz import ANSATZE, CommonRz, Exchange, Sequence
 from qiff.quantum.encoding import ENCODINGS, Spin
-from qiff.quantum.observable import OBSERVABLES, exchange_sum, pair_exchange
+from qiff.quantum.observable import OBSERVABLES, pair_exchange
 from qiff.quantum.symmetry import GROUPS, Permutations, Product, Rotations
 
 CHAIN = ((0, 1), (2, 3), (1, 2))
@@ -33,10 +33,7 @@ ANSATZ_EXAMPLES = {
     "common_rz": [CommonRz(4)],
     "sequence": [Sequence((Exchange(WATER, 4, CHAIN), Exchange(WATER, 4, CHAIN)))],
 }
-OBSERVABLE_EXAMPLES = {
-    "pair_exchange": [pair_exchange((0, 1), 4)],
-    "exchange_sum": [exchange_sum(((1, 2), (0, 3)), 4)],
-}
+OBSERVABLE_EXAMPLES = {"pair_exchange": [pair_exchange((0, 1), 4), pair_exchange((2, 3), 4)]}
 
 TRIATOMIC = {"kind": "triatomic", "elements": ["O", "H", "H"], "n_layers": 3, "n_repeats": 2}
 DIATOMIC = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 3, "n_repeats": 2}

@@ -148,7 +148,8 @@ def test_forces_are_finite_and_smooth_where_a_vector_vanishes():
 
 def live_weights(circuit: Circuit) -> Circuit:
     """Which scales and weights can change an observable: those read by a gate in its light cone."""
-    cone = set().union(*(o.support for o in circuit.program.observables))
+    words = [word for o in circuit.program.observables for _, word in o.terms]
+    cone = {qubit for word in words for qubit, letter in enumerate(word) if letter != "I"}
     live = np.zeros(circuit.program.n_slots, bool)
     for gate in reversed(list(circuit.program.gates())):
         if cone & set(gate.qubits):
@@ -269,6 +270,21 @@ def test_incomplete_model_configs_are_refused():
     scaled = {"kind": "scaled", "potential": TRIATOMIC, "scale": 1.0, "references": {"H": 1.0}}
     with pytest.raises(InputError, match="no reference energy for O"):
         build(scaled, jax.random.key(0)).check(np.array([8, 1, 1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale": -1.0}, "`scale` must be positive"),
+        ({"references": {"O": "x"}}, "must be float"),
+        ({"references": {"O": float("nan")}}, "`references.O` must be finite"),
+        ({"references": {"Q": 1.0}}, "Element `Q`"),
+    ],
+)
+def test_wrong_scales_and_references_are_refused(change, message):
+    scaled = {"kind": "scaled", "potential": TRIATOMIC, "scale": 1.0, "references": {}}
+    with pytest.raises(InputError, match=message):
+        build(scaled | change, jax.random.key(0))
 
 
 def test_energy_per_atom_sums_to_the_energy():

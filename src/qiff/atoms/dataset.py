@@ -96,7 +96,7 @@ def locate(path: str) -> Path:
         check_known("Bundled data set", name, [found.stem for found in folder.glob("*.xyz")])
         target = folder / f"{name}.xyz"
     if not target.exists():
-        raise InputError(f"{path}: no such file or folder.")
+        raise InputError(f"{path}: no such file or folder; check the path.")
     return target
 
 
@@ -107,7 +107,7 @@ def read(
 
     Returns:
         Frames with positions in Å and, as calculator results, `energy` in eV and `forces` in
-        eV/Å where the file has them.
+        eV/Å where the file has them. Other columns of the file are kept as they are.
 
     Raises:
         InputError: the file is missing, empty or unreadable; its units or elements are not
@@ -116,7 +116,7 @@ def read(
     path = locate(source.path)
     frames, energy_unit, length_unit = FORMATS.get(_format(path), _read_ase)(path, source)
     if not frames:
-        raise InputError(f"{source.path}: has no frames.")
+        raise InputError(f"{source.path}: has no frames; is the file empty or cut short?")
     energy_unit, length_unit = source.energy_unit or energy_unit, source.length_unit or length_unit
     if not (energy_unit and length_unit):
         raise InputError(
@@ -130,19 +130,20 @@ def read(
     converted = []
     for index, atoms in enumerate(frames):
         place = f"{source.path}: frame {index}"
-        energy = find_label(atoms, "energy", source.energy_key, need_energy, place)
-        forces = find_label(atoms, "forces", source.forces_key, need_forces, place)
-        scaled = ase.Atoms(
-            numbers=atoms.numbers,
-            positions=atoms.positions * angstrom,
-            cell=np.asarray(atoms.cell) * angstrom,
-            pbc=atoms.pbc,
-        )
-        results: dict[str, Any] = {}
-        if energy is not None:
-            results["energy"] = float(energy) * eV
-        if forces is not None:
-            results["forces"] = np.asarray(forces, float) * (eV / angstrom)
+        scaled = atoms.copy()
+        scaled.positions *= angstrom
+        scaled.set_cell(np.asarray(atoms.cell) * angstrom)
+        results = {}
+        for kind, key, needed, shape, unit in (
+            ("energy", source.energy_key, need_energy, (), eV),
+            ("forces", source.forces_key, need_forces, (len(atoms), 3), eV / angstrom),
+        ):
+            label = find_label(atoms, kind, key, needed, place)
+            if label is not None:
+                results[kind] = _numbers(label, kind, shape, place) * unit
+            for name in (key, f"REF_{kind}", kind):  # labels live in the results alone from here
+                scaled.info.pop(name, None)
+                scaled.arrays.pop(name, None)
         scaled.calc = SinglePointCalculator(scaled, **results)
         check_geometry(scaled, place)
         converted.append(scaled)
@@ -155,7 +156,7 @@ def find_label(atoms: ase.Atoms, kind: str, key: str, needed: bool, place: str) 
     Raises:
         InputError: the key asked for, or a needed label, is absent; the keys found are listed.
     """
-    available = {**atoms.info, **atoms.arrays, **(atoms.calc.results if atoms.calc else {})}
+    available = {**atoms.info, **atoms.arrays, **labels(atoms)}
     for candidate in (key,) if key else (f"REF_{kind}", kind):
         if candidate in available:
             return available[candidate]
@@ -169,11 +170,28 @@ def find_label(atoms: ase.Atoms, kind: str, key: str, needed: bool, place: str) 
     return None
 
 
+def _numbers(label: Label, kind: str, shape: tuple[int, ...], place: str) -> Any:
+    """A label as an array of floats of a shape; a float if it is a single number."""
+    try:
+        values = np.asarray(label, float)
+    except (TypeError, ValueError):
+        raise InputError(f"{place}: {kind} must be numbers, but is {label!r}.") from None
+    if values.shape != shape:
+        raise InputError(f"{place}: {kind} must have shape {shape}, but has {values.shape}.")
+    return values[()]
+
+
 def check_geometry(atoms: ase.Atoms, place: str) -> None:
-    """Raise unless positions and labels are finite and no two atoms coincide."""
+    """Raise unless positions and labels are finite and no two atoms coincide.
+
+    Raises:
+        InputError: naming `place` and what is wrong.
+    """
     for name, values in {"positions": atoms.positions, **labels(atoms)}.items():
         if not np.all(np.isfinite(values)):
-            raise InputError(f"{place}: `{name}` must be finite, but has NaN or infinity.")
+            raise InputError(
+                f"{place}: `{name}` must be finite, but has NaN or infinity; correct or remove it."
+            )
     distances = atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))
     if distances.size and distances.min() < TOO_CLOSE:
         i, j = sorted(np.unravel_index(distances.argmin(), distances.shape))
@@ -184,8 +202,11 @@ def check_geometry(atoms: ase.Atoms, place: str) -> None:
 
 
 def labels(atoms: ase.Atoms) -> dict[str, Any]:
-    """Calculator results of a frame: `energy` in eV and `forces` in eV/Å, if it has them."""
-    return atoms.calc.results if atoms.calc is not None else {}
+    """Stored results of a frame: `energy` in eV and `forces` in eV/Å, if it has them.
+
+    What a live calculator last computed is no label.
+    """
+    return atoms.calc.results if isinstance(atoms.calc, SinglePointCalculator) else {}
 
 
 def write(path: Path, frames: Sequence[ase.Atoms]) -> None:
@@ -219,20 +240,29 @@ def split(n_frames: int, train: float, valid: float, test: float, seed: int) -> 
 
     Args:
         n_frames: number of frames to split.
-        train, valid, test: sizes: below 1 a fraction, from 1 on a number of frames.
+        train, valid, test: sizes: below 1 a fraction, from 1 on a whole number of frames.
         seed: of the shuffle.
 
     Raises:
-        InputError: the parts need more frames than there are, or training or validation get none.
+        InputError: a size is neither; the parts need more frames than there are; or training or
+            validation get none.
     """
-    sizes = [round(size * n_frames) if size < 1 else int(size) for size in (train, valid, test)]
-    if sum(sizes) > n_frames or min(sizes[:2]) < 1 or sizes[2] < 0:
+    given = {"train": train, "valid": valid, "test": test}
+    for name, size in given.items():
+        if not 0 <= size < 1 and not (size >= 1 and float(size).is_integer()):
+            raise InputError(
+                f"`{name}` must be a fraction below 1 or a whole number of frames, but is {size}."
+            )
+    ends = np.cumsum([size * n_frames if size < 1 else size for size in given.values()])
+    ends = [round(end, 6) for end in ends]  # 0.7 + 0.1 + 0.2 is one, whatever the last bit says
+    first, second, third = (int(end + 0.5) for end in ends)
+    if ends[2] > n_frames or first < 1 or second <= first:
         raise InputError(
             "`train`, `valid` and `test` must be at least 1, 1 and 0 frames and together at most "
-            f"{n_frames}, but are {', '.join(map(str, sizes))}."
+            f"{n_frames}, but are {first}, {second - first} and {third - second}."
         )
     order = np.random.default_rng(seed).permutation(n_frames)
-    return Split(*np.split(order, np.cumsum(sizes))[:3])
+    return Split(order[:first], order[first:second], order[second:third])
 
 
 # --- formats --------------------------------------------------------------------------------
@@ -250,7 +280,7 @@ def _read_ase(path: Path, source: Source) -> Found:
     except Exception as error:  # every reader of ASE fails in a way of its own
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"{source.path}: cannot be read as a structure file ({reason})."
+            f"{source.path}: cannot be read as a structure file ({reason}); check its format."
         ) from error
     return Found(frames, "eV", "Angstrom")
 
@@ -282,47 +312,50 @@ def _load(path: Path, source: Source) -> Any:
 
 ARRAY_NAMES: dict[str, tuple[str, ...]] = {
     "numbers": ("nuclear_charges", "z", "numbers"),
-    "positions": ("coords", "R", "positions"),
-    "energy": ("energies", "E", "energy"),
-    "forces": ("forces", "F"),
+    "positions": ("coords", "r", "positions"),
+    "energy": ("energies", "e", "energy"),
+    "forces": ("forces", "f"),
 }
-"""Names under which array formats keep each quantity (rMD17, sGDML, plain `.npy`)."""
+"""Names, in lower case, under which array formats keep each quantity (rMD17, sGDML, `.npy`)."""
 
 
 def _from_arrays(arrays: Mapping[str, np.ndarray], source: Source) -> Found:
     """Frames of arrays of one molecule."""
-    found = {
-        kind: np.asarray(arrays[name])
-        for kind, names in ARRAY_NAMES.items()
-        for name in names
-        if name in arrays
-    }
-    if "positions" not in found:
-        raise InputError(
-            f"{source.path}: has no array of positions; found: {', '.join(arrays) or 'none'}."
-        )
+    asked = {"energy": source.energy_key, "forces": source.forces_key}
+    lower = {name.lower(): name for name in arrays}
+    present = ", ".join(arrays) or "none"
+    found: dict[str, np.ndarray] = {}
+    for kind, names in ARRAY_NAMES.items():
+        names = (asked[kind].lower(),) if asked.get(kind) else names
+        name = next((lower[name] for name in names if name in lower), None)
+        if name is not None:
+            found[kind] = np.asarray(arrays[name])
+        elif kind == "positions" or asked.get(kind):
+            raise InputError(
+                f"{source.path}: has no array of {kind} `{' or '.join(names)}`; found: {present}."
+            )
     numbers = found.get("numbers", np.array([atomic_numbers[s] for s in source.elements], int))
     if not numbers.size:
         raise InputError(
             f"{source.path}: does not name its elements; set `elements` (--elements O,H,H)."
         )
-    n_frames, shape = len(found["positions"]), (len(numbers), 3)
-    for kind, each in (("positions", shape), ("energy", ()), ("forces", shape)):
-        if kind in found and found[kind].size != n_frames * np.prod(each, dtype=int):
+    if not set(numbers.ravel().tolist()) <= set(range(1, len(chemical_symbols))):
+        raise InputError(f"{source.path}: atomic numbers must be from 1 to 118, but are {numbers}.")
+    n_frames, shape = len(np.atleast_1d(found["positions"])), (numbers.size, 3)
+    each = {"positions": shape, "energy": (), "forces": shape}
+    for kind, size in each.items():
+        if kind in found and found[kind].size != n_frames * np.prod(size, dtype=int):
             raise InputError(
-                f"{source.path}: {kind} must have shape {(n_frames, *each)} for "
-                f"{len(numbers)} atoms, but has {found[kind].shape}."
+                f"{source.path}: {kind} must have shape {(n_frames, *size)} for "
+                f"{numbers.size} atoms, but has {found[kind].shape}."
             )
-    frames = []
-    for index in range(n_frames):
-        atoms = ase.Atoms(numbers=numbers, positions=found["positions"][index].reshape(shape))
-        results = {
-            kind: found[kind][index].reshape(each)[()]
-            for kind, each in (("energy", ()), ("forces", shape))
-            if kind in found
-        }
-        atoms.calc = SinglePointCalculator(atoms, **results)
-        frames.append(atoms)
+    found = {k: v.reshape(n_frames, *each[k]) if k in each else v for k, v in found.items()}
+    frames = [ase.Atoms(numbers=numbers.ravel(), positions=p) for p in found["positions"]]
+    for index, atoms in enumerate(frames):
+        if "energy" in found:
+            atoms.info[source.energy_key or "energy"] = found["energy"][index]
+        if "forces" in found:
+            atoms.arrays[source.forces_key or "forces"] = found["forces"][index]
     return Found(frames, str(arrays.get("e_unit", "")), str(arrays.get("r_unit", "")))
 
 

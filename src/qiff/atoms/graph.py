@@ -41,7 +41,7 @@ def graph(frames: ase.Atoms | Sequence[ase.Atoms], dtype: str = "float64") -> Gr
     if isinstance(frames, ase.Atoms):
         return Graph(frames.positions.astype(dtype), frames.numbers.astype("int32"))
     sizes = {len(atoms) for atoms in frames}
-    if len(sizes) > 1:
+    if len(sizes) != 1:
         raise InputError(f"`frames` must have equal numbers of atoms, but have {sorted(sizes)}.")
     return Graph(
         np.stack([atoms.positions for atoms in frames]).astype(dtype),
@@ -53,9 +53,12 @@ def stack(frames: Sequence[ase.Atoms], dtype: str = "float64") -> Frames:
     """Labelled frames, as `dataset.read` gives them, as one stack.
 
     Raises:
-        InputError: the configurations have different numbers of atoms.
+        InputError: the configurations have different numbers of atoms, or one has no energy.
     """
     stacked = graph(frames, dtype)
+    for index, atoms in enumerate(frames):
+        if "energy" not in labels(atoms):
+            raise InputError(f"`frames` must all have an energy, but frame {index} has none.")
     forces = [labels(atoms)["forces"] for atoms in frames if "forces" in labels(atoms)]
     return Frames(
         graph=stacked,

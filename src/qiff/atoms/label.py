@@ -18,7 +18,14 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from jaxtyping import Float
 
-from .._checks import InputError, RunError, check_at_least, check_positive, missing_extra
+from .._checks import (
+    InputError,
+    RunError,
+    check_at_least,
+    check_positive,
+    check_seed,
+    missing_extra,
+)
 from .._files import atomic_write
 from .dataset import write
 from .rigid import n_rigid
@@ -37,6 +44,7 @@ class Sampling:
 
     def __post_init__(self):
         check_at_least("n_frames", self.n_frames, 0)
+        check_seed(self.seed)
         check_positive("temperature", self.temperature)
 
 

@@ -28,8 +28,10 @@ def fit_reference(frames: Sequence[ase.Atoms]) -> Reference:
     compositions leave it open. For one molecule the sum is the mean energy: an affine map.
 
     Raises:
-        InputError: all energies are equal once the reference is taken off.
+        InputError: there are no frames, or all energies are equal once the reference is off.
     """
+    if not frames:
+        raise InputError("`frames` must not be empty.")
     elements = sorted({int(z) for atoms in frames for z in atoms.numbers})
     counts = np.array([[np.sum(atoms.numbers == z) for z in elements] for atoms in frames], float)
     energies = np.array([labels(atoms)["energy"] for atoms in frames])

@@ -34,12 +34,7 @@ def build(config: Mapping[str, Any], key: PRNGKeyArray) -> AbstractPotential:
     Raises:
         InputError: the kind or an argument is unknown or missing.
     """
-    arguments = dict(config)
-    kind = arguments.pop("kind", None)
-    if kind is None:
-        raise InputError(f"`kind` is missing; known: {', '.join(sorted(POTENTIALS))}.")
-    check_known("Model kind", kind, POTENTIALS)
-    constructor = POTENTIALS[kind]
+    constructor, kind, arguments = _constructor(config)
     parameters = inspect.signature(constructor).parameters
     for name in arguments:
         check_known(f"Model `{kind}`: argument", name, [p for p in parameters if p != "key"])
@@ -57,6 +52,17 @@ def build(config: Mapping[str, Any], key: PRNGKeyArray) -> AbstractPotential:
         for n, (name, value) in enumerate(arguments.items())
     }
     return constructor(**built, **({"key": key} if "key" in parameters else {}))
+
+
+def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with the default of every argument that it does not give, spelled out."""
+    constructor, _, _ = _constructor(config)
+    parameters = inspect.signature(constructor).parameters.items()
+    return dict(config) | {
+        name: parameter.default
+        for name, parameter in parameters
+        if parameter.default is not parameter.empty and name not in config
+    }
 
 
 def build_for(
@@ -79,6 +85,18 @@ def build_for(
         core = jax.tree.map(lambda weights: jnp.asarray(weights, dtype), core)
     energies = {chemical_symbols[z]: energy for z, energy in reference.energies.items()}
     return Scaled(core, reference.scale, energies)
+
+
+def _constructor(
+    config: Mapping[str, Any],
+) -> tuple[Callable[..., AbstractPotential], str, dict[str, Any]]:
+    """The constructor that a config names, its kind and its arguments."""
+    arguments = dict(config)
+    kind = arguments.pop("kind", None)
+    if not isinstance(kind, str):
+        raise InputError(f"`kind` is missing; known: {', '.join(sorted(POTENTIALS))}.")
+    check_known("Model kind", kind, POTENTIALS)
+    return POTENTIALS[kind], kind, arguments
 
 
 def _build_nested(value: Any, key: PRNGKeyArray) -> Any:

@@ -147,7 +147,8 @@ class Molecule(AbstractPotential):
         if sorted(numbers) != sorted(expected):
             raise InputError(
                 f"the model describes {_formula(expected)} ({len(expected)} atoms), "
-                f"but the structure is {_formula(numbers)} ({len(numbers)} atoms)."
+                f"but the structure is {_formula(numbers)} ({len(numbers)} atoms): "
+                "use a model trained for it."
             )
 
 

@@ -7,15 +7,19 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from ase.data import chemical_symbols
+from ase.data import atomic_numbers, chemical_symbols
 
-from .._checks import InputError
+from .._checks import InputError, check_finite, check_known, check_positive, typed
 from .._types import Energies
 from ..atoms.graph import Graph
 
 
 class AbstractPotential(eqx.Module):
-    """A potential energy surface with trainable weights: all its arrays, and nothing else."""
+    """A potential energy surface with trainable weights: all its arrays, and nothing else.
+
+    JAX computes it in the precision of the weights only inside the context
+    `qiff.precision(potential)`; `predict`, `fit` and the calculator enter it themselves.
+    """
 
     @abc.abstractmethod
     def __call__(self, graph: Graph) -> Energies:
@@ -46,10 +50,16 @@ class Scaled(AbstractPotential):
             potential: dimensionless potential, of order one.
             scale: its unit in eV.
             references: energy in eV of an atom of each element, by chemical symbol.
+
+        Raises:
+            InputError: the scale is not positive, an element is unknown, an energy not finite.
         """
-        self.potential, self.scale = potential, scale
-        known = {symbol: z for z, symbol in enumerate(chemical_symbols)}
-        self.references = tuple((known[symbol], e) for symbol, e in references.items())
+        check_positive("scale", scale)
+        for symbol, energy in references.items():
+            check_known("Element", symbol, chemical_symbols[1:])
+            check_finite(f"references.{symbol}", typed(f"references.{symbol}", energy, float))
+        self.potential, self.scale = potential, float(scale)
+        self.references = tuple((atomic_numbers[s], float(e)) for s, e in references.items())
 
     def __call__(self, graph: Graph) -> Energies:
         table = np.zeros(len(chemical_symbols))

@@ -65,7 +65,8 @@ def predict(
         atoms: one configuration, or several of equal size.
 
     Raises:
-        InputError: the potential cannot describe one of them; its number is named.
+        InputError: the potential cannot describe one of them, it is periodic or its positions
+            are not finite; its number is named.
     """
     if isinstance(atoms, ase.Atoms):
         return predict(potential, [atoms])[0]
@@ -82,7 +83,7 @@ def predict(
 def check_atoms(potential: AbstractPotential, atoms: ase.Atoms, place: str) -> None:
     """Raise InputError, naming the place, unless the potential can describe the atoms."""
     if not np.all(np.isfinite(atoms.positions)):
-        raise InputError(f"{place}: `positions` must be finite, but have NaN or infinity.")
+        raise InputError(f"{place}: `positions` must be finite, but has NaN or infinity.")
     if atoms.pbc.any():
         raise InputError(
             f"{place}: is periodic (pbc = {atoms.pbc.tolist()}), but the model describes an "

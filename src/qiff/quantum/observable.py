@@ -1,6 +1,5 @@
 """Observables: what is measured at the end of a circuit, as sums of Pauli words."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,14 +32,6 @@ class PauliSum:
     def n_qubits(self) -> int:
         return len(self.terms[0][1])
 
-    @property
-    def support(self) -> frozenset[int]:
-        """The qubits on which the observable acts."""
-        return frozenset(q for _, word in self.terms for q, p in enumerate(word) if p != "I")
-
-    def __add__(self, other: "PauliSum") -> "PauliSum":
-        return PauliSum(self.terms + other.terms)
-
     def diagonals(self) -> dict[int, Complex[np.ndarray, " dim"]]:
         r"""The operator as $(O\psi)_k = \sum_m d_m[k]\, \psi_{k \oplus m}$: flip mask to factors.
 
@@ -62,10 +53,4 @@ def pair_exchange(pair: Pair, n_qubits: int) -> PauliSum:
     return PauliSum(tuple((1.0, word) for word in words))
 
 
-def exchange_sum(pairs: Iterable[Pair], n_qubits: int) -> PauliSum:
-    """The sum of `pair_exchange` over the pairs of an orbit. (Le et al. 2023, Eq. 18.)"""
-    first, *rest = (pair_exchange(pair, n_qubits) for pair in pairs)
-    return sum(rest, start=first)
-
-
-OBSERVABLES = {"pair_exchange": pair_exchange, "exchange_sum": exchange_sum}
+OBSERVABLES = {"pair_exchange": pair_exchange}

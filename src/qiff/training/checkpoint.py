@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from .._checks import InputError
+from .._checks import InputError, check_file
 from .._files import atomic_write
 from ..model.build import build
 from ..model.potential import AbstractPotential
@@ -48,7 +48,7 @@ def load(path: Path | str) -> AbstractPotential:
     try:
         with enable_x64(True):
             skeleton = build(header["model"], jax.random.key(0))
-    except (InputError, KeyError, TypeError) as error:
+    except (InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: does not describe a model this version knows ({error})."
         ) from None
@@ -76,8 +76,7 @@ def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     Raises:
         InputError: there is no such file or it is not one of these.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file.")
+    check_file(path)
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -88,7 +87,8 @@ def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise
     except Exception as error:  # whatever zipfile, zlib, numpy or json say of a broken file
         raise InputError(
-            f"{path}: is not a file of qiff: corrupt, cut short, or holding pickled objects."
+            f"{path}: is not a file of qiff: corrupt, cut short, or holding pickled objects; "
+            "train or copy it again."
         ) from error
     return header, arrays
 

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from .._checks import RunError, check_at_least, check_known, check_positive
+from .._checks import InputError, RunError, check_at_least, check_known, check_positive
 from ..atoms.graph import Frames
 from ..model.potential import AbstractPotential
 from ..model.predict import precision
@@ -57,8 +57,8 @@ class Training:
         check_positive("learning_rate", self.learning_rate)
         check_positive("clip", self.clip)
         check_at_least("patience", self.patience, 0)
-        check_at_least("average", self.average, 0)
-        check_at_least("1 - average", 1 - self.average, 0)
+        if not 0 <= self.average < 1:
+            raise InputError(f"`average` must be at least 0 and below 1, but is {self.average}.")
         check_known("Schedule", self.schedule, SCHEDULES)
         Loss(self.energy_weight, self.forces_weight)
 
@@ -164,8 +164,8 @@ def _advance(state: State, train: Frames, valid: Frames, training: Training, see
     valid_loss = float(_loss(weights.average, valid, training))
     if not (np.all(np.isfinite(losses)) and np.isfinite(valid_loss)):
         raise RunError(
-            f"the loss became nan or infinite between steps {begin} and {end}: lower "
-            "`learning_rate` or `clip`, or look for a frame with wrong labels."
+            f"the loss became nan or infinite between steps {begin} and {end}: start anew with a "
+            "lower `learning_rate` or `clip`, or look for a frame with wrong labels."
         )
     history = (*state.history, Row(end, float(losses.mean()), valid_loss, training.rate(end)))
     improved = _best(history) == len(history) - 1
