@@ -42,6 +42,7 @@ def parity_figure(parts: Mapping[str, Part]) -> bytes:
             label = f"{part}  MAE {mae:.4g} m{unit}"
             axes.plot(wanted, found, ".", ms=4, color=COLOURS[part], label=label, rasterized=True)
         axes.axline((0, 0), slope=1, color="0.5", lw=0.8, zorder=0)
+        axes.set_aspect("equal", adjustable="datalim")
         what = "energy − mean" if name == "energy" else "force components"
         axes.set(xlabel=f"reference {what} ({unit})", ylabel=f"predicted {what} ({unit})")
         axes.legend(frameon=False, fontsize=8)
@@ -150,7 +151,7 @@ PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>qiff: {title}</title>
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; }}
-img {{ max-width: 100%; }}
+img {{ max-width: 100%; max-height: 26rem; }}
 pre {{ background: #f4f6f9; padding: 0.8rem; overflow-x: auto; font-size: 13px; }}
 </style></head><body>
 <h1>{title}</h1>
