@@ -1,4 +1,4 @@
-"""What tests share: small potentials and molecules, and the reference data where it is at hand."""
+"""What tests share: the reference data, where it is at hand."""
 
 import os
 from pathlib import Path
@@ -6,10 +6,20 @@ from pathlib import Path
 import pytest
 
 
+def _reference(folder: str) -> Path:
+    root = os.environ.get("QIFF_DATA", "")
+    if not (root and (Path(root) / folder).is_dir()):
+        pytest.skip(f"needs the folder {folder} in the folder that QIFF_DATA names")
+    return Path(root) / folder
+
+
 @pytest.fixture(scope="session")
 def water_demo() -> Path:
-    """The 850 frames of the public demo of Le et al., if `QIFF_DATA` names a folder with them."""
-    folder = Path(os.environ.get("QIFF_DATA", "")) / "water-demo"
-    if not (os.environ.get("QIFF_DATA") and folder.is_dir()):
-        pytest.skip("needs the folder water-demo in the folder that QIFF_DATA names")
-    return folder
+    """The 850 frames of the public demo of Le et al."""
+    return _reference("water-demo")
+
+
+@pytest.fixture(scope="session")
+def rmd17() -> Path:
+    """The revised MD17 set, split 1."""
+    return _reference("rmd17")

@@ -77,6 +77,18 @@ def test_npz(arrays, frames, tmp_path, save):
     np.testing.assert_allclose(labels(first)["energy"], -10 * 0.0433641, rtol=1e-6)
 
 
+def test_rmd17_as_published(rmd17):
+    path = str(rmd17 / "rmd17_ethanol_train_01.npz")
+    with pytest.raises(InputError, match="does not declare its units"):
+        read(Source(path))
+    frames = read(Source(path, "kcal/mol", "Angstrom"), need_energy=True, need_forces=True)
+    assert len(frames) == 1000
+    assert {atoms.get_chemical_formula() for atoms in frames} == {"C2H6O"}
+    energies = np.array([labels(atoms)["energy"] for atoms in frames])
+    assert -4215 < energies.mean() < -4205  # eV, PBE/def2-SVP
+    assert np.abs([labels(atoms)["forces"].sum(0) for atoms in frames]).max() < 6e-6
+
+
 def test_sgdml_names_and_units(arrays, tmp_path):
     renamed = {"R": arrays["coords"], "E": arrays["energies"], "F": arrays["forces"]}
     units = {"z": arrays["nuclear_charges"], "e_unit": "kcal/mol", "r_unit": "Ang"}
