@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "_types": set(),
     "_checks": set(),
     "_files": set(),
+    "_progress": set(),
 }
 OPTIONAL = ("pyscf", "pennylane", "qiskit", "matplotlib", "rich", "ase.io", "ase.md")
 

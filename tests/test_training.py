@@ -139,7 +139,7 @@ def test_nan_stops_with_a_message_and_the_last_good_model(tmp_path, monkeypatch)
 
     def poison(state):
         if state.step == 20:
-            monkeypatch.setattr("qiff.training.fit._loss", lambda *args: np.nan)
+            monkeypatch.setattr("qiff.training.fit._validate", lambda *args: np.nan)
 
     with pytest.raises(RunError, match="became nan or infinite between steps 20 and 40"):
         train(run(folder), after_validation=poison)

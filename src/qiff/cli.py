@@ -7,15 +7,14 @@ given; 130 interrupted.
 import argparse
 import json
 import os
-import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
 from ._checks import InputError, RunError, check_known, check_suffix
+from ._progress import progress, working
 
 
 def entry() -> None:
@@ -66,7 +65,7 @@ def _train(options: argparse.Namespace) -> None:
     from .run import train
 
     run = read_config(Path(options.config), options.set)
-    with _progress(run.train.steps) as show_progress:
+    with progress(run.train.steps) as show_progress:
 
         def show(state) -> None:
             text = f"validation loss {state.history[-1].valid_loss:.3g}" if state.history else ""
@@ -82,7 +81,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .training.metrics import evaluate
 
     potential, frames = _model_and_frames(options, need_energy=True)
-    with _working("evaluating"):
+    with working("evaluating"):
         metrics = evaluate(potential, frames)
     print(
         json.dumps(metrics, indent=2) if options.json else "\n".join(error_lines({"all": metrics}))
@@ -99,7 +98,7 @@ def _predict(options: argparse.Namespace) -> None:
     check_suffix(target, (".xyz", ".extxyz"))
     _check_apart(target, options.source)
     potential, frames = _model_and_frames(options)
-    with _working("predicting"):
+    with working("predicting"):
         predictions = predict(potential, frames)
     for atoms, prediction in zip(frames, predictions, strict=True):
         atoms.calc = SinglePointCalculator(atoms, **prediction._asdict())
@@ -125,7 +124,7 @@ def _md(options: argparse.Namespace) -> None:
     potential, (start, *_) = _model_and_frames(options)
     for target in (table, record, picture):
         target.unlink(missing_ok=True)
-    with _progress(dynamics.steps) as show:
+    with progress(dynamics.steps) as show:
         text = f"{dynamics.ensemble} dynamics"
         show(0, text)
         samples, report = simulate(potential, start, dynamics, path, lambda done: show(done, text))
@@ -157,7 +156,7 @@ def _data_make(options: argparse.Namespace) -> None:
             raise InputError(f"{target}: exists; choose another --out or delete it first.")
     print(f"{options.name}: {RECIPES[options.name].level}")
     total = sampling.n_frames or RECIPES[options.name].n_frames
-    with _progress(total) as show:
+    with progress(total) as show:
         show(0, "geometries")
 
         def track(frames, completed, total):
@@ -261,59 +260,6 @@ def _model_and_frames(options: argparse.Namespace, *, need_energy: bool = False)
     for index, atoms in enumerate(frames):
         check_atoms(potential, atoms, f"{options.source}: frame {index}")
     return potential, frames
-
-
-def _working(text: str):
-    """A sign of life for work of a few seconds."""
-    from rich.console import Console
-
-    return Console(stderr=True).status(text)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int, str], None]]:
-    """A bar on a terminal, a line now and then elsewhere; nothing before the first call.
-
-    An interrupt is raised again at the next call, should a library have swallowed it.
-    """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    text, bar = TextColumn("{task.description}"), BarColumn()
-    columns = (text, bar, MofNCompleteColumn(), TimeRemainingColumn())
-    progress = Progress(*columns, console=console, transient=True)
-    task = progress.add_task("", total=total)
-    interrupted: list[int] = []
-    last_line = [""]
-
-    def interrupt(number: int, frame: object) -> None:
-        interrupted.append(number)
-        raise KeyboardInterrupt
-
-    def show(done: int, description: str) -> None:
-        if interrupted:
-            raise KeyboardInterrupt
-        if console.is_terminal:
-            progress.start()
-            progress.update(task, completed=done, description=description)
-        elif (tenth := f"{10 * done // total * 10:3d} %") != last_line[0]:
-            last_line[0] = tenth
-            print(f"{tenth}  {done} of {total}  {description}", file=sys.stderr)
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield show
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if progress.live.is_started:
-            progress.stop()
 
 
 def _print_table(lines) -> None:

@@ -54,9 +54,14 @@ def learning_figure(rows: Sequence[Row]) -> bytes:
     figure, (axes,) = _figure(1, width=5.5)
     steps = [row.step for row in rows]
     best = min(rows, key=lambda row: row.valid_loss)
-    axes.semilogy(steps, [row.loss for row in rows], color=COLOURS["test"], label="training")
     axes.semilogy(
-        steps, [row.valid_loss for row in rows], color=COLOURS["valid"], label="validation"
+        steps, [row.loss for row in rows], color=COLOURS["test"], label="training (mean square)"
+    )
+    axes.semilogy(
+        steps,
+        [row.valid_loss for row in rows],
+        color=COLOURS["valid"],
+        label="validation (squared mean absolute)",
     )
     axes.plot(best.step, best.valid_loss, "o", color=COLOURS["valid"], label="kept model")
     axes.set(xlabel="step", ylabel="loss")

@@ -80,7 +80,7 @@ class Training:
 
 
 class Row(NamedTuple):
-    """One line of the history: the step, losses as in `Loss`, and the learning rate there."""
+    """One line of the history: step, mean `Loss` since the last, `Loss.robust`, learning rate."""
 
     step: int
     loss: float
@@ -161,7 +161,7 @@ def _advance(state: State, train: Frames, valid: Frames, training: Training, see
     begin, end = state.step, min(state.step + training.evaluate_every, training.steps)
     batches = _batches(len(train), training.batch_size, seed, begin, end)
     weights, losses = _take_steps(state.weights, train, batches, training)
-    valid_loss = float(_loss(weights.average, valid, training))
+    valid_loss = float(_validate(weights.average, valid, training))
     if not (np.all(np.isfinite(losses)) and np.isfinite(valid_loss)):
         raise RunError(
             f"the loss became nan or infinite between steps {begin} and {end}: start anew with a "
@@ -193,8 +193,8 @@ def _take_steps(
 
 
 @eqx.filter_jit
-def _loss(potential: AbstractPotential, frames: Frames, training: Training) -> Float[Array, ""]:
-    return training.loss(potential, frames)
+def _validate(potential: AbstractPotential, frames: Frames, training: Training) -> Float[Array, ""]:
+    return training.loss.robust(potential, frames)
 
 
 def _batches(

@@ -1,5 +1,6 @@
 """The loss: mean squared errors of energies and forces, weighted."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -39,12 +40,25 @@ class Loss:
             raise InputError("`energy_weight` and `forces_weight` must not both be 0.")
 
     def __call__(self, potential: AbstractPotential, frames: Frames) -> Float[Array, ""]:
+        """The loss that training lowers."""
+        return self._combine(potential, frames, lambda error: jnp.mean(error**2))
+
+    def robust(self, potential: AbstractPotential, frames: Frames) -> Float[Array, ""]:
+        """The same of squared mean absolute errors: what validations are compared by.
+
+        A mean square over a small validation part is decided by its one or two worst frames.
+        """
+        return self._combine(potential, frames, lambda error: jnp.mean(jnp.abs(error)) ** 2)
+
+    def _combine(
+        self, potential: AbstractPotential, frames: Frames, size: Callable[[Array], Array]
+    ) -> Float[Array, ""]:
         if not self.forces_weight:
             energies = jax.vmap(energy, (None, 0))(potential, frames.graph)
-            return self.energy_weight * jnp.mean((energies - frames.energy) ** 2)
+            return self.energy_weight * size(energies - frames.energy)
         if frames.forces is None:
             raise InputError("`frames` must have forces to learn from, but have none.")
         energies, forces = jax.vmap(energy_and_forces, (None, 0))(potential, frames.graph)
-        return self.energy_weight * jnp.mean(
-            (energies - frames.energy) ** 2
-        ) + self.forces_weight * jnp.mean((forces - frames.forces) ** 2)
+        return self.energy_weight * size(energies - frames.energy) + self.forces_weight * size(
+            forces - frames.forces
+        )

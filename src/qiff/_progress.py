@@ -1,0 +1,59 @@
+"""Signs of life on stderr: a bar on a terminal, lines elsewhere; and interrupts that are heard."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+
+def working(text: str) -> AbstractContextManager:
+    """A sign of life for work of a few seconds."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(text)
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[int, str], None]]:
+    """A bar on a terminal, a line now and then elsewhere; nothing before the first call.
+
+    An interrupt is raised again at the next call, should a library have swallowed it.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    text, bar = TextColumn("{task.description}"), BarColumn()
+    columns = (text, bar, MofNCompleteColumn(), TimeRemainingColumn())
+    bars = Progress(*columns, console=console, transient=True)
+    task = bars.add_task("", total=total)
+    interrupted: list[int] = []
+    last_tenth = [-1]
+
+    def interrupt(number: int, frame: object) -> None:
+        interrupted.append(number)
+        raise KeyboardInterrupt
+
+    def show(done: int, description: str) -> None:
+        if interrupted:
+            raise KeyboardInterrupt
+        if console.is_terminal:
+            bars.start()
+            bars.update(task, completed=done, description=description)
+        elif (tenth := 10 * done // total) != last_tenth[0]:
+            last_tenth[0] = tenth
+            print(f"{10 * tenth:3d} %  {done} of {total}  {description}", file=sys.stderr)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield show
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if bars.live.is_started:
+            bars.stop()
