@@ -32,13 +32,15 @@ format: .venv-test/ready  ## put the code into shape
 clean:  ## remove the environments
 	rm -rf .venv .venv-test
 
-.venv/ready: pyproject.toml
+SOURCES = pyproject.toml CMakeLists.txt $(wildcard src/qiff/quantum/engines/native/*.[ch]pp)
+
+.venv/ready: $(SOURCES)
 	@echo "building .venv (a minute or two)"
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python $(PIP) --editable .
 	@touch $@
 
-.venv-test/ready: pyproject.toml
+.venv-test/ready: $(SOURCES)
 	@echo "building .venv-test (a minute or two)"
 	@$(PYTHON) -m venv .venv-test
 	@.venv-test/bin/python $(PIP) --editable '.[dev]'

@@ -15,6 +15,7 @@ import pytest
 
 import qiff
 from qiff.cli import main
+from qiff.quantum.engine import describe
 
 CONFIG = """
 output = "OUTPUT"
@@ -148,7 +149,7 @@ def test_a_stray_json_beside_a_structure_does_no_harm(folder, capsys):
 def test_info_and_data_info_and_template(folder, model, capsys):
     assert main(["info", model]) == 0
     printed = capsys.readouterr().out
-    assert "4 qubits; gates: 12 spin, 8 exchange; engine xla" in printed
+    assert f"4 qubits; gates: 12 spin, 8 exchange; engine {describe()}" in printed
     assert '"kind": "triatomic"' in printed
     assert main(["data", "info", "bundled:lih"]) == 0
     printed = capsys.readouterr().out

@@ -9,7 +9,7 @@ import pytest
 
 import qiff
 
-ROOT = Path(qiff.__path__[0])
+ROOT = Path(qiff.__file__).parent
 EVERYONE = {"_types", "_checks", "_files"}
 MAY_IMPORT = {
     "quantum": {"quantum"},

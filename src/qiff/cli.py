@@ -203,6 +203,7 @@ def _info(options: argparse.Namespace) -> None:
 
     from .model.predict import dtype
     from .quantum.circuit import Circuit
+    from .quantum.engine import describe
     from .training.checkpoint import load, read_notes
 
     potential = load(options.model)
@@ -216,7 +217,7 @@ def _info(options: argparse.Namespace) -> None:
         gates = Counter(gate.name for gate in circuit.program.gates())
         count = ", ".join(f"{n} {name}" for name, n in gates.items())
         lines[f"circuit {number}"] = (
-            f"{circuit.program.n_qubits} qubits; gates: {count}; engine {circuit.engine}"
+            f"{circuit.program.n_qubits} qubits; gates: {count}; engine {describe(circuit.engine)}"
         )
     _print_table(lines | read_notes(options.model))
 

@@ -18,6 +18,7 @@ from ..atoms.graph import Graph
 from ..quantum import ansatz
 from ..quantum.circuit import Circuit
 from ..quantum.encoding import Spin
+from ..quantum.engine import AUTO, choose
 from ..quantum.observable import pair_exchange
 from ..quantum.state import Singlets
 from ..quantum.symmetry import Permutations, Product, Rotations
@@ -74,6 +75,7 @@ class Molecule(AbstractPotential):
         symmetry_breaking: bool = False,
         initial_scale: float = 1.0,
         initial_spread: float = 0.1,
+        engine: str = AUTO,
         *,
         key: PRNGKeyArray,
     ):
@@ -89,16 +91,19 @@ class Molecule(AbstractPotential):
             initial_spread: standard deviation of the trainable angles at the start, in radians:
                 small, so that the trainable layers start near the identity, where gradients do
                 not vanish (after Grant et al. 2019), and not zero, where some would.
+            engine: what simulates the circuit, see `qiff.quantum.engine`.
             key: of the random start.
 
         Raises:
-            InputError: the kind is unknown, the elements do not fit it, a size is too small.
+            InputError: the kind is unknown, the elements do not fit it, a size is too small, or
+                the engine cannot be used here.
         """
         check_known("Molecule", kind, LAYOUTS)
         check_at_least("n_layers", n_layers, 1)
         check_at_least("n_repeats", n_repeats, 1)
         check_positive("initial_scale", initial_scale)
         check_positive("initial_spread", initial_spread)
+        choose(engine)
         self.kind, self.elements = kind, _origin_first(LAYOUTS[kind], elements)
         self.n_repeats, self.symmetry_breaking = n_repeats, symmetry_breaking
         labels = tuple(self.elements[i] for i in LAYOUTS[kind].encoded)
@@ -114,6 +119,7 @@ class Molecule(AbstractPotential):
             encoding=encoding,
             ansatz=layer,
             observables=(pair_exchange((0, 1), N_QUBITS),),
+            engine=engine,
         )
         self.readout, self.bias = jnp.ones(()), jnp.zeros(())
 
@@ -140,6 +146,7 @@ class Molecule(AbstractPotential):
             "n_layers": len(self.circuit.weights),
             "n_repeats": self.n_repeats,
             "symmetry_breaking": self.symmetry_breaking,
+            "engine": self.circuit.engine,
         }
 
     def check(self, numbers: np.ndarray) -> None:

@@ -1,7 +1,7 @@
 """Energy and forces of any potential: the package's only gradient in the positions."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, overload
 
 import ase
@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import InputError
+from .._checks import InputError, RunError
 from .._types import Energy, Forces
 from ..atoms.graph import Graph, graph
 from .potential import AbstractPotential
@@ -100,6 +100,24 @@ def dtype(potential: AbstractPotential) -> str:
     return np.result_type(*(leaf.dtype for leaf in jax.tree.leaves(potential))).name
 
 
-def precision(potential: AbstractPotential) -> AbstractContextManager:
-    """A context in which JAX computes in the precision of the weights of a potential."""
-    return enable_x64(dtype(potential) == "float64")
+class NotFiniteError(RunError):
+    """The angles of a circuit became NaN or infinite."""
+
+
+@contextmanager
+def precision(potential: AbstractPotential) -> Iterator[None]:
+    """A context in which JAX computes in the precision of the weights of a potential.
+
+    Raises:
+        NotFiniteError: an engine found angles that are NaN or infinite.
+    """
+    with enable_x64(dtype(potential) == "float64"):
+        try:
+            yield
+        except jax.errors.JaxRuntimeError as error:
+            if "must be finite" not in str(error):
+                raise
+            raise NotFiniteError(
+                "the angles of a circuit became NaN or infinite: the weights of the model are "
+                "not finite or the positions have run away."
+            ) from None

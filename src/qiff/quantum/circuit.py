@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from .._types import Angles, Expectations, Vectors
 from .ansatz import AbstractAnsatz
 from .encoding import AbstractEncoding
-from .engine import expectations
+from .engine import AUTO, expectations
 from .observable import PauliSum
 from .program import Program
 from .state import Singlets
@@ -29,7 +29,7 @@ class Circuit(eqx.Module):
     encoding: AbstractEncoding = eqx.field(static=True)
     ansatz: AbstractAnsatz = eqx.field(static=True)
     observables: tuple[PauliSum, ...] = eqx.field(static=True)
-    engine: str = eqx.field(static=True, default="xla")
+    engine: str = eqx.field(static=True, default=AUTO)
 
     @property
     def program(self) -> Program:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from .._checks import InputError, RunError, check_at_least, check_known, check_positive
 from ..atoms.graph import Frames
 from ..model.potential import AbstractPotential
-from ..model.predict import precision
+from ..model.predict import NotFiniteError, precision
 from .loss import Loss
 
 SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
@@ -149,10 +149,9 @@ def fit(
     Raises:
         RunError: the loss is not finite. The state last passed on is still good.
     """
-    with precision(state.best):
-        while state.step < training.steps and not 0 < training.patience <= state.n_stale:
-            state = _advance(state, train, valid, training, seed)
-            after_validation(state)
+    while state.step < training.steps and not 0 < training.patience <= state.n_stale:
+        state = _advance(state, train, valid, training, seed)
+        after_validation(state)
     return state
 
 
@@ -160,14 +159,19 @@ def _advance(state: State, train: Frames, valid: Frames, training: Training, see
     """Steps up to the next validation, and that validation."""
     begin, end = state.step, min(state.step + training.evaluate_every, training.steps)
     batches = _batches(len(train), training.batch_size, seed, begin, end)
-    weights, losses = _take_steps(state.weights, train, batches, training)
-    valid_loss = float(_validate(weights.average, valid, training))
-    if not (np.all(np.isfinite(losses)) and np.isfinite(valid_loss)):
+    try:
+        with precision(state.best):
+            weights, losses = _take_steps(state.weights, train, batches, training)
+            valid_loss, losses = _validate(weights.average, valid, training), np.asarray(losses)
+            if not (np.all(np.isfinite(losses)) and np.isfinite(valid_loss)):
+                raise NotFiniteError
+    except NotFiniteError:
         raise RunError(
             f"the loss became nan or infinite between steps {begin} and {end}: start anew with a "
             "lower `learning_rate` or `clip`, or look for a frame with wrong labels."
-        )
-    history = (*state.history, Row(end, float(losses.mean()), valid_loss, training.rate(end)))
+        ) from None
+    row = Row(end, float(losses.mean()), float(valid_loss), training.rate(end))
+    history = (*state.history, row)
     improved = _best(history) == len(history) - 1
     return State(weights, weights.average if improved else state.best, history)
 

@@ -1,0 +1,252 @@
+// The library: handlers that XLA calls, and what they share: checks of the input, the choice of
+// instruction set and layout, threads.
+//
+// Arrays have one row for each slot or observable and one column for each sample.
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "kernels.hpp"
+#include "xla/ffi/api/ffi.h"
+
+namespace ffi = xla::ffi;
+
+#define QIFF_DECLARE(isa)              \
+  namespace isa {                      \
+  extern const qiff::Kernels<float> kFloat;   \
+  extern const qiff::Kernels<double> kDouble; \
+  }
+QIFF_DECLARE(portable)
+#ifdef QIFF_X86
+QIFF_DECLARE(avx2)
+QIFF_DECLARE(avx512)
+#endif
+
+namespace qiff {
+namespace {
+
+enum class Isa { kPortable, kAvx2, kAvx512 };
+
+Isa isa() {
+#ifdef QIFF_X86
+  static const Isa found = [] {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+      return Isa::kAvx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::kAvx2;
+    return Isa::kPortable;
+  }();
+  return found;
+#else
+  return Isa::kPortable;
+#endif
+}
+
+#ifdef QIFF_X86
+#define QIFF_CHOOSE(name) \
+  (isa() == Isa::kAvx512 ? avx512::name : isa() == Isa::kAvx2 ? avx2::name : portable::name)
+#else
+#define QIFF_CHOOSE(name) portable::name
+#endif
+
+template <class T>
+const Kernels<T>& kernels();
+template <>
+const Kernels<float>& kernels<float>() { return QIFF_CHOOSE(kFloat); }
+template <>
+const Kernels<double>& kernels<double>() { return QIFF_CHOOSE(kDouble); }
+
+ffi::Error invalid(const std::string& message) { return ffi::Error::InvalidArgument(message); }
+
+constexpr int kMaxQubits = 26;
+
+// Read a program; see `encode` in __init__.py. Returns what is wrong with it, or nothing.
+const char* decode(ffi::Span<const int32_t> words, ffi::Span<const double> coefficients, Program& program) {
+  constexpr size_t kHeader = 5;
+  if (words.size() < kHeader) return "the program is too short";
+  const int32_t* w = words.begin();
+  program.n_qubits = w[0], program.n_pairs = w[1], program.n_gates = w[2], program.n_terms = w[3],
+  program.n_observables = w[4];
+  if (program.n_qubits < 1 || program.n_qubits > kMaxQubits) return "the number of qubits is not supported";
+  if (program.n_pairs < 0 || program.n_gates < 0 || program.n_terms < 0 || program.n_observables < 1)
+    return "the program has a negative size";
+  const size_t n = kHeader + 2 * size_t(program.n_pairs) + 4 * (size_t(program.n_gates) + program.n_terms);
+  if (words.size() != n || coefficients.size() != size_t(program.n_terms)) return "the program has a wrong size";
+  program.singlets = reinterpret_cast<const Pair*>(w + kHeader);
+  program.gates = reinterpret_cast<const Gate*>(program.singlets + program.n_pairs);
+  program.terms = reinterpret_cast<const Term*>(program.gates + program.n_gates);
+  program.coefficients = coefficients.begin();
+  const auto off = [&](int32_t bit) { return bit < 0 || bit >= program.n_qubits; };
+  for (int32_t p = 0; p < program.n_pairs; ++p)
+    if (off(program.singlets[p].bit) || off(program.singlets[p].other)) return "a singlet is on no qubit";
+  program.n_slots = 0;
+  for (int32_t g = 0; g < program.n_gates; ++g) {
+    const Gate& gate = program.gates[g];
+    if (gate.kind < 0 || gate.kind >= kKinds) return "a gate is unknown";
+    if (off(gate.bit) || (kQubitsOf[gate.kind] == 2 && (off(gate.other) || gate.other == gate.bit)))
+      return "a gate is on no qubit";
+    if (gate.slot < 0) return "a gate has no slot";
+    program.n_slots = std::max(program.n_slots, gate.slot + kAnglesOf[gate.kind]);
+  }
+  int32_t last = 0;
+  for (int32_t t = 0; t < program.n_terms; ++t) {
+    const Term& term = program.terms[t];
+    if (term.observable < last || term.observable >= program.n_observables) return "a term has no observable";
+    last = term.observable;
+    if ((term.flip | term.phase) >> program.n_qubits) return "a term is on no qubit";
+  }
+  return nullptr;
+}
+
+// Call work(i) for i < n, on the threads of the pool and on this one; true if all calls are.
+template <class Work>
+bool for_each(ffi::ThreadPool& pool, int64_t n, int64_t n_workers, const Work& work) {
+  struct Shared {
+    std::atomic<int64_t> next{0}, done{0};
+    std::atomic<bool> good{true};
+    std::mutex mutex;
+    std::condition_variable finished;
+  };
+  const auto run = [n, &work](Shared& shared) {
+    int64_t mine = 0;
+    for (int64_t i; (i = shared.next.fetch_add(1)) < n; ++mine)
+      if (!work(i)) shared.good = false;
+    if (mine && shared.done.fetch_add(mine) + mine == n) {
+      std::lock_guard<std::mutex> lock(shared.mutex);
+      shared.finished.notify_one();
+    }
+  };
+  // A task that starts when all is done finds no i left and touches nothing but `shared`.
+  const auto shared = std::make_shared<Shared>();
+  for (int64_t worker = 1; worker < n_workers; ++worker) pool.Schedule([shared, run] { run(*shared); });
+  run(*shared);
+  for (int spin = 0; spin < 20000 && shared->done < n; ++spin) {
+  }
+  std::unique_lock<std::mutex> lock(shared->mutex);
+  shared->finished.wait(lock, [&] { return shared->done == n; });
+  return shared->good;
+}
+
+// States larger than this do not fit a cache when every lane has its own.
+constexpr int kMaxQubitsSideBySide = 10;
+// Below this many amplitudes times gates a second thread costs more than it saves.
+constexpr double kWorthAThread = 4000;
+
+template <class T>
+ffi::Error launch(ffi::ThreadPool& pool, Task task, const Program& program, const Arrays<T>& arrays) {
+  const Kernels<T>& kernel = kernels<T>();
+  const int64_t n = arrays.n_samples, dim = int64_t(1) << program.n_qubits;
+  const bool spread = dim >= 2 * kernel.n_lanes &&
+                      (program.n_qubits > kMaxQubitsSideBySide || 4 * n <= kernel.n_lanes);
+  const int64_t per_unit = spread ? 1 : kernel.n_lanes, n_units = (n + per_unit - 1) / per_unit;
+  const double work = double(n_units) * per_unit * dim * (program.n_gates + 1) * n_states(task) / kernel.n_lanes;
+  const int64_t n_workers =
+      work < kWorthAThread ? 1 : std::max<int64_t>(1, std::min<int64_t>(n_units, pool.num_threads()));
+  const size_t bytes = sizeof(T) * 2 * dim * (spread ? 1 : kernel.n_lanes) * n_states(task);
+  constexpr size_t kAlignment = 64;
+  std::atomic<bool> out_of_memory{false};
+  const bool finite = for_each(pool, n_units, n_workers, [&](int64_t unit) {
+    const std::unique_ptr<void, decltype(&std::free)> space(
+        std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment), std::free);
+    if (!space) return !(out_of_memory = true);
+    T* workspace = static_cast<T*>(space.get());
+    if (spread) return kernel.spread(task, program, arrays, unit, workspace);
+    const int64_t first = unit * per_unit;
+    return kernel.side_by_side(task, program, arrays, first, int(std::min(per_unit, n - first)), workspace);
+  });
+  if (out_of_memory) return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for the states of a circuit");
+  if (!finite) return invalid("the angles of a circuit or their cotangents must be finite, but some are NaN or infinite");
+  return ffi::Error::Success();
+}
+
+using Input = ffi::AnyBuffer;
+using Output = ffi::Result<ffi::AnyBuffer>;
+
+// Rows of the array, or -1 if it is not a matrix of n columns of this type.
+template <class Buffer>
+int64_t rows(const Buffer& buffer, ffi::DataType type, int64_t n) {
+  const auto shape = buffer.dimensions();
+  return buffer.element_type() == type && shape.size() == 2 && shape[1] == n ? shape[0] : -1;
+}
+
+template <class T>
+ffi::Error run(ffi::ThreadPool& pool, Task task, const Program& program, const Input* inputs, Output* outputs) {
+  Arrays<T> arrays{};
+  arrays.n_samples = inputs[0].dimensions()[1];
+  const T** in[] = {&arrays.angles, &arrays.weights, &arrays.direction, &arrays.shift};
+  T** out[] = {&arrays.values, &arrays.gradient};
+  for (int i = 0; i < n_states(task); ++i) *in[i] = reinterpret_cast<const T*>(inputs[i].untyped_data());
+  for (int i = 0; i < (task == Task::kValue ? 1 : 2); ++i) *out[i] = reinterpret_cast<T*>(outputs[i]->untyped_data());
+  return launch(pool, task, program, arrays);
+}
+
+// Inputs are angles, weights, direction, shift; outputs are values, gradient: as many as a task has.
+ffi::Error call(ffi::ThreadPool& pool, Task task, ffi::Span<const int32_t> words,
+                ffi::Span<const double> coefficients, const Input* inputs, Output* outputs) {
+  Program program;
+  if (const char* wrong = decode(words, coefficients, program)) return invalid(wrong);
+  const ffi::DataType type = inputs[0].element_type();
+  if (inputs[0].dimensions().size() != 2) return invalid("the angles must be a matrix");
+  const int64_t n = inputs[0].dimensions()[1];
+  const int64_t sizes[] = {program.n_slots, program.n_observables, program.n_slots, program.n_observables};
+  for (int i = 0; i < n_states(task); ++i)
+    if (rows(inputs[i], type, n) != sizes[i]) return invalid("an input has a wrong shape or type");
+  if (rows(*outputs[0], type, n) != program.n_observables ||
+      (task != Task::kValue && rows(*outputs[1], type, n) != program.n_slots))
+    return invalid("an output has a wrong shape or type");
+  if (type == ffi::DataType::F32) return run<float>(pool, task, program, inputs, outputs);
+  if (type == ffi::DataType::F64) return run<double>(pool, task, program, inputs, outputs);
+  return invalid("angles must be float32 or float64");
+}
+
+ffi::Error value(ffi::ThreadPool pool, ffi::Span<const int32_t> program, ffi::Span<const double> coefficients,
+                 Input angles, Output values) {
+  return call(pool, Task::kValue, program, coefficients, &angles, &values);
+}
+
+ffi::Error gradient(ffi::ThreadPool pool, ffi::Span<const int32_t> program, ffi::Span<const double> coefficients,
+                    Input angles, Input weights, Output values, Output gradient) {
+  const Input inputs[] = {angles, weights};
+  Output outputs[] = {values, gradient};
+  return call(pool, Task::kGradient, program, coefficients, inputs, outputs);
+}
+
+ffi::Error second(ffi::ThreadPool pool, ffi::Span<const int32_t> program, ffi::Span<const double> coefficients,
+                  Input angles, Input weights, Input direction, Input shift, Output values, Output gradient) {
+  const Input inputs[] = {angles, weights, direction, shift};
+  Output outputs[] = {values, gradient};
+  return call(pool, Task::kSecond, program, coefficients, inputs, outputs);
+}
+
+auto bind() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Attr<ffi::Span<const int32_t>>("program")
+      .Attr<ffi::Span<const double>>("coefficients")
+      .Arg<Input>();
+}
+
+}  // namespace
+}  // namespace qiff
+
+#define QIFF_EXPORT extern "C" __attribute__((visibility("default")))
+QIFF_EXPORT XLA_FFI_Error* qiff_value(XLA_FFI_CallFrame*);
+QIFF_EXPORT XLA_FFI_Error* qiff_gradient(XLA_FFI_CallFrame*);
+QIFF_EXPORT XLA_FFI_Error* qiff_second(XLA_FFI_CallFrame*);
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(qiff_value, qiff::value, qiff::bind().Ret<ffi::AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(qiff_gradient, qiff::gradient,
+                              qiff::bind().Arg<qiff::Input>().Ret<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    qiff_second, qiff::second,
+    qiff::bind().Arg<qiff::Input>().Arg<qiff::Input>().Arg<qiff::Input>().Ret<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>());
+
+// The instruction set in use.
+QIFF_EXPORT const char* qiff_instructions() {
+  return qiff::isa() == qiff::Isa::kAvx512 ? "AVX-512" : qiff::isa() == qiff::Isa::kAvx2 ? "AVX2" : "portable";
+}

@@ -1,0 +1,68 @@
+// What the handlers and the kernels of every instruction set agree on.
+#pragma once
+
+#include <cstdint>
+
+namespace qiff {
+
+enum Kind : int32_t {
+  kSpin,
+  kRx,
+  kRy,
+  kRz,
+  kMirror,  // between Hadamard gates on the ancilla: a spin gate whose sign the ancilla sets
+  kExchange,
+  kQuadrupole,
+  kHadamard,
+  kControlledZ,
+  kKinds,
+};
+
+constexpr int kAnglesOf[kKinds] = {3, 1, 1, 1, 3, 1, 6, 0, 0};
+constexpr int kQubitsOf[kKinds] = {1, 1, 1, 1, 2, 2, 2, 1, 2};
+
+// Bits count from the least significant bit of the index of an amplitude.
+struct Gate {
+  int32_t kind, bit, other, slot;
+};
+struct Pair {
+  int32_t bit, other;
+};
+// A Pauli word of an observable; see `Word` in state.hpp.
+struct Term {
+  int32_t observable, flip, phase, n_y;
+};
+
+struct Program {
+  int32_t n_qubits, n_pairs, n_gates, n_terms, n_observables, n_slots;
+  const Pair* singlets;
+  const Gate* gates;
+  const Term* terms;
+  const double* coefficients;  // of the terms
+};
+
+enum class Task { kValue, kGradient, kSecond };
+
+// States that a task keeps at once.
+constexpr int n_states(Task task) { return task == Task::kValue ? 1 : task == Task::kGradient ? 2 : 4; }
+
+// Rows are slots or observables, columns are samples.
+template <class T>
+struct Arrays {
+  const T *angles, *weights, *direction, *shift;
+  T *values, *gradient;
+  int64_t n_samples;
+};
+
+// The kernels of one element type for one instruction set.
+template <class T>
+struct Kernels {
+  int n_lanes;
+  // Samples first, ..., first + count - 1, at most one per lane; false where an input is not
+  // finite. `workspace` has n_states states of 2^n_qubits amplitudes for each lane.
+  bool (*side_by_side)(Task, const Program&, const Arrays<T>&, int64_t first, int count, T* workspace);
+  // One sample, its amplitudes spread over the lanes.
+  bool (*spread)(Task, const Program&, const Arrays<T>&, int64_t sample, T* workspace);
+};
+
+}  // namespace qiff
