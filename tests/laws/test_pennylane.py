@@ -7,15 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jax.scipy.linalg import expm
 
 from qiff.atoms.graph import Frames, graph
 from qiff.model.predict import energy_and_forces
 from qiff.quantum import engine
-from qiff.quantum.symmetry import PAULIS
+from qiff.quantum.gate import PAULIS
+from qiff.quantum.program import Program
 from qiff.training.loss import Loss
 
 from .examples import POTENTIAL_EXAMPLES, every
+from .test_engines import orders, programs, random_angles
 
 qml = pytest.importorskip("pennylane")
 
@@ -26,8 +30,24 @@ OPERATIONS = {
     "exchange": lambda a, w: [
         gate(2 * a[0], wires=w) for gate in (qml.IsingXX, qml.IsingYY, qml.IsingZZ)
     ],
+    "rx": lambda a, w: qml.RX(a[0], wires=w),
+    "ry": lambda a, w: qml.RY(a[0], wires=w),
     "rz": lambda a, w: qml.RZ(a[0], wires=w),
+    "cz": lambda a, w: qml.CZ(wires=w),
+    "cnot": lambda a, w: qml.CNOT(wires=w),
+    "mirror": lambda a, w: qml.QubitUnitary(
+        expm(-0.5j * jnp.kron(jnp.einsum("a,aij->ij", a, jnp.asarray(PAULIS)), PAULIS[0])), wires=w
+    ),
+    "quadrupole": lambda a, w: qml.QubitUnitary(
+        expm(-1j * jnp.tensordot(a, jnp.asarray(COUPLINGS), 1)), wires=w
+    ),
 }
+COUPLINGS = np.stack(
+    [
+        sum(np.kron(PAULIS[i], PAULIS[j]) for i, j in {(a, b), (b, a)})
+        for a, b in zip(*np.triu_indices(3), strict=True)
+    ]
+)
 SMALL = {"n_layers": 2, "n_repeats": 1}  # PennyLane's graph grows with every gate
 CIRCUITS = [
     replace(example, config=example.config | SMALL)
@@ -45,7 +65,7 @@ def pennylane_engine(program, angles):
         for a, b in program.state.pairs:
             qml.X(a), qml.X(b), qml.H(a), qml.CNOT([a, b])
         for gate in program.gates():
-            OPERATIONS[gate.name](angles[np.array(gate.slots)], list(gate.qubits))
+            OPERATIONS[gate.name](angles[np.array(gate.slots, int)], list(gate.qubits))
         return [
             qml.expval(sum(c * qml.pauli.string_to_pauli_word(word) for c, word in o.terms))
             for o in program.observables
@@ -54,9 +74,11 @@ def pennylane_engine(program, angles):
     return jnp.stack(circuit(angles))
 
 
-@pytest.fixture(autouse=True)
-def registered(monkeypatch):
-    monkeypatch.setitem(engine.ENGINES, "pennylane", pennylane_engine)
+@pytest.fixture(autouse=True, scope="module")
+def registered():
+    engine.ENGINES["pennylane"] = pennylane_engine
+    yield
+    del engine.ENGINES["pennylane"]
 
 
 def on_pennylane(potential):
@@ -96,3 +118,27 @@ def test_energy_forces_and_loss_gradient_agree(example):
 
     shifted = eqx.tree_at(lambda p: p.circuit.weights, ours, ours.circuit.weights + 1e-3)
     assert np.abs(everything(shifted)[0][1][1] - other_values[1]).max() > 1e-6  # control
+
+
+def check_random_circuit(program: Program, seed: int):
+    """Values, gradient and second derivatives by the engine in use and by back-propagation."""
+    at = jnp.asarray(random_angles(program, 1, seed, (0.0, 0.3, 2.1))[0])
+    for mine, other in zip(
+        orders(program, "auto", seed, jax.jit),
+        orders(program, "pennylane", seed, jax.jit),
+        strict=True,
+    ):
+        np.testing.assert_allclose(mine(at), other(at), atol=1e-9)
+
+
+@settings(max_examples=2, deadline=None, derandomize=True)
+@given(programs(max_qubits=3), st.integers(0, 2**32 - 1))
+def test_random_circuits_agree(program, seed):
+    check_random_circuit(program, seed)
+
+
+@pytest.mark.slow
+@settings(max_examples=25, deadline=None)
+@given(programs(max_qubits=5), st.integers(0, 2**32 - 1))
+def test_many_random_circuits_agree(program, seed):
+    check_random_circuit(program, seed)

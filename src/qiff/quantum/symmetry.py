@@ -16,8 +16,7 @@ from jaxtyping import Complex, Float
 
 from .._checks import InputError
 from .._types import Permutation, Qubits
-
-PAULIS = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
+from .gate import PAULIS
 
 
 @dataclass(frozen=True)

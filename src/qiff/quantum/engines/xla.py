@@ -29,7 +29,7 @@ def run(gates: tuple[Gate, ...], angles: Float[Array, " n_slots"], state: State)
     matrices = {
         name: iter(jax.vmap(kind.matrix)(angles[slots]))
         for name, kind in GATES.items()
-        if len(slots := np.array([gate.slots for gate in gates if gate.name == name]))
+        if len(slots := np.array([gate.slots for gate in gates if gate.name == name], int))
     }
     for gate in gates:
         state = apply(next(matrices[gate.name]), gate.qubits, state)

@@ -6,6 +6,7 @@ They keep a fixed number of states whatever the depth of the circuit.
 """
 
 import ctypes
+import math
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -115,13 +116,12 @@ def _kernel(name: str, program: Program) -> Callable[..., tuple[Array, ...]]:
     @jax.custom_batching.custom_vmap
     def kernel(*vectors: Float[Array, "*batch n"]) -> tuple[Float[Array, "*batch m"], ...]:
         *batch, _ = vectors[0].shape
-        columns = [vector.reshape(-1, vector.shape[-1]).T for vector in vectors]
-        shapes = [
-            jax.ShapeDtypeStruct((size, columns[0].shape[1]), vectors[0].dtype) for size in sizes
-        ]
+        n = math.prod(batch)
+        columns = [vector.reshape(n, vector.shape[-1]).T for vector in vectors]
+        shapes = [jax.ShapeDtypeStruct((size, n), vectors[0].dtype) for size in sizes]
         call = jax.ffi.ffi_call(f"qiff_{name}", shapes)
-        results = call(*columns, program=words, coefficients=coefficients)
-        return tuple(result.T.reshape(*batch, -1) for result in results)
+        rows = call(*columns, program=words, coefficients=coefficients)
+        return tuple(row.T.reshape(*batch, size) for row, size in zip(rows, sizes, strict=True))
 
     @kernel.def_vmap
     def _(axis_size: int, batched: list[bool], *vectors: Array):

@@ -36,10 +36,13 @@ Isa isa() {
 #ifdef QIFF_X86
   static const Isa found = [] {
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-      return Isa::kAvx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::kAvx2;
-    return Isa::kPortable;
+    const char* wanted = std::getenv("QIFF_INSTRUCTIONS");  // at most these: portable, AVX2 or AVX-512
+    const std::string limit = wanted ? wanted : "AVX-512";
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                        __builtin_cpu_supports("avx512vl");
+    if (avx512 && limit == "AVX-512") return Isa::kAvx512;
+    return avx2 && limit != "portable" ? Isa::kAvx2 : Isa::kPortable;
   }();
   return found;
 #else
@@ -160,7 +163,8 @@ ffi::Error launch(ffi::ThreadPool& pool, Task task, const Program& program, cons
     return kernel.side_by_side(task, program, arrays, first, int(std::min(per_unit, n - first)), workspace);
   });
   if (out_of_memory) return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for the states of a circuit");
-  if (!finite) return invalid("the angles of a circuit or their cotangents must be finite, but some are NaN or infinite");
+  if (!finite) return invalid("the angles of a circuit and their cotangents must be finite, but some are NaN, infinite or, of a quadrupole "
+                   "gate, above 1e5");
   return ffi::Error::Success();
 }
 

@@ -4,6 +4,7 @@
 #include "kernels.hpp"
 
 #include "gates.hpp"
+#include "quadrupole.hpp"
 
 namespace QIFF_ISA {
 
@@ -21,11 +22,7 @@ class Circuit {
         space_(program.n_qubits), workspace_(reinterpret_cast<V*>(workspace)) {}
 
   bool run(Task task) {
-    if (!columns_.finite(arrays_.angles, program_.n_slots)) return false;
-    if (task != Task::kValue && !columns_.finite(arrays_.weights, program_.n_observables)) return false;
-    if (task == Task::kSecond && !(columns_.finite(arrays_.direction, program_.n_slots) &&
-                                   columns_.finite(arrays_.shift, program_.n_observables)))
-      return false;
+    if (!bounded(task)) return false;
     if (task == Task::kValue) value();
     if (task == Task::kGradient) gradient();
     if (task == Task::kSecond) second();
@@ -33,6 +30,22 @@ class Circuit {
   }
 
  private:
+  bool bounded(Task task) const {
+    constexpr T kLargest = Traits<T>::kLargest;
+    for (int32_t g = 0; g < program_.n_gates; ++g) {
+      const qiff::Gate& gate = program_.gates[g];
+      if (gate.kind == qiff::kQuadrupole &&
+          !columns_.bounded(arrays_.angles + gate.slot * arrays_.n_samples, 6, T(qiff::kLargestQuadrupole)))
+        return false;
+    }
+    if (!columns_.bounded(arrays_.angles, program_.n_slots, kLargest)) return false;
+    if (task == Task::kValue) return true;
+    if (!columns_.bounded(arrays_.weights, program_.n_observables, kLargest)) return false;
+    if (task == Task::kGradient) return true;
+    return columns_.bounded(arrays_.direction, program_.n_slots, kLargest) &&
+           columns_.bounded(arrays_.shift, program_.n_observables, kLargest);
+  }
+
   // f_k = <psi|O_k|psi>
   void value() {
     V* psi = state(0);
@@ -136,6 +149,7 @@ class Circuit {
       case qiff::kRz: return function(make<Rotation<T, kLayout, 2>>(gate), gate.slot);
       case qiff::kMirror: return function(make<Spin<T, kLayout, true>>(gate), gate.slot);
       case qiff::kExchange: return function(make<Exchange<T, kLayout>>(gate), gate.slot);
+      case qiff::kQuadrupole: return function(make<Quadrupole<T, kLayout>>(gate), gate.slot);
       case qiff::kHadamard: return function(make<Hadamard<T, kLayout>>(gate), gate.slot);
       case qiff::kControlledZ: return function(make<ControlledZ<T, kLayout>>(gate), gate.slot);
     }

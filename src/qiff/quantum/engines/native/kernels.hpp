@@ -21,6 +21,9 @@ enum Kind : int32_t {
 constexpr int kAnglesOf[kKinds] = {3, 1, 1, 1, 3, 1, 6, 0, 0};
 constexpr int kQubitsOf[kKinds] = {1, 1, 1, 1, 2, 2, 2, 1, 2};
 
+// Entries of a quadrupole are applied in parts, whose number must stay reasonable.
+constexpr double kLargestQuadrupole = 1e5;
+
 // Bits count from the least significant bit of the index of an amplitude.
 struct Gate {
   int32_t kind, bit, other, slot;
@@ -59,7 +62,7 @@ template <class T>
 struct Kernels {
   int n_lanes;
   // Samples first, ..., first + count - 1, at most one per lane; false where an input is not
-  // finite. `workspace` has n_states states of 2^n_qubits amplitudes for each lane.
+  // finite or too large. `workspace` has n_states states of 2^n_qubits amplitudes for each lane.
   bool (*side_by_side)(Task, const Program&, const Arrays<T>&, int64_t first, int count, T* workspace);
   // One sample, its amplitudes spread over the lanes.
   bool (*spread)(Task, const Program&, const Arrays<T>&, int64_t sample, T* workspace);

@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -22,9 +23,9 @@ struct Traits;
 template <>
 struct Traits<double> {
   using Integer = int64_t;
-  static constexpr int kWide = 13, kNarrow = 11;  // terms of the series below
+  static constexpr int kWide = 13, kNarrow = 11, kExponential = 31;  // terms of series
   static constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52
-  static constexpr double kReducible = 1e6;
+  static constexpr double kReducible = 1e6, kLargest = 1e150;  // squares must not overflow
   static constexpr double kPi[3] = {2 * 1.57079632673412561417e+00, 2 * 6.07710050630396597660e-11,
                                     2 * 2.02226624879595063154e-21};
 };
@@ -32,9 +33,9 @@ struct Traits<double> {
 template <>
 struct Traits<float> {
   using Integer = int32_t;
-  static constexpr int kWide = 9, kNarrow = 7;
+  static constexpr int kWide = 9, kNarrow = 7, kExponential = 20;
   static constexpr float kRound = 12582912.0f;  // 1.5 * 2^23
-  static constexpr float kReducible = 8e3f;
+  static constexpr float kReducible = 8e3f, kLargest = 1e18f;
   static constexpr float kPi[3] = {3.140625f, 9.67502593994140625e-4f, 1.509957990978376432e-7f};
 };
 

@@ -62,10 +62,14 @@ struct Columns {
   __attribute__((noinline)) void store_some(T* row, Vector<T> value) const {
     for (int l = 0; l < count; ++l) row[first + l] = value[l];
   }
-  bool finite(const T* array, int32_t n_rows) const {
-    Vector<T> zero = {};
-    for (int32_t r = 0; r < n_rows; ++r) zero += load(array + r * n_samples) * T(0);
-    return !any<T>(zero != 0);
+  // Whether all entries are numbers of at most `limit`.
+  bool bounded(const T* array, int32_t n_rows, T limit) const {
+    Integers<T> good = Integers<T>{} - 1;
+    for (int32_t r = 0; r < n_rows; ++r) {
+      const Vector<T> value = load(array + r * n_samples);
+      good &= (value <= limit) & (value >= -limit);
+    }
+    return !any<T>(~good);
   }
 };
 

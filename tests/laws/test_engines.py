@@ -1,0 +1,321 @@
+"""Engines: one program, one answer, and exact first and second derivatives of it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qiff._checks import InputError
+from qiff.quantum import engine
+from qiff.quantum.engines import native
+from qiff.quantum.gate import GATES, Gate
+from qiff.quantum.observable import PauliSum, pair_exchange
+from qiff.quantum.program import Program
+from qiff.quantum.state import Singlets
+
+needs_native = pytest.mark.skipif(
+    native.unavailable() is not None, reason=f"native engine: {native.unavailable()}"
+)
+SIZES = (0.0, 1e-8, 0.3, 2.1, 4.5, 40.0)
+HUGE = (1e3, 1e5)
+
+
+@st.composite
+def programs(draw, max_qubits: int = 6) -> Program:
+    """Random gates on random qubits, some in a repeated layer; random observables."""
+    n = draw(st.integers(2, max_qubits))
+
+    def gates(n_gates: int) -> tuple[Gate, ...]:
+        found, slot = [], 0
+        for _ in range(n_gates):
+            name = draw(st.sampled_from(sorted(GATES)))
+            qubits = draw(st.permutations(range(n)))[: GATES[name].n_qubits]
+            found.append(Gate(name, tuple(qubits), slot))
+            slot += GATES[name].n_angles
+        return tuple(found)
+
+    words = st.text("IXYZ", min_size=n, max_size=n)
+    terms = st.lists(st.tuples(st.floats(-2, 2), words), min_size=1, max_size=4)
+    sums = draw(st.lists(terms, min_size=1, max_size=3))
+    n_pairs = draw(st.integers(0, n // 2))
+    order = draw(st.permutations(range(n)))
+    pairs = tuple((order[2 * k], order[2 * k + 1]) for k in range(n_pairs))
+    return Program(
+        Singlets(n, pairs),
+        gates(draw(st.integers(1, 4))),
+        gates(draw(st.integers(0, 4))),
+        draw(st.integers(0, 3)),
+        (pair_exchange((0, 1), n), *(PauliSum(tuple(terms)) for terms in sums)),
+    )
+
+
+def random_angles(program: Program, batch: int, seed: int, sizes=SIZES) -> np.ndarray:
+    """Angles of every size, zero and huge ones among them."""
+    rng = np.random.default_rng(seed)
+    size = rng.choice(sizes, size=(batch, program.n_slots))
+    return size * rng.normal(size=(batch, program.n_slots))
+
+
+def batched(function):
+    return jax.jit(jax.vmap(function))
+
+
+def quickly_compiled(function):
+    options = {"xla_backend_optimization_level": 0}
+    return jax.jit(jax.vmap(function), compiler_options=options)
+
+
+def orders(program: Program, name: str, seed: int, transform=batched):
+    """Values, gradient and second derivatives of a nonlinear function of the expectations."""
+    weights, direction = coefficients(program, seed)
+
+    def value(angles):
+        return engine.expectations(program, angles, engine=name)
+
+    def scalar(angles):
+        return jnp.sin(value(angles)) @ jnp.asarray(weights, angles.dtype)
+
+    def bent(angles):
+        slope = jax.grad(scalar)(angles)
+        return jnp.sum(slope**2) + slope @ jnp.asarray(direction, angles.dtype) + scalar(angles)
+
+    return [transform(f) for f in (value, jax.grad(scalar), jax.grad(bent))]
+
+
+def assert_close(found, expected, tolerance):
+    """To the tolerance, relative to the largest entry where that is above one."""
+    scale = max(1.0, np.abs(expected).max(initial=0.0))
+    np.testing.assert_allclose(found / scale, expected / scale, atol=tolerance, rtol=0)
+
+
+def check_engines_agree(program: Program, batch: int, seed: int, n_orders: int):
+    angles = random_angles(program, batch, seed)
+    for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-5)):
+        at = jnp.asarray(angles if dtype == "float64" else np.clip(angles, -9, 9), dtype)
+        found, expected = (
+            [f(at) for f in orders(program, name, seed, transform)[:n_orders]]
+            for name, transform in (("native", batched), ("xla", quickly_compiled))
+        )
+        # a derivative is a sum of many terms, whose rounding errors add up
+        for allowed, a, b in zip((1, 10, 30), found, expected, strict=False):
+            assert a.dtype == dtype
+            assert_close(a, b, tolerance * allowed)
+
+
+BATCHES = st.sampled_from([1, 2, 7, 8, 19])
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@needs_native
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(programs(), BATCHES, SEEDS)
+def test_engines_agree(program, batch, seed):
+    check_engines_agree(program, batch, seed, n_orders=1)
+
+
+@needs_native
+def test_engines_agree_in_all_derivatives():
+    check_engines_agree(every_gate(2, tuple(GATES)), batch=9, seed=0, n_orders=3)
+
+
+@needs_native
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@given(programs(max_qubits=7), BATCHES, SEEDS)
+def test_engines_agree_on_many_circuits(program, batch, seed):
+    check_engines_agree(program, batch, seed, n_orders=3)
+
+
+@needs_native
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(programs(), BATCHES, SEEDS)
+def test_derivatives_are_central_differences(program, batch, seed):
+    """The first derivative is that of the value, the second that of a function of the first."""
+    at = random_angles(program, batch, seed)
+    value, slope, bent = orders(program, "native", seed)
+    direction, step = np.random.default_rng(seed).normal(size=at.shape), 1e-5
+    ahead, behind = (value(jnp.asarray(at + s * step * direction)) for s in (1, -1))
+    weights, push = coefficients(program, seed)
+    change = (np.sin(ahead) - np.sin(behind)) @ weights / (2 * step)
+    np.testing.assert_allclose(np.sum(slope(at) * direction, 1), change, atol=3e-7, rtol=3e-7)
+
+    def function(s):
+        shifted = jnp.asarray(at + s * step * direction)
+        gradient = slope(shifted)
+        return np.sum(gradient**2, 1) + gradient @ push + np.sin(value(shifted)) @ weights
+
+    change = (function(1) - function(-1)) / (2 * step)
+    np.testing.assert_allclose(np.sum(bent(at) * direction, 1), change, atol=3e-6, rtol=3e-6)
+
+
+def test_control_a_wrong_sign_is_seen():
+    with pytest.raises(AssertionError):
+        assert_close(np.array([1e-3]), np.array([-1e-3]), 1e-12)
+
+
+def every_gate(n_qubits: int, names: Sequence[str] = (*GATES, *reversed(GATES))) -> Program:
+    """Gates on pairs of qubits that are near and far, up and down."""
+    gates, slot = [], 0
+    for k, name in enumerate(names):
+        first = (n_qubits - 1 - k) % n_qubits
+        qubits = (first, (first + 1 + k % (n_qubits - 1)) % n_qubits)
+        gates.append(Gate(name, qubits[: GATES[name].n_qubits], slot))
+        slot += GATES[name].n_angles
+    word = "".join("XYZI"[q % 4] for q in range(n_qubits))
+    observables = (
+        PauliSum(((0.7, word), (0.3, word[::-1]))),
+        pair_exchange((0, n_qubits - 1), n_qubits),
+    )
+    return Program(Singlets(n_qubits, ((0, n_qubits - 1),)), tuple(gates), (), 0, observables)
+
+
+@needs_native
+@pytest.mark.parametrize("size", HUGE)
+def test_huge_angles_lose_no_more_digits_than_they_have(size):
+    program = every_gate(3, ["spin", "mirror", "quadrupole", "exchange", "rx"])
+    at = jnp.asarray(np.clip(random_angles(program, 9, 0, (size,)), -9e4, 9e4))
+    found, expected = (orders(program, name, 0)[0](at) for name in ("native", "xla"))
+    assert_close(found, expected, 1e-13 * size)
+
+
+@needs_native
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e200])
+def test_angles_that_are_not_finite_are_an_error(value):
+    program = every_gate(3, ["spin", "exchange"])
+    angles = np.zeros((5, program.n_slots))
+    for order in orders(program, "native", 0):
+        order(angles).block_until_ready()
+    angles[3, 2] = value
+    for order in orders(program, "native", 0):
+        with pytest.raises(jax.errors.JaxRuntimeError, match="must be finite"):
+            order(angles).block_until_ready()
+
+
+@needs_native
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda call: call | {"angles": np.zeros((7, 2))}, "wrong shape"),
+        (lambda call: call | {"angles": np.zeros(6)}, "must be a matrix"),
+        (lambda call: call | {"angles": np.zeros((6, 2), np.int32)}, "float32 or float64"),
+        (lambda call: call | {"program": call["program"][:4]}, "too short"),
+        (lambda call: call | {"program": call["program"][:-1]}, "wrong size"),
+        (lambda call: call | {"coefficients": np.ones(1)}, "wrong size"),
+        (
+            lambda call: (
+                call
+                | {"program": np.where(np.arange(len(call["program"])) == 0, 99, call["program"])}
+            ),
+            "qubits",
+        ),
+        (
+            lambda call: (
+                call
+                | {"program": np.where(np.arange(len(call["program"])) == 5, 77, call["program"])}
+            ),
+            "on no qubit",
+        ),
+        (
+            lambda call: (
+                call
+                | {"program": np.where(np.arange(len(call["program"])) == 7, 77, call["program"])}
+            ),
+            "gate is unknown",
+        ),
+    ],
+)
+def test_a_wrong_call_of_a_kernel_is_an_error_and_no_crash(change, message):
+    program = Program(
+        Singlets(2, ((0, 1),)),
+        (Gate("spin", (0,), 0), Gate("spin", (1,), 3)),
+        (),
+        0,
+        (pair_exchange((0, 1), 2),),
+    )
+    words, factors = native.encode(program)
+    call = change({"angles": np.zeros((6, 2)), "program": words, "coefficients": factors})
+    shape = jax.ShapeDtypeStruct((1, 2), call["angles"].dtype)
+    handler = jax.ffi.ffi_call("qiff_value", shape)
+    with pytest.raises(jax.errors.JaxRuntimeError, match=message):
+        handler(
+            call["angles"],
+            program=call["program"].astype(np.int32),
+            coefficients=call["coefficients"],
+        ).block_until_ready()
+
+
+def spoiled(words: np.ndarray, index: int, word: int) -> np.ndarray:
+    return np.concatenate([words[:index], [word], words[index + 1 :]])
+
+
+def test_an_unknown_engine_is_refused():
+    program = every_gate(3, ["spin"])
+    with pytest.raises(InputError, match="did you mean `native`"):
+        engine.expectations(program, jnp.zeros(program.n_slots), engine="nativ")
+    with pytest.raises(InputError, match="must have shape"):
+        engine.expectations(program, jnp.zeros(program.n_slots + 1))
+
+
+def test_without_kernels_xla_is_used_and_says_why(monkeypatch):
+    monkeypatch.setattr(native, "unavailable", lambda: "the kernels were not built")
+    assert engine.choose("auto") == "xla"
+    assert engine.describe() == "xla (the kernels were not built)"
+    with pytest.raises(InputError, match="the kernels were not built; use `xla`"):
+        engine.choose("native")
+
+
+@needs_native
+@pytest.mark.parametrize("n_qubits", [5, 6, 9])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_amplitudes_spread_over_lanes_give_the_same(n_qubits, dtype):
+    """One sample alone keeps one circuit in all lanes; many have a lane each."""
+    program = every_gate(n_qubits)
+    at = jnp.asarray(random_angles(program, 33, 0, (1.0,)), dtype)
+    for allowed, f in zip((1, 10, 30), orders(program, "native", 0), strict=True):
+        assert_close(f(at[:1]), f(at)[:1], {"float64": 1e-13, "float32": 1e-6}[dtype] * allowed)
+
+
+@needs_native
+def test_large_circuits_agree():
+    check_engines_agree(every_gate(12), batch=2, seed=0, n_orders=1)
+
+
+@needs_native
+@pytest.mark.parametrize("instructions", ["portable", "AVX2"])
+def test_every_instruction_set_gives_the_same(instructions):
+    """In a process of its own: the choice is made once."""
+    code = "from tests.laws import test_engines as t; t.print_numbers()"
+    environment = os.environ | {"JAX_ENABLE_X64": "1"}
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment | extra,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for extra in ({}, {"QIFF_INSTRUCTIONS": instructions})
+    ]
+    assert outputs[1][0] == instructions or native.instructions() == "portable"
+    best, other = (np.array(output[1:], float) for output in outputs)
+    np.testing.assert_allclose(other, best, rtol=1e-11, atol=1e-11)
+
+
+def print_numbers():
+    program = every_gate(4)
+    angles = jnp.asarray(random_angles(program, 5, 0))
+    numbers = np.concatenate([np.ravel(f(angles)) for f in orders(program, "native", 0)])
+    print(native.instructions(), *numbers)
+
+
+def coefficients(program: Program, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of the functions in `orders`."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=len(program.observables)), rng.normal(size=program.n_slots)
