@@ -33,6 +33,12 @@ class Layout:
     origin: tuple[int, ...]
     encoded: tuple[int, ...]
 
+    @property
+    def weights(self) -> Float[np.ndarray, "n_encoded n_atoms"]:
+        """Positions to positions of the encoded atoms relative to the origin."""
+        one = np.eye(self.n_atoms)
+        return one[list(self.encoded)] - one[list(self.origin)].mean(0)
+
 
 LAYOUTS: dict[str, Layout] = {
     "diatomic": Layout(n_atoms=2, origin=(0, 1), encoded=(0, 1)),
@@ -130,14 +136,20 @@ class Molecule(AbstractPotential):
         return jnp.full(n_atoms, value / n_atoms)
 
     def vectors(self, graph: Graph) -> Vectors:
-        """Encoded atoms relative to the origin, in the order of `elements` whatever the graph's."""
-        rank = np.zeros(len(chemical_symbols), int)
+        """Encoded atoms relative to the origin, in the order of `elements` whatever the graph's.
+
+        As products and sums, without sort and gather, which would cost more than the circuit.
+        """
+        rank = np.zeros(len(chemical_symbols), np.int32)
         for place, symbol in reversed(list(enumerate(self.elements))):
-            rank[atomic_numbers[symbol]] = place
-        order = jnp.argsort(jnp.asarray(rank)[graph.numbers], stable=True)
-        positions = jnp.asarray(graph.positions)[order]
-        layout = LAYOUTS[self.kind]
-        return positions[np.array(layout.encoded)] - positions[np.array(layout.origin)].mean(0)
+            rank[atomic_numbers[symbol]] = len(self.elements) * place
+        atoms = np.arange(len(self.elements))
+        key = jnp.asarray(rank)[graph.numbers] + atoms
+        place = (key < key[:, None]).sum(1)
+        positions = jnp.asarray(graph.positions)
+        weights = LAYOUTS[self.kind].weights.astype(positions.dtype)
+        ordered = (jnp.where(place == atoms[:, None], 1, 0)[:, :, None] * positions).sum(1)
+        return (weights[:, :, None] * ordered).sum(1)
 
     def config(self) -> dict[str, Any]:
         return {

@@ -58,9 +58,9 @@ class Spin(AbstractEncoding):
     def angles(
         self, scales: Float[Array, " n_scales"], vectors: Vectors
     ) -> Float[Array, " n_slots"]:
-        carried = np.arange(self.n_qubits) % self.group.n_vectors
         scale_of_qubit = scales[np.array(self.orbit_of_qubit)]
-        return jnp.ravel(scale_of_qubit[:, None] * vectors[carried])
+        carried = jnp.stack([vectors[q % self.group.n_vectors] for q in range(self.n_qubits)])
+        return jnp.ravel(scale_of_qubit[:, None] * carried)
 
 
 ENCODINGS: dict[str, type[AbstractEncoding]] = {"spin": Spin}
