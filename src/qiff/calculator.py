@@ -3,13 +3,12 @@
 from typing import Any
 
 import ase
-import equinox as eqx
+import numpy as np
 from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import all_changes
 
-from .atoms.graph import graph
 from .model.potential import AbstractPotential
-from .model.predict import check_atoms, dtype, energy_and_forces, precision
+from .model.predict import check_atoms, evaluator
 
 
 class Calculator(AseCalculator):
@@ -38,15 +37,9 @@ class Calculator(AseCalculator):
     ) -> None:
         super().calculate(atoms, properties, system_changes)
         current: Any = self.atoms
-        check_atoms(self.potential, current, "atoms")
-        with precision(self.potential):
-            energy, forces = compiled(self.potential, graph(current, dtype(self.potential)))
-            self.results = {
-                "energy": float(energy),
-                "free_energy": float(energy),
-                "forces": forces.__array__(),
-            }
-
-
-compiled = eqx.filter_jit(energy_and_forces)
-"""Energy and forces of one configuration, compiled once per structure and number of atoms."""
+        only_moved = system_changes == ["positions"] and np.isfinite(current.positions).all()
+        if not only_moved:
+            check_atoms(self.potential, current, "atoms")
+            self._evaluate = evaluator(self.potential, current.numbers)
+        energy, forces = self._evaluate(current.positions)
+        self.results = {"energy": energy, "free_energy": energy, "forces": forces}

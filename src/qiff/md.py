@@ -1,33 +1,35 @@
-"""Molecular dynamics with any potential, driven by ASE, and what is reported of it.
-
-`ase.md` is imported inside functions: it takes half as long to load as all of qiff.
-"""
+"""Molecular dynamics with any potential in one compiled loop, and what is reported of it."""
 
 import csv
 import errno
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import ase
 import ase.units
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+from jaxtyping import Array, Bool, Float, Int
 
-from ._checks import InputError, RunError, check_at_least, check_known, check_positive, check_seed
+from ._checks import RunError, check_at_least, check_known, check_positive, check_seed
 from ._files import atomic_write
+from ._types import Energy, Forces, Numbers, Positions
+from .atoms.graph import Graph
 from .atoms.rigid import n_rigid
-from .calculator import Calculator
 from .model.potential import AbstractPotential
-
-if TYPE_CHECKING:
-    from ase.md.md import MolecularDynamics
+from .model.predict import check_atoms, dtype, enable_x64, energy_and_forces
 
 HOT = 20.0
 """Dynamics count as exploded above this multiple of the temperature plus `HOT_FLOOR`."""
 HOT_FLOOR = 5000.0  # K
+_STEPS_AT_ONCE = 2000  # between two looks at the clock and the keyboard
 
 
 @dataclass(frozen=True)
@@ -62,39 +64,42 @@ class Dynamics:
         check_seed(self.seed)
 
 
+Momenta = Float[Array, "n_atoms 3"]
+"""In ASE units, as positions in Å, energies in eV and masses in u make them."""
+
+
+class Bath(NamedTuple):
+    r"""A thermostat: momenta $p \to c\,p + \sqrt{1-c^2}\,\sqrt{m k_B T}\,\xi$ in one time step."""
+
+    keep: Float[Array, ""]
+    width: Float[Array, "n_atoms 1"]
+    key: Array
+
+
+def _isolate(momenta: Momenta, bath: Bath, step: Int[Array, ""]) -> Momenta:
+    return momenta
+
+
+def _exchange_heat(momenta: Momenta, bath: Bath, step: Int[Array, ""]) -> Momenta:
+    key = jax.random.fold_in(bath.key, step)
+    noise = jax.random.normal(key, momenta.shape, momenta.dtype)
+    return bath.keep * momenta + jnp.sqrt(1 - bath.keep**2) * bath.width * noise
+
+
 @dataclass(frozen=True)
 class Ensemble:
-    """How an ensemble is driven, and whether the molecule is isolated.
+    """What happens to the momenta in the middle of a time step, and whether that is nothing.
 
-    If so, energy and momentum are conserved, and it starts without translation and rotation.
+    An isolated molecule conserves energy and momentum, and starts without translation and rotation.
     """
 
-    driver: Callable[[ase.Atoms, Dynamics, np.random.Generator], "MolecularDynamics"]
+    thermostat: Callable[[Momenta, Bath, Int[Array, ""]], Momenta]
     isolated: bool
 
 
-def _nve(atoms: ase.Atoms, dynamics: Dynamics, rng: np.random.Generator) -> "MolecularDynamics":
-    from ase.md.verlet import VelocityVerlet
-
-    return VelocityVerlet(atoms, timestep=dynamics.timestep * ase.units.fs)
-
-
-def _nvt(atoms: ase.Atoms, dynamics: Dynamics, rng: np.random.Generator) -> "MolecularDynamics":
-    from ase.md.langevin import Langevin
-
-    return Langevin(
-        atoms,
-        timestep=dynamics.timestep * ase.units.fs,
-        temperature_K=dynamics.temperature,
-        friction=dynamics.friction / ase.units.fs,
-        fixcm=False,
-        rng=rng,
-    )
-
-
 ENSEMBLES: dict[str, Ensemble] = {
-    "nve": Ensemble(_nve, isolated=True),
-    "nvt": Ensemble(_nvt, isolated=False),
+    "nve": Ensemble(_isolate, isolated=True),
+    "nvt": Ensemble(_exchange_heat, isolated=False),
 }
 
 
@@ -153,25 +158,26 @@ def simulate(
         InputError: the potential cannot describe the atoms.
         RunError: the dynamics exploded; the frames so far are in `path`.
     """
-    rng, ensemble = np.random.default_rng(dynamics.seed), ENSEMBLES[dynamics.ensemble]
+    ensemble = ENSEMBLES[dynamics.ensemble]
+    check_atoms(potential, atoms, "atoms")
     atoms = atoms.copy()
     atoms.set_constraint()
-    atoms.calc = Calculator(potential)
-    atoms.get_forces()
-    n_free = _thermalise(atoms, dynamics.temperature, ensemble.isolated, rng)
-    driver = ensemble.driver(atoms, dynamics, rng)
+    n_free = _thermalise(atoms, dynamics, ensemble.isolated)
+    limit = n_free * ase.units.kB * (HOT * dynamics.temperature + HOT_FLOOR) / 2
     samples: list[Sample] = []
-    start = atoms.get_momenta().sum(0)
-    momentum_change = 0.0
+    start, momentum_change = atoms.get_momenta().sum(0), 0.0
     atomic_write(path, "")
     with io.FileIO(path, "a") as trajectory:
-        for done in [*range(0, dynamics.steps, dynamics.interval), dynamics.steps]:
-            try:
-                driver.run(done - driver.nsteps)
-            except InputError:  # the start was fine, so positions are no longer finite
-                raise _exploded(driver.nsteps * dynamics.timestep, np.nan, path) from None
-            sample = _sample(atoms, done * dynamics.timestep, n_free)
-            _check_calm(sample, dynamics, path)
+        for done, point in _points(potential, atoms, dynamics, limit):
+            atoms.positions, forces = point.positions, np.asarray(point.forces)
+            atoms.set_momenta(point.momenta)
+            sample = _sample(atoms, done * dynamics.timestep, float(point.energy), n_free)
+            if not point.calm:
+                raise RunError(
+                    f"the dynamics exploded at {sample.time:g} fs ({sample.temperature:.3g} K): "
+                    f"use a smaller timestep or check the model; the frames before are in {path}."
+                )
+            atoms.calc = SinglePointCalculator(atoms, energy=sample.potential, forces=forces)
             _append(trajectory, atoms)
             samples.append(sample)
             moved = np.abs(atoms.get_momenta().sum(0) - start).max()
@@ -187,6 +193,112 @@ def simulate(
     )
 
 
+class Point(eqx.Module):
+    """Where the dynamics are; `calm` as long as the kinetic energy has not run away."""
+
+    positions: Positions
+    momenta: Momenta
+    energy: Energy
+    forces: Forces
+    step: Int[Array, ""]
+    calm: Bool[Array, ""]
+
+
+def _points(
+    potential: AbstractPotential, atoms: ase.Atoms, dynamics: Dynamics, limit: float
+) -> Iterator[tuple[int, Point]]:
+    """Steps done and the point reached at every recorded frame, in numpy.
+
+    Positions and momenta are float64 whatever the precision of the potential.
+    """
+    recorded = np.array([*range(0, dynamics.steps, dynamics.interval), dynamics.steps])
+    counts = np.diff(recorded, prepend=0).astype(np.int32)
+    size = max(1, min(len(counts), _STEPS_AT_ONCE // dynamics.interval))
+    thermostat = ENSEMBLES[dynamics.ensemble].thermostat
+    with enable_x64(True):
+        masses = jnp.asarray(atoms.get_masses()[:, None])
+        timestep = jnp.asarray(dynamics.timestep * ase.units.fs)
+        bath = Bath(
+            jnp.exp(-dynamics.friction * dynamics.timestep),
+            jnp.sqrt(masses * ase.units.kB * dynamics.temperature),
+            jax.random.key(dynamics.seed),
+        )
+        course = _Course(masses, timestep, jnp.asarray(limit), bath)
+        surface = _Surface(potential, jnp.asarray(atoms.numbers.astype("int32")))
+        point = _first_point(
+            surface, jnp.asarray(atoms.positions), jnp.asarray(atoms.get_momenta())
+        )
+    for begin in range(0, len(counts), size):
+        chunk = counts[begin : begin + size]
+        with enable_x64(True):
+            padded = np.pad(chunk, (0, size - len(chunk)))
+            point, points = _run(surface, point, padded, course, thermostat)
+            frames = jax.tree.map(np.asarray, points)
+        for k in range(len(chunk)):
+            frame = jax.tree.map(lambda values, k=k: values[k], frames)
+            yield int(frame.step), frame
+
+
+class _Course(eqx.Module):
+    """What stays the same in all steps; `limit` is the kinetic energy of an explosion."""
+
+    masses: Float[Array, "n_atoms 1"]
+    timestep: Float[Array, ""]
+    limit: Energy
+    bath: Bath
+
+
+class _Surface(eqx.Module):
+    """A potential energy surface: energy and forces of these atoms at any positions."""
+
+    potential: AbstractPotential
+    numbers: Numbers
+
+    def __call__(self, positions: Positions) -> tuple[Energy, Forces]:
+        graph = Graph(positions.astype(dtype(self.potential)), self.numbers)  # pyright: ignore
+        energy, forces = energy_and_forces(self.potential, graph)
+        return energy.astype(positions.dtype), forces.astype(positions.dtype)
+
+
+@eqx.filter_jit
+def _first_point(surface: _Surface, positions: Positions, momenta: Momenta) -> Point:
+    return Point(positions, momenta, *surface(positions), jnp.zeros((), int), jnp.array(True))
+
+
+@eqx.filter_jit
+def _run(
+    surface: _Surface,
+    point: Point,
+    counts: Int[np.ndarray, " n_frames"],
+    course: _Course,
+    thermostat: Callable[[Momenta, Bath, Int[Array, ""]], Momenta],
+) -> tuple[Point, Point]:
+    """The last point, and those after so many steps each; an explosion stops all steps.
+
+    A time step is half a kick, half a drift, the thermostat, and the same backwards: velocity
+    Verlet for an isolated molecule, else Langevin dynamics in the BAOAB splitting (Leimkuhler and
+    Matthews, Appl. Math. Res. Express 2013, 34).
+    """
+
+    def step(point: Point) -> Point:
+        half, drift = course.timestep / 2, course.timestep / 2 / course.masses
+        momenta = point.momenta + half * point.forces
+        positions = point.positions + drift * momenta
+        momenta = thermostat(momenta, course.bath, point.step)
+        positions = positions + drift * momenta
+        energy, forces = surface(positions)
+        momenta = momenta + half * forces
+        calm = jnp.sum(momenta**2 / course.masses) / 2 < course.limit
+        return Point(positions, momenta, energy, forces, point.step + 1, calm)
+
+    def frame(point: Point, count: Int[Array, ""]) -> tuple[Point, Point]:
+        end = point.step + count
+        point = jax.lax.while_loop(lambda p: p.calm & (p.step < end), step, point)
+        return point, point
+
+    return jax.lax.scan(frame, point, jnp.asarray(counts))
+
+
 def samples_csv(samples: list[Sample]) -> str:
     """The samples as a table with units in its header."""
     text = io.StringIO()
@@ -196,9 +308,7 @@ def samples_csv(samples: list[Sample]) -> str:
     return text.getvalue()
 
 
-def _thermalise(
-    atoms: ase.Atoms, temperature: float, isolated: bool, rng: np.random.Generator
-) -> int:
+def _thermalise(atoms: ase.Atoms, dynamics: Dynamics, isolated: bool) -> int:
     """Draw Maxwell–Boltzmann velocities, scaled to the temperature exactly.
 
     Returns:
@@ -206,8 +316,8 @@ def _thermalise(
     """
     from ase.md.velocitydistribution import Stationary, ZeroRotation
 
-    n_free = 3 * len(atoms)
-    width = np.sqrt(atoms.get_masses() * ase.units.kB * temperature)[:, None]
+    n_free, rng = 3 * len(atoms), np.random.default_rng(dynamics.seed)
+    width = np.sqrt(atoms.get_masses() * ase.units.kB * dynamics.temperature)[:, None]
     atoms.set_momenta(width * rng.normal(size=(len(atoms), 3)))
     if isolated:
         Stationary(atoms, preserve_temperature=False)
@@ -216,7 +326,7 @@ def _thermalise(
         n_free -= n_rigid(atoms)
     now = _temperature(atoms, n_free)
     if now > 0:
-        atoms.set_momenta(atoms.get_momenta() * np.sqrt(temperature / now))
+        atoms.set_momenta(atoms.get_momenta() * np.sqrt(dynamics.temperature / now))
     return n_free
 
 
@@ -224,27 +334,8 @@ def _temperature(atoms: ase.Atoms, n_free: int) -> float:
     return float(2 * atoms.get_kinetic_energy() / (n_free * ase.units.kB)) if n_free else 0.0
 
 
-def _sample(atoms: ase.Atoms, time: float, n_free: int) -> Sample:
-    return Sample(
-        time,
-        atoms.get_potential_energy(),
-        float(atoms.get_kinetic_energy()),
-        _temperature(atoms, n_free),
-    )
-
-
-def _check_calm(sample: Sample, dynamics: Dynamics, path: Path) -> None:
-    """Raise unless the energy is finite and the temperature has not run away."""
-    limit = HOT * dynamics.temperature + HOT_FLOOR
-    if not (np.isfinite(sample.total) and sample.temperature < limit):
-        raise _exploded(sample.time, sample.temperature, path)
-
-
-def _exploded(time: float, temperature: float, path: Path) -> RunError:
-    return RunError(
-        f"the dynamics exploded at {time:g} fs ({temperature:.3g} K): use a smaller timestep or "
-        f"check the model; the frames before are in {path}."
-    )
+def _sample(atoms: ase.Atoms, time: float, energy: float, n_free: int) -> Sample:
+    return Sample(time, energy, float(atoms.get_kinetic_energy()), _temperature(atoms, n_free))
 
 
 def _append(trajectory: io.FileIO, atoms: ase.Atoms) -> None:

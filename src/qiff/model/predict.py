@@ -1,14 +1,15 @@
 """Energy and forces of any potential: the package's only gradient in the positions."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple, overload
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from typing import Any, NamedTuple, overload
 
 import ase
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .._checks import InputError, RunError
 from .._types import Energy, Forces
@@ -49,6 +50,39 @@ def energy_and_forces(potential: AbstractPotential, graph: Graph) -> tuple[Energ
 def _predict_many(potential: AbstractPotential, graphs: Graph) -> tuple[Array, Array]:
     one = lambda graph: energy_and_forces(potential, graph)
     return jax.lax.map(one, graphs, batch_size=_AT_ONCE)
+
+
+def evaluator(
+    potential: AbstractPotential, numbers: Int[np.ndarray, " n_atoms"]
+) -> Callable[[Float[np.ndarray, "n_atoms 3"]], Prediction]:
+    """Energy and forces of these atoms as a function of their positions in Å, for many calls.
+
+    Compiled once for every structure of a potential and number of atoms. What is given is not
+    checked: that is for the caller, see `check_atoms`.
+    """
+    leaves, structure = jax.tree.flatten(potential)
+    function, name = _compiled(structure), dtype(potential)
+    elements = jax.numpy.asarray(numbers.astype("int32"))
+
+    def evaluate(positions: np.ndarray) -> Prediction:
+        with _precision(name):
+            found = np.asarray(function(leaves, positions.astype(name, copy=False), elements))
+            return Prediction(float(found[0]), found[1:].reshape(-1, 3))
+
+    return evaluate
+
+
+@cache
+def _compiled(structure: Any) -> Callable[..., Float[Array, " 1+3*n_atoms"]]:
+    """Energy and forces in one array: to flatten a potential or fetch an array costs more than
+    a small circuit."""
+
+    def energy_and_forces_of(leaves: list[Array], positions: Array, numbers: Array) -> Array:
+        potential: Any = jax.tree.unflatten(structure, leaves)
+        energy, forces = energy_and_forces(potential, Graph(positions, numbers))  # pyright: ignore
+        return jax.numpy.concatenate([energy[None], forces.ravel()])
+
+    return jax.jit(energy_and_forces_of)
 
 
 @overload
@@ -104,14 +138,18 @@ class NotFiniteError(RunError):
     """The angles of a circuit became NaN or infinite."""
 
 
-@contextmanager
-def precision(potential: AbstractPotential) -> Iterator[None]:
+def precision(potential: AbstractPotential) -> AbstractContextManager[None]:
     """A context in which JAX computes in the precision of the weights of a potential.
 
     Raises:
         NotFiniteError: an engine found angles that are NaN or infinite.
     """
-    with enable_x64(dtype(potential) == "float64"):
+    return _precision(dtype(potential))
+
+
+@contextmanager
+def _precision(dtype: str) -> Iterator[None]:
+    with enable_x64(dtype == "float64"):
         try:
             yield
         except jax.errors.JaxRuntimeError as error:
