@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = -m pip install --quiet --disable-pip-version-check
 DEMO = runs/demo
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-slow test-sanitize bench lint format clean
 
 demo: .venv/ready  ## train water, evaluate it, run 2 ps of molecular dynamics with it
 	@mkdir -p runs
@@ -20,6 +20,13 @@ test: .venv-test/ready  ## the default test suite
 test-slow: .venv-test/ready  ## full trainings on the data in $$QIFF_DATA, some minutes
 	.venv-test/bin/pytest -m slow
 
+test-sanitize: .venv-sanitize/ready  ## the tests of the kernels, under the sanitizers of the compiler
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+		ASAN_OPTIONS=detect_leaks=0 .venv-sanitize/bin/pytest tests/laws/test_engines.py -m "not slow"
+
+bench: .venv-bench/ready  ## ratios to other simulators, some minutes; FULL=1 for all of them
+	.venv-bench/bin/python -m benchmarks $(if $(FULL),--full)
+
 lint: .venv-test/ready  ## lint, format check, type check
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
@@ -30,7 +37,7 @@ format: .venv-test/ready  ## put the code into shape
 	.venv-test/bin/ruff format .
 
 clean:  ## remove the environments
-	rm -rf .venv .venv-test
+	rm -rf .venv .venv-test .venv-bench .venv-sanitize
 
 SOURCES = pyproject.toml CMakeLists.txt $(wildcard src/qiff/quantum/engines/native/*.[ch]pp)
 
@@ -44,4 +51,16 @@ SOURCES = pyproject.toml CMakeLists.txt $(wildcard src/qiff/quantum/engines/nati
 	@echo "building .venv-test (a minute or two)"
 	@$(PYTHON) -m venv .venv-test
 	@.venv-test/bin/python $(PIP) --editable '.[dev]'
+	@touch $@
+
+.venv-bench/ready: $(SOURCES)
+	@echo "building .venv-bench (some minutes)"
+	@$(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python $(PIP) --editable '.[bench]'
+	@touch $@
+
+.venv-sanitize/ready: $(SOURCES)
+	@echo "building .venv-sanitize (some minutes)"
+	@$(PYTHON) -m venv .venv-sanitize
+	@.venv-sanitize/bin/python $(PIP) --config-settings=cmake.define.QIFF_SANITIZE=ON --editable '.[dev]'
 	@touch $@

@@ -250,6 +250,11 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(
     qiff_second, qiff::second,
     qiff::bind().Arg<qiff::Input>().Arg<qiff::Input>().Arg<qiff::Input>().Ret<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>());
 
+// n rounds of multiplications with additions; see kernels.hpp.
+QIFF_EXPORT double qiff_multiply_add(bool is_double, int64_t n) {
+  return is_double ? qiff::kernels<double>().multiply_add(n) : qiff::kernels<float>().multiply_add(n);
+}
+
 // The instruction set in use.
 QIFF_EXPORT const char* qiff_instructions() {
   return qiff::isa() == qiff::Isa::kAvx512 ? "AVX-512" : qiff::isa() == qiff::Isa::kAvx2 ? "AVX2" : "portable";

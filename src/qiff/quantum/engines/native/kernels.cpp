@@ -176,9 +176,22 @@ bool spread(Task task, const Program& program, const Arrays<T>& arrays, int64_t 
   return Circuit<T, Layout::kAmplitudes>(program, arrays, sample, 1, workspace).run(task);
 }
 
+template <class T>
+double multiply_add(int64_t n) {
+  constexpr int kChains = 12;
+  const Vector<T> factor = fill<T>(T(0.999)), term = fill<T>(T(1e-3));
+  Vector<T> chains[kChains] = {};
+  for (int64_t i = 0; i < n; ++i)
+    for (int c = 0; c < kChains; ++c) {
+      chains[c] = chains[c] * factor + term;
+      asm volatile("" : "+x"(chains[c]));  // the compiler must not merge the rounds
+    }
+  return 2.0 * kChains * kLanes<T> * double(n);
+}
+
 extern const qiff::Kernels<float> kFloat;
 extern const qiff::Kernels<double> kDouble;
-const qiff::Kernels<float> kFloat{kLanes<float>, side_by_side<float>, spread<float>};
-const qiff::Kernels<double> kDouble{kLanes<double>, side_by_side<double>, spread<double>};
+const qiff::Kernels<float> kFloat{kLanes<float>, side_by_side<float>, spread<float>, multiply_add<float>};
+const qiff::Kernels<double> kDouble{kLanes<double>, side_by_side<double>, spread<double>, multiply_add<double>};
 
 }  // namespace QIFF_ISA

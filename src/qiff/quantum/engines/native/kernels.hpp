@@ -66,6 +66,9 @@ struct Kernels {
   bool (*side_by_side)(Task, const Program&, const Arrays<T>&, int64_t first, int count, T* workspace);
   // One sample, its amplitudes spread over the lanes.
   bool (*spread)(Task, const Program&, const Arrays<T>&, int64_t sample, T* workspace);
+  // Nothing but multiplications with additions, to measure what the machine can do: returns how
+  // many floating-point operations n rounds are.
+  double (*multiply_add)(int64_t n);
 };
 
 }  // namespace qiff
