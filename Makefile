@@ -41,16 +41,20 @@ clean:  ## remove the environments
 
 SOURCES = pyproject.toml CMakeLists.txt $(wildcard src/qiff/quantum/engines/native/*.[ch]pp)
 
+ENGINE = from qiff.quantum.engine import describe; print('engine:', describe())
+
 .venv/ready: $(SOURCES)
 	@echo "building .venv (a minute or two)"
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python $(PIP) --editable .
+	@.venv/bin/python -c "$(ENGINE)"
 	@touch $@
 
 .venv-test/ready: $(SOURCES)
 	@echo "building .venv-test (a minute or two)"
 	@$(PYTHON) -m venv .venv-test
 	@.venv-test/bin/python $(PIP) --editable '.[dev]'
+	@.venv-test/bin/python -c "$(ENGINE)"
 	@touch $@
 
 .venv-bench/ready: $(SOURCES)

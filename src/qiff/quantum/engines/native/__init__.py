@@ -44,7 +44,7 @@ def _library() -> ctypes.CDLL:
     """The kernels, registered with XLA."""
     found = [path for folder in __path__ if (path := Path(folder) / LIBRARY).exists()]
     if not found:
-        raise OSError("the kernels were not built: no C++ compiler was found at installation")
+        raise OSError("its kernels were not built at installation, which needs a C++17 compiler")
     library = ctypes.CDLL(str(found[0]))
     for name in ("value", "gradient", "second"):
         handler = jax.ffi.pycapsule(getattr(library, f"qiff_{name}"))
