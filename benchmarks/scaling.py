@@ -1,6 +1,5 @@
 """Time and memory of one circuit against the number of qubits and of layers."""
 
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -88,12 +87,20 @@ def _peak_memory(n_qubits: int, n_layers: int) -> int:
 
 
 def print_peak_memory(n_qubits: int, n_layers: int) -> None:
-    peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Linux only: what a gradient adds to the resident memory of this process, at its peak."""
     with enable_x64(True):
+        gradient = functions(n_qubits, n_layers)["gradient"]
         jax.block_until_ready(functions(2, n_layers)["gradient"]())
-        before = peak()
-        jax.block_until_ready(functions(n_qubits, n_layers)["gradient"]())
-    print(peak() - before)
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        before = _resident("VmRSS")
+        jax.block_until_ready(gradient())
+    print(_resident("VmHWM") - before)
+
+
+def _resident(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (size,) = (line.split()[1] for line in lines if line.startswith(field))
+    return 1024 * int(size)
 
 
 def plot(found: dict[str, Any], path: Path) -> None:
@@ -106,9 +113,10 @@ def plot(found: dict[str, Any], path: Path) -> None:
         for task in ("value", "gradient"):
             sizes = list(found[key])
             axis.plot(sizes, [1e3 * found[key][n][task] for n in sizes], "o-", label=task)
-        axis.set(yscale="log", xlabel=label, ylabel="milliseconds")
+        axis.set(yscale="log", xlabel=label, ylabel="milliseconds", xticks=list(found[key]))
         axis.legend()
     axes[1].set_xscale("log", base=2)
+    axes[1].set_xticks(list(found["by_layers"]), map(str, found["by_layers"]))
     figure.suptitle("One circuit in float64 on the native engine")
     figure.savefig(path, dpi=150)
 

@@ -375,3 +375,24 @@ def test_unknown_commands_exit_with_two():
     assert done.returncode == 2
     assert "invalid choice: 'trian'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_slow_engine_is_mentioned_in_one_line(monkeypatch, capsys):
+    from qiff import cli
+    from qiff.quantum.engines import native
+
+    monkeypatch.setattr(native, "unavailable", lambda: "its kernels were not built")
+    cli._mention_slow_engine()
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert "simulated by xla (its kernels were not built), which is slower" in printed
+
+
+def test_an_unknown_engine_in_the_config_is_refused(tmp_path, capsys):
+    config = tmp_path / "run.toml"
+    assert main(["template", "water"]) == 0
+    config.write_text(capsys.readouterr().out)
+    options = ["--set", "model.engine=natve", "--set", f"output={tmp_path / 'run'}"]
+    assert main(["train", str(config), *options]) == 2
+    assert "Engine `natve` is not known; did you mean `native`?" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

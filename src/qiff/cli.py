@@ -51,6 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _mention_slow_engine() -> None:
+    from .quantum.engine import describe
+
+    engine = describe()
+    if engine.startswith("xla ("):
+        print(f"qiff: circuits are simulated by {engine}, which is slower", file=sys.stderr)
+
+
 def _fail(message: object, code: int) -> int:
     print(f"qiff: {' '.join(str(message).split())}", file=sys.stderr)
     return code
@@ -65,6 +73,7 @@ def _train(options: argparse.Namespace) -> None:
     from .run import train
 
     run = read_config(Path(options.config), options.set)
+    _mention_slow_engine()
     with progress(run.train.steps) as show_progress:
 
         def show(state) -> None:
@@ -122,6 +131,7 @@ def _md(options: argparse.Namespace) -> None:
         if target.exists() and not options.overwrite:
             raise InputError(f"{target}: exists; choose another --out or replace it (--overwrite).")
     potential, (start, *_) = _model_and_frames(options)
+    _mention_slow_engine()
     for target in (table, record, picture):
         target.unlink(missing_ok=True)
     with progress(dynamics.steps) as show:
