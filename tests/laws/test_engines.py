@@ -16,9 +16,10 @@ from qiff._checks import InputError
 from qiff.quantum import engine
 from qiff.quantum.engines import native
 from qiff.quantum.gate import GATES, Gate
-from qiff.quantum.observable import PauliSum, pair_exchange
+from qiff.quantum.observable import PauliSum, pair_exchange, vector
 from qiff.quantum.program import Program
 from qiff.quantum.state import Singlets
+from qiff.quantum.symmetry import Rotations
 
 needs_native = pytest.mark.skipif(
     native.unavailable() is not None, reason=f"native engine: {native.unavailable()}"
@@ -253,6 +254,30 @@ def test_a_wrong_call_of_a_kernel_is_an_error_and_no_crash(change, message):
 
 def spoiled(words: np.ndarray, index: int, word: int) -> np.ndarray:
     return np.concatenate([words[:index], [word], words[index + 1 :]])
+
+
+@pytest.mark.parametrize("name", [pytest.param("native", marks=needs_native), "xla"])
+def test_measured_vectors_turn_with_the_data(name):
+    spins = tuple(Gate("spin", (q,), 3 * q) for q in range(4))
+    program = Program(
+        Singlets(4, ((0, 1), (2, 3))),
+        spins,
+        (Gate("exchange", (1, 2), 0), Gate("exchange", (0, 1), 1), *(g.shifted(2) for g in spins)),
+        2,
+        vector(0, 4),
+    )
+
+    def measured(vectors):
+        first, *layers = jnp.asarray(vectors).reshape(3, 12)
+        bonds = jnp.array([0.7, 0.4])
+        angles = jnp.concatenate([first, *(x for layer in layers for x in (bonds, layer))])
+        return engine.expectations(program, angles, engine=name)
+
+    vectors = np.random.default_rng(0).normal(size=(12, 3))
+    rotation = Rotations(1).sample(np.random.default_rng(1)).rotation
+    turned = measured(vectors @ rotation.T)
+    np.testing.assert_allclose(turned, rotation @ measured(vectors), atol=1e-13)
+    assert np.abs(turned - measured(vectors)).max() > 0.1  # control
 
 
 def test_an_unknown_engine_is_refused():

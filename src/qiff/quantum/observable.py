@@ -53,4 +53,14 @@ def pair_exchange(pair: Pair, n_qubits: int) -> PauliSum:
     return PauliSum(tuple((1.0, word) for word in words))
 
 
+def vector(qubit: int, n_qubits: int) -> tuple[PauliSum, PauliSum, PauliSum]:
+    r"""$X_q, Y_q, Z_q$: their expectation values are a vector that turns with the data.
+
+    It is axial, as an angular momentum is: a reflection of the data changes its sign besides.
+    """
+    words = ("".join(p if q == qubit else "I" for q in range(n_qubits)) for p in "XYZ")
+    x, y, z = (PauliSum(((1.0, word),)) for word in words)
+    return x, y, z
+
+
 OBSERVABLES = {"pair_exchange": pair_exchange}
