@@ -9,7 +9,6 @@ import pytest
 import qiff
 from qiff._checks import InputError
 from qiff.atoms.graph import Frames, graph
-from qiff.calculator import compiled
 from qiff.model.build import build
 from qiff.model.predict import energy
 from qiff.quantum.circuit import Circuit
@@ -27,8 +26,7 @@ all_potentials = pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: e.na
 
 def evaluate(potential, atoms):
     """Energy and forces as numpy arrays."""
-    value, forces = compiled(potential, graph(atoms, "float64"))
-    return np.asarray(value), np.asarray(forces)
+    return qiff.predict(potential, atoms)
 
 
 def moved(atoms, matrix=None, shift=0.0, order=None):
