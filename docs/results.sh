@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The runs behind results.md: three seeds of each template, and dynamics with the water models.
+# The runs behind results.md: ten seeds of each template, and dynamics with the water models.
 # Usage: docs/results.sh FOLDER; needs `qiff` on the path, and QIFF_DATA for the rows on water-demo.
 set -euo pipefail
 out=$1
@@ -18,7 +18,7 @@ train() { # NAME TEMPLATE SEED OPTIONS...: a run that is done is kept, one that 
     qiff train "$config" --set "output=$run" --set "seed=$seed" "${again[@]}" "$@"
 }
 
-for seed in 0 1 2; do
+for seed in {0..9}; do
     train water water $seed
     train lih lih $seed
     train demo water $seed "${demo[@]}"
@@ -37,7 +37,7 @@ def spread(values):
     return f"{statistics.mean(values):.3g} ± {statistics.stdev(values):.2g}"
 
 for name in ("water", "lih", "demo", "demo-energies"):
-    runs = [Path(sys.argv[1]) / f"{name}-{seed}" for seed in (0, 1, 2)]
+    runs = [Path(sys.argv[1]) / f"{name}-{seed}" for seed in range(10)]
     metrics = [json.loads((run / "metrics.json").read_text()) for run in runs]
     cells = [name, str(metrics[0]["n_weights"])]
     for part in ("train", "valid", "test"):
