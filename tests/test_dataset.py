@@ -112,7 +112,8 @@ def test_folder_of_npy(arrays, tmp_path):
 
 
 def test_bundled_sets_have_labels_and_provenance():
-    for name, n_frames in (("water", 1001), ("lih", 181)):
+    sizes = {"water": 1001, "lih": 181, "ammonia": 501, "water-dimer": 1501, "water-dimer-cut": 141}
+    for name, n_frames in sizes.items():
         found = read(Source(f"bundled:{name}"), need_energy=True, need_forces=True)
         provenance = json.loads(locate(f"bundled:{name}").with_suffix(".json").read_text())
         assert len(found) == n_frames == provenance["n_frames"]

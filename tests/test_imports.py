@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "config": {"training", "model", "atoms"},
     "report": {"training", "model", "atoms", "md"},
     "run": {"training", "model", "atoms", "config", "report"},
+    "studies": {"studies", "quantum", "training", "model", "atoms", "config", "report", "run"},
     "_types": set(),
     "_checks": set(),
     "_files": set(),

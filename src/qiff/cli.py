@@ -155,7 +155,8 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _data_make(options: argparse.Namespace) -> None:
-    from .atoms.label import RECIPES, Sampling, make
+    from .atoms.label import RECIPES, make
+    from .atoms.sampling import Sampling
 
     check_known("Data set", options.name, RECIPES)
     sampling = Sampling(options.n_frames, options.temperature, options.seed)
@@ -170,42 +171,19 @@ def _data_make(options: argparse.Namespace) -> None:
         show(0, "geometries")
 
         def track(frames, completed, total):
-            for number, atoms in enumerate(frames):
-                show(completed + number, "labels")
+            show(completed, "labels")
+            for number, atoms in enumerate(frames, completed + 1):
                 yield atoms
+                show(number, "labels")
 
         make(options.name, path, sampling, track)
     print(f"data set: {path}, provenance: {path.with_suffix('.json')}")
 
 
 def _data_info(options: argparse.Namespace) -> None:
-    import numpy as np
+    from .report import data_lines
 
-    from .atoms.dataset import file_hash, labels, locate, read
-    from .report import read_record
-
-    frames = read(_source(options, options.source))
-    formulas = Counter(atoms.get_chemical_formula() for atoms in frames)
-    nearest = min(
-        (np.min(atoms.get_all_distances()[~np.eye(len(atoms), dtype=bool)], initial=np.inf))
-        for atoms in frames
-    )
-    lines = {
-        "frames": len(frames),
-        "molecules": ", ".join(f"{formula} × {n}" for formula, n in formulas.items()),
-        "closest pair": f"{nearest:.3f} Å",
-    }
-    energies = [labels(atoms)["energy"] for atoms in frames if "energy" in labels(atoms)]
-    forces = [labels(atoms)["forces"] for atoms in frames if "forces" in labels(atoms)]
-    if energies:
-        lines["energy"] = f"{min(energies):.3f} to {max(energies):.3f} eV ({len(energies)} frames)"
-    if forces:
-        flat = np.concatenate([np.ravel(force) for force in forces])
-        lines["forces"] = (
-            f"{np.sqrt(np.mean(flat**2)):.3f} eV/Å root mean square ({len(forces)} frames)"
-        )
-    lines["sha256"] = file_hash(options.source)
-    _print_table(lines | read_record(locate(options.source).with_suffix(".json")))
+    _print_table(data_lines(_source(options, options.source)))
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -230,6 +208,23 @@ def _info(options: argparse.Namespace) -> None:
             f"{circuit.program.n_qubits} qubits; gates: {count}; engine {describe(circuit.engine)}"
         )
     _print_table(lines | read_notes(options.model))
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    from .studies.le2023 import PARTS, reproduce
+    from .studies.study import QUICK, Budget
+
+    check_known("Study", options.study, ("le2023",))
+    parts = tuple(options.part) or ("all",)
+    parts = PARTS if parts == ("all",) else parts
+    budget = QUICK if options.quick else Budget()
+    out = Path(options.out or options.study + "-quick" * options.quick)
+    _mention_slow_engine()
+    with progress(1000) as show:
+        bar = lambda done, total, text: show(1000 * done // total, f"run {done + 1}/{total} {text}")
+        reports = reproduce(parts, out, budget, bar)
+    for part, path in reports.items():
+        print(f"{part}: {path}")
 
 
 def _template(options: argparse.Namespace) -> None:
@@ -342,7 +337,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COMMAND", required=True
     )
     sub = add("make", _data_make, "compute a data set with PySCF; goes on where it stopped", data)
-    sub.add_argument("name", metavar="NAME", help="lih or water")
+    sub.add_argument(
+        "name", metavar="NAME", help="lih, water, water-dimer, water-dimer-cut or ammonia"
+    )
     sub.add_argument("--out", help="default NAME.xyz; provenance goes beside it")
     sub.add_argument("--n-frames", type=int, default=0, help="default the recipe's")
     sub.add_argument("--temperature", type=float, default=300.0, help="K, default 300")
@@ -350,6 +347,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.set_defaults(remedy="; the same command goes on.")
     sub = add("info", _data_info, "what a data file holds", data)
     _add_source(sub, "FILE")
+
+    sub = add("reproduce", _reproduce, "carry out a published study: tables, figures, claims")
+    sub.add_argument("study", metavar="STUDY", help="le2023")
+    sub.add_argument("part", metavar="PART", nargs="*", help="for instance lih; default all")
+    sub.add_argument("--quick", action="store_true", help="minutes: one seed, few steps")
+    sub.add_argument("--out", help="default STUDY or STUDY-quick; what is there is kept")
+    sub.set_defaults(remedy="; the same command goes on.")
 
     add("info", _info, "what a model is").add_argument("model", metavar="MODEL")
     add("template", _template, "print a config to start from").add_argument(

@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 
 from ._checks import InputError
 from ._files import atomic_write
-from .atoms.dataset import file_hash, labels
+from .atoms.dataset import Source, file_hash, labels, locate, read
 from .md import Sample
 from .model.predict import Prediction
 from .training.fit import Row
@@ -27,7 +28,7 @@ Part = tuple[Sequence[Prediction], Sequence[ase.Atoms]]
 
 def parity_figure(parts: Mapping[str, Part]) -> bytes:
     """Predicted against reference energies and forces of each part, as PNG."""
-    figure, (left, right) = _figure(2, width=9)
+    figure, (left, right) = new_figure(2, width=9)
     centre = np.mean([labels(atoms)["energy"] for _, frames in parts.values() for atoms in frames])
     for axes, name, unit, offset in (
         (left, "energy", "eV", centre),
@@ -46,12 +47,12 @@ def parity_figure(parts: Mapping[str, Part]) -> bytes:
         what = "energy − mean" if name == "energy" else "force components"
         axes.set(xlabel=f"reference {what} ({unit})", ylabel=f"predicted {what} ({unit})")
         axes.legend(frameon=False, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def learning_figure(rows: Sequence[Row]) -> bytes:
     """Training and validation loss against steps, as PNG."""
-    figure, (axes,) = _figure(1, width=5.5)
+    figure, (axes,) = new_figure(1, width=5.5)
     steps = [row.step for row in rows]
     best = min(rows, key=lambda row: row.valid_loss)
     axes.semilogy(
@@ -66,12 +67,12 @@ def learning_figure(rows: Sequence[Row]) -> bytes:
     axes.plot(best.step, best.valid_loss, "o", color=COLOURS["valid"], label="kept model")
     axes.set(xlabel="step", ylabel="loss")
     axes.legend(frameon=False, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def dynamics_figure(samples: Sequence[Sample], n_atoms: int) -> bytes:
     """Energies and temperature along a trajectory, as PNG."""
-    figure, (left, right) = _figure(2, width=9)
+    figure, (left, right) = new_figure(2, width=9)
     time = np.array([sample.time for sample in samples]) / 1000
     start = samples[0]
     series = {
@@ -86,7 +87,33 @@ def dynamics_figure(samples: Sequence[Sample], n_atoms: int) -> bytes:
     left.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     right.plot(time, [sample.temperature for sample in samples], color=COLOURS["valid"], lw=1)
     right.set(xlabel="time (ps)", ylabel="temperature (K)")
-    return _png(figure)
+    return png(figure)
+
+
+def data_lines(source: Source) -> dict[str, Any]:
+    """What a data set holds: frames, molecules, ranges of its labels, hash and provenance."""
+    frames = read(source)
+    formulas = Counter(atoms.get_chemical_formula() for atoms in frames)
+    nearest = min(
+        np.min(atoms.get_all_distances()[~np.eye(len(atoms), dtype=bool)], initial=np.inf)
+        for atoms in frames
+    )
+    lines: dict[str, Any] = {
+        "frames": len(frames),
+        "molecules": ", ".join(f"{formula} × {n}" for formula, n in formulas.items()),
+        "closest pair": f"{nearest:.3f} Å",
+    }
+    energies = [labels(atoms)["energy"] for atoms in frames if "energy" in labels(atoms)]
+    forces = [labels(atoms)["forces"] for atoms in frames if "forces" in labels(atoms)]
+    if energies:
+        lines["energy"] = f"{min(energies):.3f} to {max(energies):.3f} eV ({len(energies)} frames)"
+    if forces:
+        flat = np.concatenate([np.ravel(force) for force in forces])
+        lines["forces"] = (
+            f"{np.sqrt(np.mean(flat**2)):.3f} eV/Å root mean square ({len(forces)} frames)"
+        )
+    lines["sha256"] = file_hash(source.path)
+    return lines | read_record(locate(source.path).with_suffix(".json"))
 
 
 def error_lines(metrics: Mapping[str, Metrics]) -> list[str]:
@@ -190,17 +217,19 @@ def read_record(path: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def _figure(n_axes: int, width: float) -> tuple[Any, Any]:
+def new_figure(n_axes: int, width: float, *, n_rows: int = 1, height: float = 4) -> tuple[Any, Any]:
+    """A figure in the style of the package and its axes, a list or a list of rows."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, 4), layout="constrained")
-    axes = figure.subplots(1, n_axes, squeeze=False)[0]
-    for one in axes:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(n_rows, n_axes, squeeze=False)
+    for one in axes.flat:
         one.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    return figure, axes if n_rows > 1 else axes[0]
 
 
-def _png(figure: Any) -> bytes:
+def png(figure: Any) -> bytes:
+    """A figure as the content of a file."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=150)
     return content.getvalue()

@@ -4,6 +4,7 @@ A component that is registered and has no example here fails `test_every_compone
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import ase
 import jax
@@ -11,32 +12,95 @@ import jax.numpy as jnp
 import numpy as np
 
 from qiff.model.build import POTENTIALS, build
+from qiff.model.design import DESIGNS
 from qiff.model.predict import enable_x64
-from qiff.quantum.ansatz import ANSATZE, CommonRz, Exchange, Sequence
-from qiff.quantum.encoding import ENCODINGS, Spin
-from qiff.quantum.observable import OBSERVABLES, pair_exchange
-from qiff.quantum.symmetry import GROUPS, Permutations, Product, Rotations
+from qiff.quantum.ansatz import ANSATZE, CommonRz, Exchange, HardwareEfficient, Sequence
+from qiff.quantum.encoding import ENCODINGS, Mirror, Spin
+from qiff.quantum.observable import OBSERVABLES, mean_exchange, mean_z, pair_exchange
+from qiff.quantum.symmetry import (
+    GROUPS,
+    AbstractGroup,
+    Permutations,
+    Product,
+    Reflections,
+    Rotations,
+    alike,
+    cyclic,
+)
 
 CHAIN = ((0, 1), (2, 3), (1, 2))
 
 ROTATIONS = Rotations(2)
-SWAP = Permutations(("H", "H"))
+SWAP = alike(("H", "H"))
 WATER = Product((ROTATIONS, SWAP))
-CYCLE = Permutations(("H", "H", "H"))
+CYCLE = alike(("H", "H", "H"))
+AMMONIA = Product((Rotations(3), cyclic(3)))
+MIRRORS = Reflections(3)
+HANDS = Product((Rotations(3), MIRRORS))
+DIMER = DESIGNS["dimer"](["O", "H", "H", "O", "H", "H"]).group
 
-GROUP_EXAMPLES = {"rotations": [ROTATIONS], "permutations": [SWAP, CYCLE], "product": [WATER]}
-"""Groups that the components below respect."""
-
-ENCODING_EXAMPLES = {"spin": [Spin(WATER, 4)]}
-ANSATZ_EXAMPLES = {
-    "exchange": [Exchange(WATER, 4, CHAIN), Exchange(ROTATIONS, 4, CHAIN)],
-    "common_rz": [CommonRz(4)],
-    "sequence": [Sequence((Exchange(WATER, 4, CHAIN), Exchange(WATER, 4, CHAIN)))],
+GROUP_EXAMPLES = {
+    "rotations": [ROTATIONS],
+    "reflections": [MIRRORS],
+    "permutations": [SWAP, CYCLE, cyclic(4)],
+    "product": [WATER, AMMONIA, HANDS, DIMER],
 }
-OBSERVABLE_EXAMPLES = {"pair_exchange": [pair_exchange((0, 1), 4), pair_exchange((2, 3), 4)]}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A layer, an encoding or an observable on so many qubits, and what it respects and not."""
+
+    part: Any
+    n_qubits: int
+    respects: tuple[AbstractGroup, ...]
+    breaks: tuple[AbstractGroup, ...] = ()
+
+
+UNTIED = Product((ROTATIONS, Permutations((), 2)))
+ENCODING_EXAMPLES = {
+    "spin": [Part(Spin(WATER, 4), 4, (WATER,)), Part(Spin(UNTIED, 4), 4, (ROTATIONS,))],
+    "mirror": [Part(Mirror(DIMER, 7), 7, (DIMER,)), Part(Mirror(HANDS, 4), 4, (HANDS,))],
+    "axis_rotations": [],  # of numbers, which have no symmetry to respect
+}
+ANSATZ_EXAMPLES = {
+    "exchange": [
+        Part(Exchange(WATER, 4, CHAIN), 4, (WATER,)),
+        Part(Exchange(ROTATIONS, 4, CHAIN), 4, (ROTATIONS,), breaks=(SWAP,)),
+        Part(Exchange(AMMONIA, 6, ((0, 3), (0, 4))), 6, (AMMONIA,), breaks=(CYCLE,)),
+        Part(Exchange(DIMER, 7, ((0, 1), (2, 3))), 7, (DIMER,)),
+    ],
+    "common_rz": [
+        Part(CommonRz((0, 1, 2, 3)), 4, (SWAP,), breaks=(ROTATIONS,)),
+        Part(CommonRz((6,)), 7, (DIMER,)),
+    ],
+    "hardware_efficient": [Part(HardwareEfficient(4), 4, (), breaks=(ROTATIONS, SWAP))],
+    "sequence": [
+        Part(Sequence((Exchange(WATER, 4, CHAIN), Exchange(WATER, 4, CHAIN))), 4, (WATER,)),
+        Part(
+            Sequence((Exchange(WATER, 4, CHAIN), CommonRz((0, 1, 2, 3)))), 4, (SWAP,), (ROTATIONS,)
+        ),
+    ],
+}
+OBSERVABLE_EXAMPLES = {
+    "pair_exchange": [
+        Part(pair_exchange((0, 1), 4), 4, (WATER,)),
+        Part(pair_exchange((1, 2), 4), 4, (ROTATIONS,), breaks=(SWAP,)),
+    ],
+    "mean_exchange": [
+        Part(mean_exchange(((0, 1), (2, 3), (4, 5)), 7), 7, (DIMER,)),
+        Part(mean_exchange(((0, 1), (2, 3)), 7), 7, (), breaks=(DIMER,)),
+    ],
+    "mean_z": [Part(mean_z(4), 4, (SWAP,), breaks=(ROTATIONS,))],
+}
 
 TRIATOMIC = {"kind": "triatomic", "elements": ["O", "H", "H"], "n_layers": 3, "n_repeats": 2}
+CENTRAL = {"kind": "central", "elements": ["N", "H", "H", "H"], "n_layers": 2, "n_repeats": 2}
+DIMERS = {"elements": ["O", "H", "H", "O", "H", "H"], "n_layers": 3}
+PAIR = {"kind": "coupled_dimer", **DIMERS}
 DIATOMIC = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 3, "n_repeats": 2}
+GENERIC = {"kind": "generic", "elements": ["O", "H", "H"], "n_layers": 3}
+FRAGMENTS = {"kind": "fragments", "molecule": TRIATOMIC, "pair": PAIR, "cutoff": 9.0}
 REFERENCES = {"O": -2040.0, "H": -15.0, "Li": -200.0}
 
 
@@ -49,6 +113,7 @@ class Example:
     molecule: ase.Atoms
     rotations: bool = True
     swaps: tuple[tuple[int, int], ...] = ((1, 2),)
+    reorders: bool = True
 
     def fresh(self):
         """The potential as it starts."""
@@ -70,6 +135,12 @@ def _bent(symbols: str) -> ase.Atoms:
     return ase.Atoms(symbols, [[0.31, -0.12, 0.45], [1.22, 0.14, 0.31], [0.05, 0.83, 0.72]])
 
 
+def _random(symbols: str) -> ase.Atoms:
+    """Atoms in general position, an Å or so apart."""
+    rng = np.random.default_rng(len(symbols))
+    return ase.Atoms(symbols, rng.uniform(-1.2, 1.2, size=(len(symbols), 3)))
+
+
 OHH, LIH = _bent("OHH"), ase.Atoms("LiH", [[0.1, 0.2, -0.3], [0.7, 1.3, 0.4]])
 
 POTENTIAL_EXAMPLES = {
@@ -83,6 +154,43 @@ POTENTIAL_EXAMPLES = {
             "hydrogen cyanide", TRIATOMIC | {"elements": ["C", "H", "N"]}, _bent("CHN"), swaps=()
         ),
         Example("broken water", TRIATOMIC | {"symmetry_breaking": True}, OHH, rotations=False),
+    ],
+    "central": [
+        Example("ammonia", CENTRAL, _random("NHHH"), swaps=((1, 2), (2, 3), (1, 3))),
+        Example(
+            "methane",
+            CENTRAL | {"elements": ["C", "H", "H", "H", "H"]},
+            _random("CHHHH"),
+            swaps=((1, 2), (2, 3), (3, 4), (1, 4)),
+        ),
+    ],
+    "dimer": [
+        Example("dimer", {"kind": "dimer", **DIMERS}, _random("OHHOHH"), swaps=((1, 2), (4, 5))),
+        Example(
+            "broken dimer",
+            {"kind": "dimer", "symmetry_breaking": True, **DIMERS},
+            _random("OHHOHH"),
+            rotations=False,
+            swaps=((1, 2), (4, 5)),
+        ),
+    ],
+    "coupled_dimer": [Example("coupled dimer", PAIR, _random("OHHOHH"), swaps=((1, 2), (4, 5)))],
+    "generic": [
+        Example("generic diatomic", GENERIC | {"elements": ["Li", "H"]}, LIH, swaps=()),
+        Example("generic triatomic", GENERIC, OHH, swaps=(), reorders=False),
+    ],
+    "fragments": [
+        Example("two waters", FRAGMENTS, _random("OHHOHH"), swaps=((1, 2), (4, 5))),
+        Example("three waters", FRAGMENTS, _random("OHHOHHOHH"), swaps=((1, 2), (4, 5), (7, 8))),
+    ],
+    "hybrid": [
+        Example("hybrid water", {"kind": "hybrid", "circuits": [TRIATOMIC, TRIATOMIC]}, OHH),
+        Example(
+            "hybrid dimer",
+            {"kind": "hybrid", "circuits": [PAIR], "n_hidden": 4},
+            _random("OHHOHH"),
+            swaps=((1, 2), (4, 5)),
+        ),
     ],
     "scaled": [
         Example(

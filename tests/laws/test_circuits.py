@@ -1,5 +1,7 @@
 """Circuits: every ingredient respects its group, and the parts fit together."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,23 +9,41 @@ import numpy as np
 import pytest
 
 from qiff._checks import InputError
-from qiff.quantum.ansatz import ANSATZE, CommonRz, Exchange, Sequence
+from qiff.quantum.ansatz import ANSATZE, CommonRz, Exchange, HardwareEfficient, Sequence
 from qiff.quantum.circuit import Circuit
-from qiff.quantum.encoding import Spin
+from qiff.quantum.encoding import Mirror, Spin
 from qiff.quantum.engine import expectations
-from qiff.quantum.engines.xla import run
+from qiff.quantum.equivariance import (
+    encoding_defect,
+    layer_defect,
+    observable_defect,
+    state_defect,
+)
 from qiff.quantum.gate import Gate
 from qiff.quantum.observable import PauliSum, pair_exchange
 from qiff.quantum.program import Program
 from qiff.quantum.state import Singlets
-from qiff.quantum.symmetry import Permutations, Product, Rotations, lift, orbits
+from qiff.quantum.symmetry import (
+    Permutations,
+    Product,
+    Rotations,
+    alike,
+    cosets,
+    cyclic,
+    lift,
+    orbits,
+)
 
 from .examples import (
+    AMMONIA,
     ANSATZ_EXAMPLES,
     CHAIN,
     CYCLE,
+    DIMER,
     ENCODING_EXAMPLES,
     GROUP_EXAMPLES,
+    HANDS,
+    MIRRORS,
     OBSERVABLE_EXAMPLES,
     ROTATIONS,
     SWAP,
@@ -31,10 +51,8 @@ from .examples import (
     every,
 )
 
-ON_WATER = [ROTATIONS, SWAP, WATER]
 SINGLETS = Singlets(4, ((0, 1), (2, 3)))
 RNG = np.random.default_rng(5)
-STATE = (lambda v: v / np.linalg.norm(v))(RNG.normal(size=16) + 1j * RNG.normal(size=16))
 VECTORS = RNG.normal(size=(2, 3))
 
 
@@ -42,88 +60,80 @@ def named(value) -> str:
     return type(value).__name__
 
 
-def dense(observable: PauliSum) -> np.ndarray:
-    index = np.arange(2**observable.n_qubits)
-    matrix = np.zeros((len(index), len(index)), complex)
-    for mask, factors in observable.diagonals().items():
-        matrix[index, index ^ mask] += factors
-    return matrix
+def of_part(example) -> str:
+    return type(example.part).__name__
 
 
-def layer_defect(ansatz, group, seed: int) -> float:
-    """How far U g and g U are apart on a random state."""
+def ansatz_defect(ansatz, n_qubits: int, group, seed: int = 0) -> float:
     weights = jnp.asarray(RNG.normal(size=ansatz.n_weights))
-    element = group.sample(np.random.default_rng(seed))
-    apply = lambda state: np.asarray(
-        run(ansatz.gates(), ansatz.angles(weights), jnp.asarray(state))
-    )
-    return np.abs(apply(element.on_state(STATE)) - element.on_state(apply(STATE))).max()
+    return layer_defect(ansatz.gates(), ansatz.angles(weights), n_qubits, group, seed=seed)
 
 
 @pytest.mark.parametrize("group", every(GROUP_EXAMPLES), ids=named)
 def test_actions_on_vectors_and_qubits_are_representations(group):
-    """Acting with a product is acting twice; the two actions agree through the encoding."""
+    """Acting with a product is acting twice, up to a sign; rotations are proper or mirrored."""
     rng = np.random.default_rng(0)
-    a, b = group.sample(rng), group.sample(rng)
-    vectors = rng.normal(size=(group.n_vectors, 3))
-    state = rng.normal(size=2 ** (2 * group.n_vectors)) + 0j
-    np.testing.assert_allclose((a @ b).on_vectors(vectors), a.on_vectors(b.on_vectors(vectors)))
-    np.testing.assert_allclose((a @ b).on_state(state), a.on_state(b.on_state(state)), atol=1e-13)
-    np.testing.assert_allclose(np.linalg.det(a.rotation), 1)
+    for _ in range(6):
+        a, b = group.sample(rng), group.sample(rng)
+        vectors = rng.normal(size=(group.n_vectors, 3))
+        state = rng.normal(size=2 ** (group.n_vectors + 1)) + 0j
+        np.testing.assert_allclose(
+            (a @ b).on_vectors(vectors), a.on_vectors(b.on_vectors(vectors)), atol=1e-13
+        )
+        both, twice = (a @ b).on_state(state), a.on_state(b.on_state(state))
+        sign = np.sign(np.vdot(both, twice).real)
+        np.testing.assert_allclose(sign * both, twice, atol=1e-13)
+        np.testing.assert_allclose(np.linalg.det(a.matrix), -1 if a.mirrored else 1)
 
 
-@pytest.mark.parametrize("group", ON_WATER, ids=named)
-@pytest.mark.parametrize("encoding", every(ENCODING_EXAMPLES), ids=named)
-@pytest.mark.parametrize("seed", range(3))
-def test_encoding_is_equivariant(encoding, group, seed):
-    element = group.sample(np.random.default_rng(seed))
-    scales = jnp.asarray(RNG.normal(size=encoding.n_scales))
-    encode = lambda vectors, state: np.asarray(
-        run(encoding.gates(), encoding.angles(scales, jnp.asarray(vectors)), jnp.asarray(state))
-    )
-    before = encode(element.on_vectors(VECTORS), element.on_state(STATE))
-    np.testing.assert_allclose(before, element.on_state(encode(VECTORS, STATE)), atol=1e-13)
+@pytest.mark.parametrize("example", every(ENCODING_EXAMPLES), ids=of_part)
+def test_encoding_is_equivariant(example):
+    scales = jnp.asarray(RNG.normal(size=example.part.n_scales))
+    for group in example.respects:
+        assert encoding_defect(example.part, scales, example.n_qubits, group) < 1e-13
 
 
-@pytest.mark.parametrize("group", ON_WATER, ids=named)
-@pytest.mark.parametrize("ansatz", every(ANSATZ_EXAMPLES), ids=named)
-@pytest.mark.parametrize("seed", range(3))
-def test_layer_is_equivariant_under_the_groups_it_was_made_for(ansatz, group, seed):
-    breaks_rotation = isinstance(ansatz, CommonRz) and group is not SWAP
-    knows_no_swaps = getattr(ansatz, "group", WATER) is ROTATIONS and group is not ROTATIONS
-    if breaks_rotation or knows_no_swaps:
-        assert max(layer_defect(ansatz, group, s) for s in range(5)) > 1e-3  # control
-    else:
-        assert layer_defect(ansatz, group, seed) < 1e-13
+def test_control_untied_scales_break_the_exchange_of_vectors():
+    untied = Spin(Product((ROTATIONS, Permutations((), 2))), 4)
+    assert encoding_defect(untied, jnp.arange(4.0) + 1, 4, SWAP) > 1e-2
 
 
-@pytest.mark.parametrize("group", ON_WATER, ids=named)
-@pytest.mark.parametrize("observable", every(OBSERVABLE_EXAMPLES), ids=lambda o: o.terms[0][1])
-def test_observable_is_invariant(observable, group):
-    matrix = dense(observable)
-    element = group.sample(np.random.default_rng(2))
-    moved = np.array([element.on_state(column) for column in np.eye(16, dtype=complex)]).T
-    np.testing.assert_allclose(moved @ matrix, matrix @ moved, atol=1e-13)
-    np.testing.assert_allclose(matrix, matrix.conj().T)
+def test_control_spin_gates_do_not_know_the_ancilla():
+    assert encoding_defect(Spin(HANDS, 4), jnp.ones(3), 4, MIRRORS) > 1e-2
+
+
+@pytest.mark.parametrize("example", every(ANSATZ_EXAMPLES), ids=of_part)
+@pytest.mark.parametrize("seed", range(2))
+def test_layer_respects_what_it_was_made_for_and_no_more(example, seed):
+    for group in example.respects:
+        assert ansatz_defect(example.part, example.n_qubits, group, seed) < 1e-13
+    for group in example.breaks:  # control
+        assert ansatz_defect(example.part, example.n_qubits, group, seed) > 1e-3
+
+
+@pytest.mark.parametrize("example", every(OBSERVABLE_EXAMPLES), ids=of_part)
+def test_observable_respects_what_it_was_made_for_and_no_more(example):
+    for group in example.respects:
+        assert observable_defect(example.part, group) < 1e-13
+    for group in example.breaks:  # control
+        assert observable_defect(example.part, group) > 1e-2
 
 
 def test_control_a_single_pauli_word_is_not_rotation_invariant():
-    matrix = dense(PauliSum(((1.0, "ZZII"),)))
-    element = ROTATIONS.sample(np.random.default_rng(2))
-    moved = np.array([element.on_state(column) for column in np.eye(16, dtype=complex)]).T
-    assert np.abs(moved @ matrix - matrix @ moved).max() > 1e-2
+    assert observable_defect(PauliSum(((1.0, "ZZII"),)), ROTATIONS) > 1e-2
 
 
 def test_pair_exchange_has_the_spectrum_of_singlet_and_triplets():
-    spectrum = np.linalg.eigvalsh(dense(pair_exchange((0, 1), 2)))
+    spectrum = np.linalg.eigvalsh(pair_exchange((0, 1), 2).matrix())
     np.testing.assert_allclose(spectrum, [-3, 1, 1, 1], atol=1e-14)
 
 
-@pytest.mark.parametrize("group", ON_WATER, ids=named)
-def test_singlets_are_invariant_up_to_a_sign(group):
-    state = SINGLETS.vector()
-    moved = group.sample(np.random.default_rng(4)).on_state(state)
-    np.testing.assert_allclose(abs(np.vdot(state, moved)), 1, atol=1e-14)
+def test_singlets_are_invariant_up_to_a_sign():
+    assert state_defect(SINGLETS, WATER) < 1e-14
+    assert state_defect(Singlets(7, ((0, 1), (2, 3), (4, 5))), DIMER) < 1e-14
+    assert state_defect(Singlets(6, ((0, 3), (1, 4), (2, 5))), AMMONIA) < 1e-14
+    assert state_defect(Singlets(4, ((0, 1),)), ROTATIONS) > 1e-2  # control
+    assert state_defect(Singlets(6, ((0, 1), (2, 3), (4, 5))), AMMONIA) > 1e-2  # control
 
 
 def test_unpaired_qubits_start_in_zero():
@@ -155,8 +165,17 @@ def test_orbits_whose_pairs_share_a_qubit_are_refused():
 def test_control_untied_odd_bonds_break_the_exchange_of_hydrogens():
     tied = Exchange(WATER, 4, CHAIN)
     untied = Exchange(ROTATIONS, 4, (*CHAIN, (0, 3)))
-    assert layer_defect(tied, SWAP, 0) < 1e-13
-    assert max(layer_defect(untied, SWAP, seed) for seed in range(5)) > 1e-2
+    assert ansatz_defect(tied, 4, SWAP) < 1e-13
+    assert ansatz_defect(untied, 4, SWAP) > 1e-2
+
+
+def test_cosets_cover_a_group_once():
+    for n, wanted in ((2, 1), (3, 2), (4, 6)):
+        found = cosets(alike("H" * n), cyclic(n))
+        assert len(found) == wanted
+        members = {tuple(a[i] for i in b) for a in found for b in cyclic(n).elements()}
+        assert len(members) == len(alike("H" * n).elements()) == math.factorial(n)
+    assert len(Permutations(((1, 0, 3, 2), (2, 3, 0, 1)), 4).elements()) == 4
 
 
 # --- the circuit ------------------------------------------------------------------------------
@@ -164,7 +183,7 @@ def test_control_untied_odd_bonds_break_the_exchange_of_hydrogens():
 
 @pytest.fixture
 def circuit() -> Circuit:
-    ansatz = Sequence((Exchange(WATER, 4, CHAIN), CommonRz(4)))
+    ansatz = Sequence((Exchange(WATER, 4, CHAIN), CommonRz((0, 1, 2, 3))))
     encoding = Spin(WATER, 4)
     return Circuit(
         scales=jnp.asarray(RNG.normal(size=(4, encoding.n_scales))),
@@ -186,7 +205,7 @@ def test_gate_list_is_what_is_simulated(circuit):
         k = len(gate.qubits)
         moved = np.tensordot(tensor, state.reshape((2,) * 4), (range(k, 2 * k), gate.qubits))
         state = np.moveaxis(moved, range(k), gate.qubits).reshape(-1)
-    wanted = [np.vdot(state, dense(o) @ state).real for o in program.observables]
+    wanted = [np.vdot(state, o.matrix() @ state).real for o in program.observables]
     np.testing.assert_allclose(circuit(jnp.asarray(VECTORS)), wanted, atol=1e-13)
 
 
@@ -215,15 +234,22 @@ def test_wrong_parts_are_refused(circuit):
         Singlets(4, ((0, 1), (1, 2)))
     with pytest.raises(InputError, match="words over I, X, Y, Z"):
         PauliSum(((1.0, "XQ"),))
-    with pytest.raises(InputError, match="multiple of 2 vectors"):
-        lift((1, 0), 3)
+    with pytest.raises(InputError, match="at least 2, one per vector"):
+        lift((1, 0), 1)
+    with pytest.raises(InputError, match="must permute 2 vectors"):
+        Permutations(((0, 0),), 2)
+    with pytest.raises(InputError, match="one ancilla more"):
+        Mirror(WATER, 4)
+    with pytest.raises(InputError, match="`n_qubits` must be at least 2"):
+        HardwareEfficient(1)
     with pytest.raises(InputError, match="same number of vectors"):
-        Product((Rotations(2), Permutations(("H",))))
+        Product((Rotations(2), alike(("H",))))
 
 
 def test_ansatz_registry_counts_its_weights():
-    for ansatz in every(ANSATZ_EXAMPLES):
-        assert {weight for *_, weight in ansatz.tied_gates()} == set(range(ansatz.n_weights))
+    for ansatz in (example.part for example in every(ANSATZ_EXAMPLES)):
+        used = {weight for *_, weight in ansatz.tied_gates()} - {None}
+        assert used == set(range(ansatz.n_weights))
     assert set(ANSATZE) == set(ANSATZ_EXAMPLES)
 
 

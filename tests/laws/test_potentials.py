@@ -87,7 +87,11 @@ def test_order_of_atoms_in_the_file_does_not_matter(example):
     order = list(range(len(example.molecule)))[::-1]
     if len({*example.molecule.symbols}) == 1:
         order = [0, 1]
-    assert max(defect(example.random(), example.molecule, order=order)) < 1e-10
+    found = max(defect(example.random(), example.molecule, order=order))
+    if example.reorders:
+        assert found < 1e-10
+    else:  # control: the generic circuit knows its alike atoms by their place
+        assert found > 1e-3
 
 
 def test_control_a_circuit_of_absolute_positions_is_not_translation_invariant():
@@ -130,7 +134,7 @@ def test_forces_on_all_atoms_sum_to_zero(example):
     """The atom at the origin gets its force as well; without it the sum is far from zero."""
     _, forces = evaluate(example.random(), example.molecule)
     np.testing.assert_allclose(forces.sum(0), 0, atol=1e-10)
-    assert np.abs(forces[1:].sum(0)).max() > 1e-2  # control
+    assert np.abs(forces.sum(0) - forces).max() > 1e-2  # control: without one atom
 
 
 def test_forces_are_finite_and_smooth_where_a_vector_vanishes():
@@ -153,7 +157,7 @@ def live_weights(circuit: Circuit) -> Circuit:
         if cone & set(gate.qubits):
             cone |= set(gate.qubits)
             live[list(gate.slots)] = True
-    read = jax.jacobian(lambda c: c.angles(jnp.ones((2, 3))))(circuit)
+    read = jax.jacobian(lambda c: c.angles(jnp.ones(circuit.encoding.data_shape)))(circuit)
     return jax.tree.map(lambda jacobian: np.abs(jacobian)[live].sum(0) > 0, read)
 
 

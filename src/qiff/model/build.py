@@ -13,14 +13,21 @@ from jaxtyping import PRNGKeyArray
 
 from .._checks import InputError, check_known, typed
 from ..atoms.reference import fit_reference
-from .molecule import LAYOUTS, Molecule
+from .design import DESIGNS
+from .fragments import Fragments
+from .generic import Generic
+from .hybrid import Hybrid
+from .molecule import Molecule
 from .potential import AbstractPotential, Scaled, Sum
 from .predict import enable_x64
 
 POTENTIALS: dict[str, Callable[..., AbstractPotential]] = {
     "scaled": Scaled,
     "sum": Sum,
-    **{kind: partial(Molecule, kind) for kind in LAYOUTS},
+    "generic": Generic,
+    "fragments": Fragments,
+    "hybrid": Hybrid,
+    **{kind: partial(Molecule, kind) for kind in DESIGNS},
 }
 
 

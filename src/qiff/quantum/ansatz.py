@@ -6,35 +6,37 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import InputError
+from .._checks import InputError, check_at_least
 from .._types import Pair, Qubits
 from .gate import Gate
 from .symmetry import AbstractGroup, orbits
 
+TiedGate = tuple[str, Qubits, int | None]
+"""Name and qubits of a gate and the index of its weight; None for a gate without an angle."""
+
 
 class AbstractAnsatz(abc.ABC):
-    """One trainable layer: gates of one angle each, tied to `n_weights` weights.
-
-    `tied_gates()` lists each gate with the index of its weight, in order of application.
-    """
+    """One trainable layer: gates of one angle each, tied to `n_weights` weights."""
 
     @property
     @abc.abstractmethod
     def n_weights(self) -> int: ...
 
     @abc.abstractmethod
-    def tied_gates(self) -> tuple[tuple[str, Qubits, int], ...]:
-        """Name, qubits and index of the weight of each gate."""
+    def tied_gates(self) -> tuple[TiedGate, ...]:
+        """The gates in order of application."""
 
     def gates(self) -> tuple[Gate, ...]:
         """Gates in order of application; slots count from 0."""
-        return tuple(
-            Gate(name, qubits, slot) for slot, (name, qubits, _) in enumerate(self.tied_gates())
-        )
+        found, slot = [], 0
+        for name, qubits, _ in self.tied_gates():
+            found.append(Gate(name, qubits, slot))
+            slot += found[-1].kind.n_angles
+        return tuple(found)
 
     def angles(self, weights: Float[Array, " n_weights"]) -> Float[Array, " n_slots"]:
         """Angles of `gates()` in radians."""
-        return weights[np.array([weight for _, _, weight in self.tied_gates()])]
+        return weights[np.array([w for _, _, w in self.tied_gates() if w is not None])]
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Exchange(AbstractAnsatz):
     def n_weights(self) -> int:
         return len(self.orbits)
 
-    def tied_gates(self) -> tuple[tuple[str, Qubits, int], ...]:
+    def tied_gates(self) -> tuple[TiedGate, ...]:
         return tuple(
             ("exchange", pair, weight) for weight, orbit in enumerate(self.orbits) for pair in orbit
         )
@@ -78,19 +80,46 @@ class Exchange(AbstractAnsatz):
 
 @dataclass(frozen=True)
 class CommonRz(AbstractAnsatz):
-    r"""$R_z(\epsilon)$ on every qubit, one common weight: breaks the rotation symmetry.
+    r"""$R_z(\epsilon)$ on `qubits`, one common weight.
 
-    Reference: Le et al. 2023, Eq. 15.
+    On data qubits it breaks the rotation symmetry; on an ancilla it respects every group.
+
+    Reference: Le et al. 2023, Eqs. 15 and 17.
     """
 
-    n_qubits: int
+    qubits: Qubits
 
     @property
     def n_weights(self) -> int:
         return 1
 
-    def tied_gates(self) -> tuple[tuple[str, Qubits, int], ...]:
-        return tuple(("rz", (q,), 0) for q in range(self.n_qubits))
+    def tied_gates(self) -> tuple[TiedGate, ...]:
+        return tuple(("rz", (q,), 0) for q in self.qubits)
+
+
+@dataclass(frozen=True)
+class HardwareEfficient(AbstractAnsatz):
+    r"""$R_y R_z$ on every qubit with weights of their own, then a ring of controlled nots.
+
+    It has no symmetry.
+
+    Reference: the generic ansatz of Kiss et al. 2022, reconstructed.
+    """
+
+    n_qubits: int
+
+    def __post_init__(self):
+        check_at_least("n_qubits", self.n_qubits, 2)
+
+    @property
+    def n_weights(self) -> int:
+        return 2 * self.n_qubits
+
+    def tied_gates(self) -> tuple[TiedGate, ...]:
+        qubits = range(self.n_qubits)
+        turns = [(name, (q,), 2 * q + k) for q in qubits for k, name in enumerate(("ry", "rz"))]
+        ring = dict.fromkeys(tuple(sorted((q, (q + 1) % self.n_qubits))) for q in qubits)
+        return (*turns, *(("cnot", pair, None) for pair in ring))
 
 
 @dataclass(frozen=True)
@@ -103,10 +132,13 @@ class Sequence(AbstractAnsatz):
     def n_weights(self) -> int:
         return sum(part.n_weights for part in self.parts)
 
-    def tied_gates(self) -> tuple[tuple[str, Qubits, int], ...]:
+    def tied_gates(self) -> tuple[TiedGate, ...]:
         found, n_weights = [], 0
         for part in self.parts:
-            found += [(name, qubits, n_weights + w) for name, qubits, w in part.tied_gates()]
+            found += [
+                (name, qubits, None if w is None else n_weights + w)
+                for name, qubits, w in part.tied_gates()
+            ]
             n_weights += part.n_weights
         return tuple(found)
 
@@ -114,5 +146,6 @@ class Sequence(AbstractAnsatz):
 ANSATZE: dict[str, type[AbstractAnsatz]] = {
     "exchange": Exchange,
     "common_rz": CommonRz,
+    "hardware_efficient": HardwareEfficient,
     "sequence": Sequence,
 }

@@ -1,4 +1,4 @@
-"""Encodings: gates that carry vectors onto qubits equivariantly."""
+"""Encodings: gates that carry data onto qubits, vectors equivariantly."""
 
 import abc
 from dataclasses import dataclass
@@ -7,34 +7,71 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._checks import InputError
 from .._types import Vectors
 from .gate import Gate
 from .symmetry import AbstractGroup, orbits
 
 
 class AbstractEncoding(abc.ABC):
-    """One encoding layer with `n_scales` trainable scales."""
+    """One encoding layer with `n_scales` trainable scales: gates whose angles carry data."""
 
     @property
     @abc.abstractmethod
     def n_scales(self) -> int: ...
+
+    @property
+    @abc.abstractmethod
+    def data_shape(self) -> tuple[int, ...]:
+        """Shape of what is encoded."""
 
     @abc.abstractmethod
     def gates(self) -> tuple[Gate, ...]:
         """Gates in order of application; slots count from 0."""
 
     @abc.abstractmethod
-    def angles(
-        self, scales: Float[Array, " n_scales"], vectors: Vectors
-    ) -> Float[Array, " n_slots"]:
+    def angles(self, scales: Float[Array, " n_scales"], data: Array) -> Float[Array, " n_slots"]:
         """Angles of `gates()` in radians."""
 
 
-@dataclass(frozen=True)
-class Spin(AbstractEncoding):
-    r"""Qubit $q$ is rotated by $\exp(-\tfrac{i}{2}\,\alpha_{o(q)}\, x_{q \bmod n}\cdot\sigma)$.
+class AbstractVectorEncoding(AbstractEncoding):
+    """Data qubit `q` carries vector `q % n_vectors`, in the order and with the slots of `gates()`.
 
-    One scale $\alpha_o$ (radians per Å) for each orbit of qubits under the group.
+    Each orbit of qubits under the group has one scale, in radians per Å.
+    """
+
+    group: AbstractGroup
+    n_qubits: int
+
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        return self.group.n_vectors, 3
+
+    @property
+    def n_data(self) -> int:
+        """Data qubits: those that are no ancillas."""
+        return self.n_qubits - self.n_qubits % self.group.n_vectors
+
+    @property
+    def orbit_of_qubit(self) -> tuple[int, ...]:
+        """Index of the scale of each data qubit."""
+        found = orbits(((q,) for q in range(self.n_data)), self.group, self.n_qubits)
+        index = {q: i for i, orbit in enumerate(found) for (q,) in orbit}
+        return tuple(index[q] for q in range(self.n_data))
+
+    @property
+    def n_scales(self) -> int:
+        return max(self.orbit_of_qubit) + 1
+
+    def angles(self, scales: Float[Array, " n_scales"], data: Vectors) -> Float[Array, " n_slots"]:
+        scale_of_qubit = scales[np.array(self.orbit_of_qubit)]
+        carried = jnp.stack([data[q % self.group.n_vectors] for q in range(self.n_data)])
+        return jnp.ravel(scale_of_qubit[:, None] * carried)
+
+
+@dataclass(frozen=True)
+class Spin(AbstractVectorEncoding):
+    r"""Qubit $q$ is rotated by $\exp(-\tfrac{i}{2}\,\alpha_{o(q)}\, x_{q \bmod n}\cdot\sigma)$.
 
     Reference: Le et al. 2023, Eqs. 8 to 10.
     """
@@ -42,25 +79,72 @@ class Spin(AbstractEncoding):
     group: AbstractGroup
     n_qubits: int
 
+    def gates(self) -> tuple[Gate, ...]:
+        return tuple(Gate("spin", (q,), slot=3 * q) for q in range(self.n_data))
+
+
+@dataclass(frozen=True)
+class Mirror(AbstractVectorEncoding):
+    r"""As `Spin`, each data qubit together with the ancilla: equivariant under reflections too.
+
+    $$ \exp(-\tfrac{i}{2}\,\alpha_{o(q)}\, (x_{q \bmod n}\cdot\sigma_q)\, X_m) $$
+
+    The last qubit is the ancilla $m$. The gates of one layer commute.
+
+    Raises:
+        InputError: there is not exactly one ancilla.
+
+    Reference: reconstructed from Le et al. 2023, Sec. II.6, Eq. 16.
+    """
+
+    group: AbstractGroup
+    n_qubits: int
+
+    def __post_init__(self):
+        if self.n_qubits - self.n_data != 1:
+            raise InputError(
+                f"`n_qubits` must be one ancilla more than a multiple of {self.group.n_vectors} "
+                f"vectors, but is {self.n_qubits}."
+            )
+
+    def gates(self) -> tuple[Gate, ...]:
+        ancilla = self.n_qubits - 1
+        return tuple(Gate("mirror", (q, ancilla), slot=3 * q) for q in range(ancilla))
+
+
+@dataclass(frozen=True)
+class AxisRotations(AbstractEncoding):
+    r"""Qubit $q$ is rotated by $R_x(\alpha_q\, x_{q \bmod n})$ for numbers $x$: no symmetry.
+
+    Args:
+        n_features: length of $x$.
+        n_qubits: each with a scale of its own.
+
+    Reference: the generic encoding of Kiss et al. 2022, reconstructed.
+    """
+
+    n_features: int
+    n_qubits: int
+
     @property
-    def orbit_of_qubit(self) -> tuple[int, ...]:
-        found = orbits(((q,) for q in range(self.n_qubits)), self.group, self.n_qubits)
-        index = {q: i for i, orbit in enumerate(found) for (q,) in orbit}
-        return tuple(index[q] for q in range(self.n_qubits))
+    def data_shape(self) -> tuple[int, ...]:
+        return (self.n_features,)
 
     @property
     def n_scales(self) -> int:
-        return max(self.orbit_of_qubit) + 1
+        return self.n_qubits
 
     def gates(self) -> tuple[Gate, ...]:
-        return tuple(Gate("spin", (q,), slot=3 * q) for q in range(self.n_qubits))
+        return tuple(Gate("rx", (q,), slot=q) for q in range(self.n_qubits))
 
     def angles(
-        self, scales: Float[Array, " n_scales"], vectors: Vectors
+        self, scales: Float[Array, " n_scales"], data: Float[Array, " n_features"]
     ) -> Float[Array, " n_slots"]:
-        scale_of_qubit = scales[np.array(self.orbit_of_qubit)]
-        carried = jnp.stack([vectors[q % self.group.n_vectors] for q in range(self.n_qubits)])
-        return jnp.ravel(scale_of_qubit[:, None] * carried)
+        return scales * data[np.arange(self.n_qubits) % self.n_features]
 
 
-ENCODINGS: dict[str, type[AbstractEncoding]] = {"spin": Spin}
+ENCODINGS: dict[str, type[AbstractEncoding]] = {
+    "spin": Spin,
+    "mirror": Mirror,
+    "axis_rotations": AxisRotations,
+}

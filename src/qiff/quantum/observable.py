@@ -1,5 +1,6 @@
 """Observables: what is measured at the end of a circuit, as sums of Pauli words."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,11 +47,31 @@ class PauliSum:
             found[mask] = found.get(mask, 0) + factors
         return found
 
+    def matrix(self) -> Complex[np.ndarray, "dim dim"]:
+        """The operator as a dense matrix, qubit 0 the most significant bit."""
+        index = np.arange(2**self.n_qubits)
+        matrix = np.zeros((len(index), len(index)), complex)
+        for mask, factors in self.diagonals().items():
+            matrix[index, index ^ mask] += factors
+        return matrix
+
 
 def pair_exchange(pair: Pair, n_qubits: int) -> PauliSum:
     r"""$X_aX_b + Y_aY_b + Z_aZ_b$: −3 on the singlet, 1 on triplets. (Le et al. 2023, Eq. 13.)"""
     words = ("".join(p if q in pair else "I" for q in range(n_qubits)) for p in "XYZ")
     return PauliSum(tuple((1.0, word) for word in words))
+
+
+def mean_exchange(pairs: Sequence[Pair], n_qubits: int) -> PauliSum:
+    """The mean of `pair_exchange` over several pairs, such as an orbit."""
+    terms = [term for pair in pairs for term in pair_exchange(pair, n_qubits).terms]
+    return PauliSum(tuple((coefficient / len(pairs), word) for coefficient, word in terms))
+
+
+def mean_z(n_qubits: int) -> PauliSum:
+    r"""$\frac1n \sum_q Z_q$: what a circuit without symmetry measures."""
+    words = ("I" * q + "Z" + "I" * (n_qubits - q - 1) for q in range(n_qubits))
+    return PauliSum(tuple((1 / n_qubits, word) for word in words))
 
 
 def vector(qubit: int, n_qubits: int) -> tuple[PauliSum, PauliSum, PauliSum]:
@@ -63,4 +84,8 @@ def vector(qubit: int, n_qubits: int) -> tuple[PauliSum, PauliSum, PauliSum]:
     return x, y, z
 
 
-OBSERVABLES = {"pair_exchange": pair_exchange}
+OBSERVABLES = {
+    "pair_exchange": pair_exchange,
+    "mean_exchange": mean_exchange,
+    "mean_z": mean_z,
+}

@@ -1,14 +1,18 @@
 r"""Symmetry groups: one element, two actions — on the vectors of the data and on the qubits.
 
-A new group is a new `AbstractGroup` in this file: a random element (`sample`) and the
-permutations of vectors that generate it (`generators`). Weight sharing (`orbits`) and the
-law tests follow from these two.
+A new group is a new `AbstractGroup` in this file: a random element (`sample`), elements whose
+weighted mean is the mean over the group (`average`), and the permutations of vectors that
+generate it (`generators`). Weight sharing (`orbits`), `twirl`ing and the law tests follow.
+
+Qubit `q` carries vector `q % n_vectors`; qubits beyond the last whole copy of the vectors are
+ancillas, which rotations and permutations leave alone.
 """
 
 import abc
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import reduce
+from itertools import product
 
 import equinox as eqx
 import numpy as np
@@ -18,16 +22,21 @@ from .._checks import InputError
 from .._types import Permutation, Qubits
 from .gate import PAULIS
 
+MIRROR = np.diag([1.0, -1.0, 1.0])
+"""The reflection from which rotations make every other."""
+
 
 @dataclass(frozen=True)
 class Element:
-    r"""A group element: a permutation of vectors and a rotation, as a unitary $u$ in SU(2).
+    r"""A group element: a permutation of vectors, then perhaps `MIRROR`, then a rotation.
 
-    Qubit `q` carries vector `q % n_vectors`, so a permutation of vectors is one of qubits.
+    The rotation is given as a unitary $u$ in SU(2). On the qubits the reflection is $Y$ on every
+    data qubit times $Z$ on every ancilla.
     """
 
     permutation: Permutation
-    unitary: Complex[np.ndarray, "2 2"]
+    unitary: Complex[np.ndarray, "2 2"] = field(default_factory=lambda: np.eye(2, dtype=complex))
+    mirrored: bool = False
 
     @property
     def rotation(self) -> Float[np.ndarray, "3 3"]:
@@ -35,23 +44,38 @@ class Element:
         u = self.unitary
         return 0.5 * np.einsum("aij,jk,bkl,il->ab", PAULIS, u, PAULIS, u.conj()).real
 
+    @property
+    def matrix(self) -> Float[np.ndarray, "3 3"]:
+        """What is done to each vector: the rotation after the reflection."""
+        return self.rotation @ MIRROR if self.mirrored else self.rotation
+
     def on_vectors(self, vectors: np.ndarray) -> np.ndarray:
-        """Vector `i` moves to place `permutation[i]` and is rotated."""
-        return vectors[np.argsort(self.permutation)] @ self.rotation.T
+        """Vector `i` moves to place `permutation[i]` and is turned."""
+        return vectors[np.argsort(self.permutation)] @ self.matrix.T
 
     def on_state(self, state: np.ndarray) -> np.ndarray:
         """The same element on a state vector of qubits."""
         n_qubits = state.size.bit_length() - 1
         tensor = state.reshape((2,) * n_qubits)
         tensor = tensor.transpose(np.argsort(lift(self.permutation, n_qubits)))
+        n_data = n_qubits - n_qubits % len(self.permutation)
+        on_data = self.unitary @ PAULIS[1] if self.mirrored else self.unitary
+        on_ancilla = PAULIS[2] if self.mirrored else np.eye(2)
         for qubit in range(n_qubits):
-            tensor = np.moveaxis(np.tensordot(self.unitary, tensor, (1, qubit)), 0, qubit)
+            gate = on_data if qubit < n_data else on_ancilla
+            tensor = np.moveaxis(np.tensordot(gate, tensor, (1, qubit)), 0, qubit)
         return tensor.reshape(-1)
 
+    def operator(self, n_qubits: int) -> Complex[np.ndarray, "dim dim"]:
+        """The matrix of `on_state`."""
+        return np.array([self.on_state(column) for column in np.eye(2**n_qubits, dtype=complex)]).T
+
     def __matmul__(self, other: "Element") -> "Element":
-        """First `other`, then this element."""
+        """First `other`, then this element; up to a sign on the qubits."""
         permutation = tuple(self.permutation[i] for i in other.permutation)
-        return Element(permutation, self.unitary @ other.unitary)
+        y = PAULIS[1]  # carries the reflection past the other rotation
+        turned = y @ other.unitary @ y if self.mirrored else other.unitary
+        return Element(permutation, self.unitary @ turned, self.mirrored != other.mirrored)
 
 
 class AbstractGroup(eqx.Module):
@@ -64,12 +88,19 @@ class AbstractGroup(eqx.Module):
         """A random element, for the law tests."""
 
     @abc.abstractmethod
+    def average(self, n_qubits: int) -> tuple[tuple[float, Element], ...]:
+        r"""Elements with weights of sum 1, whose mean of $U_g A U_g^\dagger$ is exact.
+
+        It equals the mean over the whole group for every operator $A$ on `n_qubits` qubits.
+        """
+
+    @abc.abstractmethod
     def generators(self) -> tuple[Permutation, ...]:
         """Permutations of vectors that generate those of the group; empty if there are none."""
 
 
 class Rotations(AbstractGroup):
-    """SO(3) on every vector, SU(2) on every qubit."""
+    """SO(3) on every vector, SU(2) on every data qubit."""
 
     n_vectors: int = eqx.field(static=True)
 
@@ -78,38 +109,114 @@ class Rotations(AbstractGroup):
         unitary = np.array([[a + 1j * b, c + 1j * d], [-c + 1j * d, a - 1j * b]])
         return Element(tuple(range(self.n_vectors)), unitary)
 
+    def average(self, n_qubits: int) -> tuple[tuple[float, Element], ...]:
+        r"""A quadrature over the Euler angles of $u = R_z(\alpha) R_y(\beta) R_z(\gamma)$.
+
+        $U A U^\dagger$ holds spins up to $l = n$: `n_qubits` + 1 equally spaced $\alpha$ and
+        $\gamma$, and Gauss-Legendre nodes in $\cos\beta$, integrate them exactly.
+        """
+        circle = 2 * np.pi * np.arange(n_qubits + 1) / (n_qubits + 1)
+        nodes, weights = np.polynomial.legendre.leggauss(n_qubits // 2 + 1)
+        identity = tuple(range(self.n_vectors))
+        return tuple(
+            (
+                float(weight) / 2 / len(circle) ** 2,
+                Element(identity, _turn(2, alpha) @ _turn(1, np.arccos(node)) @ _turn(2, gamma)),
+            )
+            for alpha, (node, weight), gamma in product(
+                circle, zip(nodes, weights, strict=True), circle
+            )
+        )
+
+    def generators(self) -> tuple[Permutation, ...]:
+        return ()
+
+
+def _turn(axis: int, angle: float) -> Complex[np.ndarray, "2 2"]:
+    return np.cos(angle / 2) * np.eye(2) - 1j * np.sin(angle / 2) * PAULIS[axis]
+
+
+class Reflections(AbstractGroup):
+    """`MIRROR` on every vector; on the qubits $Y$ on the data and $Z$ on the ancillas.
+
+    Reference: Le et al. 2023, Sec. II.6, with the representation reconstructed.
+    """
+
+    n_vectors: int = eqx.field(static=True)
+
+    def sample(self, rng: np.random.Generator) -> Element:
+        return Element(tuple(range(self.n_vectors)), mirrored=bool(rng.integers(2)))
+
+    def average(self, n_qubits: int) -> tuple[tuple[float, Element], ...]:
+        identity = tuple(range(self.n_vectors))
+        return (0.5, Element(identity)), (0.5, Element(identity, mirrored=True))
+
     def generators(self) -> tuple[Permutation, ...]:
         return ()
 
 
 class Permutations(AbstractGroup):
-    """Exchanges of alike vectors: every permutation within each class of `labels`.
+    """The finite group of permutations of vectors that `swaps` generate.
 
-    `labels[i]` names what vector `i` is; vectors with equal labels may be exchanged.
+    Raises:
+        InputError: one is not a permutation, or they are of different lengths.
     """
 
-    labels: tuple[str, ...] = eqx.field(static=True)
+    swaps: tuple[Permutation, ...] = eqx.field(static=True)
     n_vectors: int = eqx.field(static=True)
 
-    def __init__(self, labels: tuple[str, ...]):
-        self.labels, self.n_vectors = labels, len(labels)
+    def __init__(self, swaps: Sequence[Permutation], n_vectors: int):
+        if any(sorted(swap) != list(range(n_vectors)) for swap in swaps):
+            raise InputError(f"`swaps` must permute {n_vectors} vectors, but are {swaps}.")
+        self.swaps, self.n_vectors = tuple(map(tuple, swaps)), n_vectors
 
     def sample(self, rng: np.random.Generator) -> Element:
-        permutation = np.arange(self.n_vectors)
-        for label in set(self.labels):
-            alike = [i for i, other in enumerate(self.labels) if other == label]
-            permutation[alike] = rng.permutation(alike)
-        return Element(tuple(permutation.tolist()), np.eye(2, dtype=complex))
+        elements = self.elements()
+        return Element(elements[rng.integers(len(elements))])
+
+    def elements(self) -> tuple[Permutation, ...]:
+        """Every permutation of the group, the identity first."""
+        found = [tuple(range(self.n_vectors))]
+        for element in found:  # grows while it is read
+            images = (tuple(swap[i] for i in element) for swap in self.swaps)
+            found += [image for image in images if image not in found]
+        return tuple(dict.fromkeys(found))
+
+    def average(self, n_qubits: int) -> tuple[tuple[float, Element], ...]:
+        elements = self.elements()
+        return tuple((1 / len(elements), Element(element)) for element in elements)
 
     def generators(self) -> tuple[Permutation, ...]:
-        swaps = []
-        last_seen: dict[str, int] = {}
-        for b, label in enumerate(self.labels):
-            if label in last_seen:
-                a = last_seen[label]
-                swaps.append(tuple({a: b, b: a}.get(i, i) for i in range(self.n_vectors)))
-            last_seen[label] = b
-        return tuple(swaps)
+        return self.swaps
+
+
+def alike(labels: Sequence[str]) -> Permutations:
+    """Every permutation among vectors with equal labels."""
+    swaps, last_seen = [], {}
+    for b, label in enumerate(labels):
+        if label in last_seen:
+            a = last_seen[label]
+            swaps.append(tuple({a: b, b: a}.get(i, i) for i in range(len(labels))))
+        last_seen[label] = b
+    return Permutations(swaps, len(labels))
+
+
+def cyclic(n_vectors: int) -> Permutations:
+    """The cyclic permutations of `n_vectors` vectors."""
+    return Permutations([(*range(1, n_vectors), 0)], n_vectors)
+
+
+def cosets(group: Permutations, subgroup: Permutations) -> tuple[Permutation, ...]:
+    """One permutation of each left coset of a subgroup, the identity first.
+
+    What is invariant under the subgroup becomes invariant under the group by the mean over them.
+    """
+    inside, found, covered = subgroup.elements(), [], set()
+    for element in group.elements():
+        if element not in covered:
+            found.append(element)
+            covered |= {tuple(element[i] for i in other) for other in inside}
+    return tuple(found)
 
 
 class Product(AbstractGroup):
@@ -129,27 +236,36 @@ class Product(AbstractGroup):
     def sample(self, rng: np.random.Generator) -> Element:
         return reduce(Element.__matmul__, (factor.sample(rng) for factor in self.factors))
 
+    def average(self, n_qubits: int) -> tuple[tuple[float, Element], ...]:
+        found = []
+        for several in product(*(factor.average(n_qubits) for factor in self.factors)):
+            weights, elements = zip(*several, strict=True)
+            found.append((float(np.prod(weights)), reduce(Element.__matmul__, elements)))
+        return tuple(found)
+
     def generators(self) -> tuple[Permutation, ...]:
         return tuple(g for factor in self.factors for g in factor.generators())
 
 
 GROUPS: dict[str, type[AbstractGroup]] = {
     "rotations": Rotations,
+    "reflections": Reflections,
     "permutations": Permutations,
     "product": Product,
 }
 
 
 def lift(permutation: Permutation, n_qubits: int) -> Permutation:
-    """The permutation of qubits that follows one of vectors: qubit `q` carries `q % n_vectors`.
+    """The permutation of qubits that follows one of vectors; ancillas stay.
 
     Raises:
-        InputError: `n_qubits` is not a multiple of the number of vectors.
+        InputError: there are fewer qubits than vectors.
     """
     n = len(permutation)
-    if n_qubits % n:
-        raise InputError(f"`n_qubits` must be a multiple of {n} vectors, but is {n_qubits}.")
-    return tuple(permutation[q % n] + n * (q // n) for q in range(n_qubits))
+    if n_qubits < n:
+        raise InputError(f"`n_qubits` must be at least {n}, one per vector, but is {n_qubits}.")
+    n_data = n_qubits - n_qubits % n
+    return tuple(permutation[q % n] + n * (q // n) if q < n_data else q for q in range(n_qubits))
 
 
 def orbits(

@@ -1,0 +1,104 @@
+"""A system of equal molecules as the sum of circuits for each molecule and each pair."""
+
+from itertools import combinations
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase.data import atomic_numbers
+from jaxtyping import Array, Float
+
+from .._checks import InputError, check_positive
+from .._types import Energies
+from ..atoms.graph import Graph
+from .molecule import Molecule
+from .order import check_elements, in_order
+from .potential import AbstractPotential
+
+
+class Fragments(AbstractPotential):
+    r"""$E = \sum_A u(A) + \sum_{A<B} w(r_{AB})\, v(A, B)$ over molecules $A$.
+
+    One circuit $u$ serves every molecule, one $v$ every pair. With $x = r/r_c$ the distance of
+    the atoms at the origins of two molecules over the cutoff, the weight of a pair
+    $w = 1 - 10x^3 + 15x^4 - 6x^5$, and 0 from $r_c$ on, has two continuous derivatives: far
+    molecules add up exactly.
+
+    Atoms belong together in the order of each element: the first oxygen has the first two
+    hydrogens, and so on.
+
+    Reference: the fragmentation that Le et al. 2023 propose in Sec. IV.
+    """
+
+    molecule: Molecule
+    pair: Molecule
+    cutoff: float = eqx.field(static=True)
+
+    def __init__(self, molecule: AbstractPotential, pair: AbstractPotential, cutoff: float = 8.0):
+        """
+        Args:
+            molecule: the `triatomic` model of a molecule.
+            pair: the `dimer` or `coupled_dimer` model of two.
+            cutoff: distance in Å from which on molecules do not interact.
+
+        Raises:
+            InputError: the models are not of these kinds, or of other elements.
+        """
+        if not (isinstance(molecule, Molecule) and molecule.kind == "triatomic"):
+            raise InputError("`molecule` must be a model of kind `triatomic`.")
+        if not (isinstance(pair, Molecule) and pair.kind in ("dimer", "coupled_dimer")):
+            raise InputError("`pair` must be a model of kind `dimer` or `coupled_dimer`.")
+        if sorted(pair.elements) != sorted(molecule.elements * 2):
+            raise InputError(
+                f"`pair` must be two of {list(molecule.elements)}, but is {list(pair.elements)}."
+            )
+        check_positive("cutoff", cutoff)
+        self.molecule, self.pair, self.cutoff = molecule, pair, cutoff
+
+    def __call__(self, graph: Graph) -> Energies:
+        n_atoms, n = len(graph.numbers), len(self.molecule.elements)
+        n_molecules = n_atoms // n
+        central, outer = self._elements(n_molecules)
+        positions = in_order(graph, central + outer)
+        molecules = jnp.concatenate(
+            [positions[:n_molecules, None], positions[n_molecules:].reshape(-1, n - 1, 3)], axis=1
+        )
+        energy = jax.vmap(self._energy_of(self.molecule, 1))(molecules).sum()
+        if n_molecules > 1:
+            first, second = np.array(list(combinations(range(n_molecules), 2))).T
+            both = jnp.concatenate([molecules[first], molecules[second]], axis=1)
+            apart = positions[second] - positions[first]
+            weights = _envelope((apart**2).sum(1), self.cutoff)
+            energy += weights @ jax.vmap(self._energy_of(self.pair, 2))(both)
+        return jnp.full(n_atoms, energy / n_atoms)
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "kind": "fragments",
+            "molecule": self.molecule.config(),
+            "pair": self.pair.config(),
+            "cutoff": self.cutoff,
+        }
+
+    def check(self, numbers: np.ndarray) -> None:
+        n_molecules = max(1, len(numbers) // len(self.molecule.elements))
+        central, outer = self._elements(n_molecules)
+        check_elements(numbers, central + outer)
+
+    def _elements(self, n_molecules: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Central atoms and outer atoms of so many molecules."""
+        first, *rest = self.molecule.elements
+        if first in rest or len(set(rest)) > 1:
+            raise InputError("`molecule` must have outer atoms that are alike.")
+        return (first,) * n_molecules, tuple(rest) * n_molecules
+
+    def _energy_of(self, potential: Molecule, n_molecules: int):
+        numbers = [atomic_numbers[symbol] for symbol in self.molecule.elements * n_molecules]
+        return lambda positions: potential(Graph(positions, np.array(numbers))).sum()
+
+
+def _envelope(square: Float[Array, " n_pairs"], cutoff: float) -> Float[Array, " n_pairs"]:
+    x = jnp.sqrt(jnp.minimum(square, cutoff**2)) / cutoff
+    return 1 - x**3 * (10 - 15 * x + 6 * x**2)

@@ -1,0 +1,1 @@
+"""Published and own studies: config in, tables and figures out."""
