@@ -24,15 +24,17 @@ _DIMER_MODELS: dict[str, dict[str, Any]] = {
         "n_layers": 16,
         "symmetry_breaking": True,
     },
-    "coupled": _COUPLED,
     "fragments": {
         "kind": "fragments",
         "molecule": {"kind": "triatomic", "elements": WATER, "n_layers": 14, "n_repeats": 2},
-        "pair": _COUPLED,
+        "pair": {**_COUPLED, "n_layers": 24},
         "cutoff": 8.0,
     },
+    "coupled": _COUPLED,
     "hybrid": {"kind": "hybrid", "n_hidden": 16, "circuits": [_COUPLED]},
 }
+_RATES = {"coupled": 1, "hybrid": 1}
+"""Learning rates to choose from, where not two."""
 DIMER_FRAMES = (1200, 100)
 CUT_FRAMES = (30, 10)
 
@@ -41,14 +43,14 @@ def _dimer_experiments(
     path: str, frames: tuple[int, int], labels: Sequence[str], budget: Budget
 ) -> dict[str, Experiment]:
     name = path.removeprefix("bundled:water-")
-    longer = replace(budget, steps=2 * budget.steps, rates=budget.rates[:2])
+    longer = replace(budget, steps=2 * budget.steps)
     return {
         f"{label}, {loss}": Experiment(
             f"{name}-{label}-{loss}".lower().replace(" ", "-"),
             _DIMER_MODELS[label],
             partial(shuffled, path, *frames),
             longer.training(weight),
-            longer.rates,
+            budget.rates[: _RATES.get(label, 2)],
         )
         for label in labels
         for loss, weight in LOSSES.items()
