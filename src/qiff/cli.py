@@ -357,7 +357,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add("info", _info, "what a model is").add_argument("model", metavar="MODEL")
     add("template", _template, "print a config to start from").add_argument(
-        "name", metavar="NAME", help="water or lih"
+        "name", metavar="NAME", help="water, lih, ammonia or water-dimer"
     )
     return parser
 

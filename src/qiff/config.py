@@ -17,7 +17,7 @@ from .atoms.dataset import Source
 from .model.build import build
 from .training.fit import Training
 
-TEMPLATES = ("water", "lih")
+TEMPLATES = ("water", "lih", "ammonia", "water-dimer")
 DTYPES = ("float64", "float32")
 
 

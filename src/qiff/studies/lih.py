@@ -18,6 +18,8 @@ from .study import Budget, Study, read_frames, shuffled
 LIH = ["Li", "H"]
 _SI_LIH = {"kind": "diatomic", "elements": LIH, "n_layers": 8, "n_repeats": 2}
 _VQLM_LIH = {"kind": "generic", "elements": LIH, "n_qubits": 4, "n_layers": 8}
+CHOSEN = {"siVQLM": 0.03, "VQLM": 0.01, "VQLM fixed": 0.01}
+"""Learning rates that validation chose without noise."""
 LIH_FRAMES = (60, 20)
 SIGMAS = (0.001, 0.003, 0.01, 0.03, 0.1)
 """Standard deviations of label noise in eV."""
@@ -88,7 +90,7 @@ def _lih_section(found: Mapping[str, Outcome]) -> Section:
         for test in ("full", "relevant")
     ]
     claims = []
-    for label in ("VQLM", "VQLM fixed"):
+    for label in GENERIC:
         over = {
             (what, test): ratio(*(found[k].mean_square(test, what) for k in (label, "siVQLM")))
             for what in ("energy", "forces")
@@ -132,11 +134,12 @@ def _lih_section(found: Mapping[str, Outcome]) -> Section:
 
 
 _TESTS = ("full", "relevant")
+GENERIC = ("VQLM", "VQLM fixed")
 
 
 def _noise_experiments(budget: Budget) -> dict[str, Experiment]:
-    """The learning rates of the study without noise are kept: `RATES` are not tried again."""
-    rates = dict.fromkeys(("siVQLM", "VQLM", "VQLM fixed"), (0.03,))
+    """With the learning rates that the study without noise chose: they are not tried again."""
+    rates = {label: (rate,) for label, rate in CHOSEN.items()}
     sigmas = SIGMAS[::2] if budget.quick else SIGMAS
     return {
         label: experiment
@@ -154,7 +157,7 @@ def _noise_section(found: Mapping[str, Outcome]) -> Section:
     sigmas = sorted({float(label.split("-")[1]) for label in found})
     shown = ", ".join(f"{s:g}" for s in sigmas)
     claims = []
-    for label, (what, least) in product(("VQLM", "VQLM fixed"), (("energy", 1), ("forces", 10))):
+    for label, (what, least) in product(GENERIC, (("energy", 1), ("forces", 10))):
         ratios = [
             ratio(
                 found[f"{label}-{s:g}"].mean_square("relevant", what),
@@ -173,7 +176,7 @@ def _noise_section(found: Mapping[str, Outcome]) -> Section:
         )
     notes = [
         "Gaussian noise on the training and validation energies, none on the test. As `lih` for "
-        "the rest; learning rate 0.03 for both models."
+        "the rest, with the learning rates that were chosen there."
     ]
     pictures = {"noise": figures.against_noise(found, sigmas)}
     return Section("lih-noise", "LiH: noisy labels", rows, claims, pictures, notes)

@@ -166,10 +166,8 @@ def generators(family: Family, n_qubits: int, *, encoding: bool) -> list[np.ndar
 
 def _generator(each: gate.Gate, n_qubits: int, angle: int) -> np.ndarray:
     """Derivative of a gate at angle zero, as a matrix on all qubits."""
-    zero = np.zeros(each.kind.n_angles)
-    step = 1e-4 * np.eye(len(zero))[angle]
-    ahead, behind = (np.asarray(each.kind.matrix(jnp.asarray(zero + s))) for s in (step, -step))
-    return _on_all(each, (ahead - behind) / 2e-4, n_qubits)
+    slope = jax.jacfwd(each.kind.matrix)(jnp.zeros(each.kind.n_angles))
+    return _on_all(each, np.asarray(slope)[..., angle], n_qubits)
 
 
 def _logarithm(each: gate.Gate, n_qubits: int) -> np.ndarray:

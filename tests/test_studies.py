@@ -1,0 +1,207 @@
+"""Studies: what is trained, chosen, kept and written; on budgets of a few steps."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from qiff._checks import InputError
+from qiff.atoms.dataset import labels
+from qiff.cli import main
+from qiff.model.predict import enable_x64
+from qiff.quantum.gate import PAULIS
+from qiff.studies import experiment, le2023, lih, study, trainability
+from qiff.studies.experiment import Experiment, carry_out
+from qiff.studies.section import Claim, Section, ratio, spread
+from qiff.studies.study import Budget, read_frames, shuffled
+from qiff.training.fit import Training
+
+TINY = Budget(seeds=(0,), steps=4, rates=(0.03,), quick=True)
+MODEL = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 1}
+
+
+def of_lih(seed):
+    return shuffled("bundled:lih", 8, 4, seed)
+
+
+def silent(text):
+    pass
+
+
+@pytest.fixture
+def tiny() -> Experiment:
+    training = Training(steps=40, evaluate_every=20)
+    return Experiment("tiny", MODEL, of_lih, training, rates=(1e-6, 0.03))
+
+
+def test_rate_is_chosen_by_validation_and_every_seed_is_tested(tiny, tmp_path, monkeypatch):
+    seen = []
+    outcome = carry_out(tiny, (0, 1), tmp_path, seen.append)
+    losses = [
+        float((folder / "history.csv").read_text().splitlines()[-1].split(",")[2])
+        for folder in (tmp_path / "runs").glob("tiny-rate*-seed0")
+    ]
+    assert outcome.rate == 0.03
+    assert len(losses) == 2
+    assert [f.name for f in outcome.folders] == ["tiny-rate0.03-seed0", "tiny-rate0.03-seed1"]
+    assert set(seen) == {"tiny-rate1e-06-seed0", "tiny-rate0.03-seed0", "tiny-rate0.03-seed1"}
+    assert outcome.mean_square("test", "energy").shape == (2,)
+    assert len(of_lih(0).tests["test"]) == 181 - 12
+
+    def refuse(*arguments, **options):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(experiment, "train", refuse)
+    again = carry_out(tiny, (0, 1), tmp_path, silent)
+    assert again.tests == outcome.tests  # nothing is trained twice
+    with pytest.raises(AssertionError, match="trained again"):
+        carry_out(tiny, (2,), tmp_path, silent)
+
+
+def test_a_run_that_was_stopped_goes_on(tiny, tmp_path):
+    def stopped(text):
+        if (tmp_path / "runs" / text / "state.npz").exists():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(tiny, (0,), tmp_path, stopped)
+    outcome = carry_out(tiny, (0,), tmp_path, silent)
+    fresh = carry_out(tiny, (0,), tmp_path / "fresh", silent)
+    assert outcome.tests == fresh.tests
+
+
+def test_samples_of_a_seed_are_disjoint_and_the_same_each_time():
+    for seed in (0, 1):
+        sample = shuffled("bundled:lih", 20, 5, seed, learned=(0, -1))
+        lengths = lambda frames: {round(a.get_distance(0, 1), 6) for a in frames}
+        known, test = lengths(sample.frames), lengths(sample.tests["test"])
+        assert not known & test
+        assert len(known) + len(test) == 181
+        assert {0.9, 4.5} <= known
+        assert lengths(shuffled("bundled:lih", 20, 5, seed, learned=(0, -1)).frames) == known
+    assert lengths(of_lih(0).frames) != lengths(of_lih(1).frames)
+
+
+def test_periodised_frames_are_mirror_images_with_opposite_forces():
+    sample = lih._lih_sample(True, 0.0, 0)
+    plain = lih._lih_sample(False, 0.0, 0)
+    assert len(sample.frames) == 2 * len(plain.frames)
+    for atoms, image in zip(sample.frames[::2], sample.frames[1::2], strict=True):
+        assert np.isclose(atoms.get_distance(0, 1) + image.get_distance(0, 1), 9.0)
+        assert labels(atoms)["energy"] == labels(image)["energy"]
+        assert np.array_equal(labels(atoms)["forces"], -labels(image)["forces"])
+    relevant = [labels(a)["energy"] for a in sample.tests["relevant"]]
+    full = [labels(a)["energy"] for a in sample.tests["full"]]
+    assert set(relevant) < set(full)
+    assert max(relevant) <= labels(read_frames("bundled:lih")[-1])["energy"] < max(full)
+
+
+def test_noise_is_in_the_energies_that_are_learned_and_nowhere_else():
+    noisy, plain = (lih._lih_sample(False, sigma, 3) for sigma in (0.1, 0.0))
+    energies = [[labels(a)["energy"] for a in s.frames] for s in (noisy, plain)]
+    np.testing.assert_allclose(np.std(np.subtract(*energies)), 0.1, rtol=0.3)
+    for name in ("full", "relevant"):
+        one, other = ([labels(a)["energy"] for a in s.tests[name]] for s in (noisy, plain))
+        assert one == other
+
+
+# --- what is written --------------------------------------------------------------------------
+
+
+def test_section_is_markdown_csv_and_figures(tmp_path):
+    found = Section(
+        "part",
+        "A part",
+        rows=[{"model": "one", "error": 1.5}, {"model": "two", "error": 2.5}],
+        claims=[Claim("it holds", "it does", True), Claim("it is ten", "it is two", False)],
+        figures={"curve": b"png"},
+        notes=["A note."],
+    )
+    report = found.save(tmp_path, {"seeds": [0]})
+    text = report.read_text()
+    assert "| one | 1.5 |" in text
+    assert "| it holds | it does | yes |" in text
+    assert "| it is ten | it is two | no |" in text
+    assert "![curve](curve.png)" in text
+    assert (tmp_path / "part" / "curve.png").read_bytes() == b"png"
+    with (tmp_path / "part" / "table.csv").open() as lines:
+        assert [row["error"] for row in csv.DictReader(lines)] == ["1.5", "2.5"]
+
+
+def test_spread_and_ratio():
+    assert spread(np.array([1.0, 3.0])) == "2 ± 1.4"
+    assert spread(np.array([1.0])) == "1"
+    assert ratio(np.array([1.0, 3.0]), np.array([4.0])) == 0.5
+
+
+@pytest.mark.parametrize("part", ["lih", "dimer-cut"])
+def test_reproduce_writes_reports_and_refuses_another_budget(part, tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "RATES", (0.03,))
+    seen = []
+    reports = le2023.reproduce([part], tmp_path, TINY, lambda *args: seen.append(args))
+    text = reports[part].read_text()
+    assert "| claim | what we find | holds |" in text
+    for name in ("table.csv", "record.json", "learning.png"):
+        assert (tmp_path / part / name).exists()
+    assert json.loads((tmp_path / part / "record.json").read_text())["steps"] == 4
+    assert all(0 <= done < total for done, total, _ in seen)
+    with pytest.raises(InputError, match="holds runs of another budget"):
+        le2023.reproduce([part], tmp_path, Budget(), lambda *args: None)
+
+
+def test_mistakes_on_the_command_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", "le2032"]) == 2
+    assert "did you mean `le2023`" in capsys.readouterr().err
+    assert main(["reproduce", "le2023", "lih", "watr", "--quick"]) == 2
+    assert "did you mean `water`" in capsys.readouterr().err
+    monkeypatch.delenv("QIFF_DATA", raising=False)
+    study.read_frames.cache_clear()
+    assert main(["reproduce", "le2023", "water-demo", "--quick"]) == 2
+    assert "set QIFF_DATA" in capsys.readouterr().err
+
+
+def test_every_experiment_has_a_name_of_its_own():
+    for budget in (Budget(), study.QUICK):
+        names = [e.name for s in le2023.STUDIES.values() for e in s.experiments(budget).values()]
+        assert len(names) == len(set(names))
+
+
+# --- trainability -----------------------------------------------------------------------------
+
+
+def test_lie_algebras_that_are_known():
+    x, y, z = 1j * PAULIS
+    assert trainability.lie_dimension([x, y]) == 3
+    assert trainability.lie_dimension([z]) == 1
+    assert trainability.lie_dimension([np.kron(x, np.eye(2)), np.kron(np.eye(2), z)]) == 2
+    generic = trainability.FAMILIES["generic"]
+    with enable_x64(True):
+        assert trainability.lie_dimension(trainability.generators(generic, 3, encoding=False)) == 63
+        symmetric = trainability.FAMILIES["symmetric"]
+        chain = trainability.generators(symmetric, 3, encoding=False)
+    assert len(chain) == 2
+    assert trainability.lie_dimension(chain) == 4  # su(2) of two spin-½ multiplets, and a phase
+
+
+def test_variance_of_gradients_falls_with_qubits_for_generic_circuits():
+    generic = trainability.FAMILIES["generic"]
+    two, six = (trainability.gradient_variance(generic, n, 8, 0) for n in (2, 6))
+    assert two > 4 * six
+
+
+def test_spectrum_ends_at_the_number_of_encodings():
+    """Le et al. Eq. 2: a gate of half angle adds a frequency of at most one per encoding."""
+    for family in trainability.FAMILIES.values():
+        with enable_x64(True):
+            amplitudes = trainability.spectrum(family, 2, 1, 0)
+        assert np.all(amplitudes[5:] < 1e-9)
+        assert amplitudes[1] > 1e-3
+
+
+def test_deep_circuits_are_expressive_and_shallow_ones_less():
+    generic = trainability.FAMILIES["generic"]
+    shallow, deep = (trainability.expressibility(generic, 4, depth, 0) for depth in (1, 6))
+    assert deep < 0.1
+    assert deep < shallow
