@@ -15,7 +15,13 @@ from .study import LOSSES, Budget, Study, read_frames, shuffled, test_of
 
 WATER = ["O", "H", "H"]
 PAIR = WATER * 2
-_COUPLED = {"kind": "coupled_dimer", "elements": PAIR, "n_layers": 12, "initial_spread": 0.5}
+_COUPLED = {
+    "kind": "coupled_dimer",
+    "elements": PAIR,
+    "n_layers": 12,
+    "initial_scale": 0.4,
+    "initial_spread": 0.5,
+}
 _DIMER_MODELS: dict[str, dict[str, Any]] = {
     "siVQLM": {"kind": "dimer", "elements": PAIR, "n_layers": 16},
     "siVQLM broken": {
@@ -27,7 +33,7 @@ _DIMER_MODELS: dict[str, dict[str, Any]] = {
     "fragments": {
         "kind": "fragments",
         "molecule": {"kind": "triatomic", "elements": WATER, "n_layers": 14, "n_repeats": 2},
-        "pair": {**_COUPLED, "n_layers": 24},
+        "pair": {**_COUPLED, "n_layers": 16},
         "cutoff": 8.0,
     },
     "coupled": _COUPLED,
