@@ -211,18 +211,16 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _reproduce(options: argparse.Namespace) -> None:
-    from .studies.le2023 import PARTS, reproduce
+    from .studies.le2023 import PARTS, reproduce, total_runs
     from .studies.study import QUICK, Budget
 
     check_known("Study", options.study, ("le2023",))
-    parts = tuple(options.part) or ("all",)
-    parts = PARTS if parts == ("all",) else parts
+    parts = PARTS if options.part in ([], ["all"]) else tuple(options.part)
     budget = QUICK if options.quick else Budget()
     out = Path(options.out or options.study + "-quick" * options.quick)
     _mention_slow_engine()
-    with progress(1000) as show:
-        bar = lambda done, total, text: show(1000 * done // total, f"run {done + 1}/{total} {text}")
-        reports = reproduce(parts, out, budget, bar)
+    with progress(total_runs(parts, budget)) as show:
+        reports = reproduce(parts, out, budget, show)
     for part, path in reports.items():
         print(f"{part}: {path}")
 

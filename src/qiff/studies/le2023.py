@@ -33,8 +33,19 @@ TRAINABILITY = "trainability"
 PARTS = (*STUDIES, TRAINABILITY)
 
 
+def total_runs(parts: Sequence[str], budget: Budget) -> int:
+    """Runs that `reproduce` takes, those that are done already among them.
+
+    Raises:
+        InputError: a part is unknown, or its data are missing.
+    """
+    for part in parts:
+        check_known("Part", part, PARTS)
+    return sum(STUDIES[part].n_runs(budget) if part in STUDIES else 1 for part in parts)
+
+
 def reproduce(
-    parts: Sequence[str], out: Path, budget: Budget, show: Callable[[int, int, str], None]
+    parts: Sequence[str], out: Path, budget: Budget, show: Callable[[int, str], None]
 ) -> dict[str, Path]:
     """Carry out parts of the paper; what is done already is kept.
 
@@ -42,7 +53,7 @@ def reproduce(
         parts: keys of `STUDIES`, or `trainability`.
         out: folder of runs and reports.
         budget: seeds, steps and learning rates.
-        show: called with runs done, runs in all and what is being done.
+        show: called with the number of runs begun before and what is being done.
 
     Returns:
         The report of each part.
@@ -50,15 +61,13 @@ def reproduce(
     Raises:
         InputError: a part is unknown, its data are missing, or `out` holds runs of another budget.
     """
-    for part in parts:
-        check_known("Part", part, PARTS)
+    total_runs(parts, budget)
     _check_budget(out, budget)
-    total = sum(STUDIES[part].n_runs(budget) for part in parts if part in STUDIES) + 1
-    begun: set[str] = set()
+    begun: dict[str, None] = {}
 
     def count(name: str) -> None:
-        begun.add(name)
-        show(min(len(begun), total) - 1, total, name)
+        begun[name] = None
+        show(len(begun) - 1, name)
 
     reports = {}
     for part in parts:

@@ -244,13 +244,12 @@ def section(quick: bool, show: Callable[[str], None], seeds: tuple[int, ...]) ->
         by_depth: dict[str, list[float]] = {}
         rows: list[Mapping[str, str | float | int]] = []
         for name, family in FAMILIES.items():
-            show(f"trainability: {name}")
+            show("trainability")
             mean = lambda n, d, family=family: float(
                 np.mean([gradient_variance(family, n, d, seed) for seed in seeds])
             )
             by_size[name] = [mean(n, shallow) for n in sizes]
             by_depth[name] = [mean(6, d) for d in depths]
-            show(f"trainability: {name}, Lie algebra and states")
             lie = {n: lie_dimension(generators(family, n, encoding=False)) for n in (2, 3, 4)}
             with_data = {n: lie_dimension(generators(family, n, encoding=True)) for n in (2, 3)}
             rows.append(
@@ -267,7 +266,6 @@ def section(quick: bool, show: Callable[[str], None], seeds: tuple[int, ...]) ->
                     "expressibility": f"{expressibility(family, 4, 4, seeds[0]):.3g}",
                 }
             )
-        show("trainability: spectra")
         spectra = {name: spectrum(f, 4, 3, seeds[0]) for name, f in FAMILIES.items()}
     panels = [
         {
