@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import ase
+import jax
 import numpy as np
 
 from .._files import atomic_write
@@ -132,6 +133,7 @@ def _run(experiment: Experiment, rate: float, seed: int, out: Path, show: Progre
     )
     begun = (folder / "config.toml").exists()
     train(run, resume=begun, after_validation=lambda state: show(name))
+    jax.clear_caches()  # every run compiles its own; hundreds of them exhaust the memory maps
     return folder
 
 
