@@ -1,5 +1,7 @@
 """Potentials: symmetry, forces, live weights, files; each with a control that must fail."""
 
+from itertools import permutations
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,7 @@ from qiff.quantum.circuit import Circuit
 from qiff.quantum.symmetry import Rotations
 from qiff.training.loss import Loss
 
-from .examples import OHH, POTENTIAL_EXAMPLES, TRIATOMIC, every
+from .examples import OHH, POTENTIAL_EXAMPLES, TRIATOMIC, every, scattered
 
 EXAMPLES = every(POTENTIAL_EXAMPLES)
 ROTATION = Rotations(1).sample(np.random.default_rng(11)).rotation
@@ -71,6 +73,19 @@ def test_exchange_of_alike_atoms(example):
         after, other = evaluate(example.random(), exchanged)
         np.testing.assert_allclose(after, before, atol=1e-10)
         np.testing.assert_allclose(other[[b, a]], forces[[a, b]], atol=1e-10)
+
+
+def test_four_alike_atoms_may_be_exchanged_in_every_way():
+    """Methane: weights are tied under cyclic exchanges, the mean over cosets does the rest."""
+    config = {"kind": "central", "elements": ["C", "H", "H", "H", "H"], "n_layers": 2}
+    methane, potential = scattered("CHHHH"), build(config, jax.random.key(3))
+    frames = []
+    for order in permutations(range(1, 5)):
+        exchanged = methane.copy()
+        exchanged.positions[1:] = methane.positions[list(order)]
+        frames.append(exchanged)
+    found = [prediction.energy for prediction in qiff.predict(potential, frames)]
+    np.testing.assert_allclose(found, found[0], atol=1e-10)
 
 
 def test_control_exchanging_different_atoms_changes_the_energy():
