@@ -21,6 +21,7 @@ from ..quantum.symmetry import (
     Rotations,
     alike,
     cosets,
+    count_data_qubits,
     cyclic,
     orbits,
 )
@@ -64,7 +65,7 @@ class Design:
     @property
     def n_data(self) -> int:
         """Data qubits: those that are no ancillas."""
-        return self.n_qubits - self.n_qubits % len(self.encoded)
+        return count_data_qubits(self.n_qubits, len(self.encoded))
 
     def encoding(self) -> AbstractVectorEncoding:
         """`Mirror` if there is an ancilla, else `Spin`."""

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from .._checks import InputError
 from .._types import Vectors
 from .gate import Gate
-from .symmetry import AbstractGroup, orbits
+from .symmetry import AbstractGroup, count_data_qubits, orbits
 
 
 class AbstractEncoding(abc.ABC):
@@ -50,7 +50,7 @@ class AbstractVectorEncoding(AbstractEncoding):
     @property
     def n_data(self) -> int:
         """Data qubits: those that are no ancillas."""
-        return self.n_qubits - self.n_qubits % self.group.n_vectors
+        return count_data_qubits(self.n_qubits, self.group.n_vectors)
 
     @property
     def orbit_of_qubit(self) -> tuple[int, ...]:

@@ -58,7 +58,7 @@ class Element:
         n_qubits = state.size.bit_length() - 1
         tensor = state.reshape((2,) * n_qubits)
         tensor = tensor.transpose(np.argsort(lift(self.permutation, n_qubits)))
-        n_data = n_qubits - n_qubits % len(self.permutation)
+        n_data = count_data_qubits(n_qubits, len(self.permutation))
         on_data = self.unitary @ PAULIS[1] if self.mirrored else self.unitary
         on_ancilla = PAULIS[2] if self.mirrored else np.eye(2)
         for qubit in range(n_qubits):
@@ -255,6 +255,11 @@ GROUPS: dict[str, type[AbstractGroup]] = {
 }
 
 
+def count_data_qubits(n_qubits: int, n_vectors: int) -> int:
+    """Qubits in whole copies of the vectors; those beyond are ancillas."""
+    return n_qubits - n_qubits % n_vectors
+
+
 def lift(permutation: Permutation, n_qubits: int) -> Permutation:
     """The permutation of qubits that follows one of vectors; ancillas stay.
 
@@ -264,7 +269,7 @@ def lift(permutation: Permutation, n_qubits: int) -> Permutation:
     n = len(permutation)
     if n_qubits < n:
         raise InputError(f"`n_qubits` must be at least {n}, one per vector, but is {n_qubits}.")
-    n_data = n_qubits - n_qubits % n
+    n_data = count_data_qubits(n_qubits, n)
     return tuple(permutation[q % n] + n * (q // n) if q < n_data else q for q in range(n_qubits))
 
 

@@ -46,7 +46,7 @@ CUT_FRAMES = (30, 10)
 
 
 def _dimer_experiments(
-    path: str, frames: tuple[int, int], labels: Sequence[str], budget: Budget
+    path: str, frames: tuple[int, int], models: Sequence[str], budget: Budget
 ) -> dict[str, Experiment]:
     name = path.removeprefix("bundled:water-")
     longer = replace(budget, steps=2 * budget.steps)
@@ -58,7 +58,7 @@ def _dimer_experiments(
             longer.training(weight),
             budget.rates[: _RATES.get(label, 2)],
         )
-        for label in labels
+        for label in models
         for loss, weight in LOSSES.items()
     }
 
@@ -100,14 +100,14 @@ def _dimer_section(name: str, title: str, notes: str, found: Mapping[str, Outcom
 def _explained(outcome: Outcome, what: str) -> float:
     """Coefficient of determination R² on the test frames, mean over seeds."""
     found = []
-    for seed, square in enumerate(outcome.mean_square("test", what)):
+    for seed, square in zip(outcome.seeds, outcome.mean_square("test", what), strict=True):
         wanted = [labels(atoms)[what] for atoms in outcome.experiment.sample(seed).tests["test"]]
         found.append(1 - square / np.var(wanted))
     return float(np.mean(found))
 
 
 _DIMER_NOTES = (
-    "Frames of ab initio molecular dynamics, MP2/def2-SVP at 300 K: 600 training, 100 validation, "
+    "Frames of ab initio molecular dynamics, MP2/def2-SVP at 300 K: 1200 training, 100 validation, "
     "the rest is the test; neighbouring frames are 3 fs apart, so the test is one of "
     "interpolation. siVQLM is the circuit of the paper as reconstructed, which by its structure "
     "sees no distance between oxygen and hydrogen; broken has a z rotation in each layer. Coupled, "

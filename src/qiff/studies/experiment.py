@@ -56,10 +56,11 @@ class Experiment:
 
 
 class Outcome(NamedTuple):
-    """What came of an experiment: the chosen rate and, by seed, its folders and test errors."""
+    """What came of an experiment: chosen rate, seeds, and by seed its folders and test errors."""
 
     experiment: Experiment
     rate: float
+    seeds: tuple[int, ...]
     folders: tuple[Path, ...]
     tests: tuple[Mapping[str, Mapping[str, Any]], ...]
 
@@ -110,7 +111,7 @@ def carry_out(experiment: Experiment, seeds: Sequence[int], out: Path, show: Pro
         _test(folder, experiment.sample(seed).tests)
         for seed, folder in zip(seeds, folders, strict=True)
     ]
-    return Outcome(experiment, best, tuple(folders), tuple(tests))
+    return Outcome(experiment, best, tuple(seeds), tuple(folders), tuple(tests))
 
 
 def _run(experiment: Experiment, rate: float, seed: int, out: Path, show: Progress) -> Path:

@@ -103,4 +103,4 @@ def shuffled(
 def test_of(found: Mapping[str, Outcome]) -> Sequence[ase.Atoms]:
     """Test frames of the first seed."""
     first = next(iter(found.values()))
-    return first.experiment.sample(0).tests["test"]
+    return first.experiment.sample(first.seeds[0]).tests["test"]

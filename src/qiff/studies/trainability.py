@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,14 +91,7 @@ def gradient_variance(family: Family, n_qubits: int, n_layers: int, seed: int) -
         data = jax.random.normal(other, circuit.encoding.data_shape)
 
         def value(weights: jax.Array) -> jax.Array:
-            changed = Circuit(
-                circuit.scales,
-                weights,
-                circuit.state,
-                circuit.encoding,
-                circuit.ansatz,
-                circuit.observables,
-            )
+            changed = eqx.tree_at(lambda c: c.weights, circuit, weights)
             return changed(data)[0]
 
         return jax.grad(value)(circuit.weights)[n_layers // 2, 0]
@@ -239,12 +233,13 @@ def section(quick: bool, show: Callable[[str], None], seeds: tuple[int, ...]) ->
     sizes = (2, 4, 6) if quick else (2, 4, 6, 8, 10, 12)
     depths = (2, 8) if quick else (2, 4, 8, 16, 32, 64)
     shallow = 4
+    show("trainability")
     with enable_x64(True):
+        spectra = {name: spectrum(f, 4, 3, seeds[0]) for name, f in FAMILIES.items()}
         by_size: dict[str, list[float]] = {}
         by_depth: dict[str, list[float]] = {}
         rows: list[Mapping[str, str | float | int]] = []
         for name, family in FAMILIES.items():
-            show("trainability")
             mean = lambda n, d, family=family: float(
                 np.mean([gradient_variance(family, n, d, seed) for seed in seeds])
             )
@@ -262,11 +257,10 @@ def section(quick: bool, show: Callable[[str], None], seeds: tuple[int, ...]) ->
                     "decay per qubit": f"{_decay(sizes, by_size[name]):.3f}",
                     **{f"Lie algebra, {n} qubits": d for n, d in lie.items()},
                     **{f"with data, {n} qubits": d for n, d in with_data.items()},
-                    "highest frequency": _highest(spectrum(family, 4, 3, seeds[0])),
+                    "highest frequency": _highest(spectra[name]),
                     "expressibility": f"{expressibility(family, 4, 4, seeds[0]):.3g}",
                 }
             )
-        spectra = {name: spectrum(f, 4, 3, seeds[0]) for name, f in FAMILIES.items()}
     panels = [
         {
             "series": {name: (sizes, v) for name, v in by_size.items()},
