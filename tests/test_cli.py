@@ -378,11 +378,11 @@ def test_unknown_commands_exit_with_two():
 
 
 def test_a_slow_engine_is_mentioned_in_one_line(monkeypatch, capsys):
-    from qiff import cli
+    from qiff.cli import command
     from qiff.quantum.engines import native
 
     monkeypatch.setattr(native, "unavailable", lambda: "its kernels were not built")
-    cli._mention_slow_engine()
+    command.mention_slow_engine()
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
     assert "simulated by xla (its kernels were not built), which is slower" in printed

@@ -1,0 +1,5 @@
+"""`python -m qiff.cli`."""
+
+from . import entry
+
+entry()

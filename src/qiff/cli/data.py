@@ -1,0 +1,58 @@
+"""Commands that compute or describe data sets."""
+
+import argparse
+from pathlib import Path
+
+from .._checks import InputError, check_known, check_suffix
+from .._progress import progress
+from .command import Commands, add, add_source, print_table, source_of
+
+
+def _data_make(options: argparse.Namespace) -> None:
+    from ..atoms.label import RECIPES, make
+    from ..atoms.sampling import Sampling
+
+    check_known("Data set", options.name, RECIPES)
+    sampling = Sampling(options.n_frames, options.temperature, options.seed)
+    path = Path(options.out or f"{options.name}.xyz")
+    check_suffix(path, (".xyz", ".extxyz"))
+    for target in (path, path.with_suffix(".json")):
+        if target.exists():
+            raise InputError(f"{target}: exists; choose another --out or delete it first.")
+    print(f"{options.name}: {RECIPES[options.name].level}")
+    total = sampling.n_frames or RECIPES[options.name].n_frames
+    with progress(total) as show:
+        show(0, "geometries")
+
+        def track(frames, completed, total):
+            show(completed, "labels")
+            for number, atoms in enumerate(frames, completed + 1):
+                yield atoms
+                show(number, "labels")
+
+        make(options.name, path, sampling, track)
+    print(f"data set: {path}, provenance: {path.with_suffix('.json')}")
+
+
+def _data_info(options: argparse.Namespace) -> None:
+    from ..report import data_lines
+
+    print_table(data_lines(source_of(options, options.source)))
+
+
+def add_commands(commands: Commands) -> None:
+    """Add these commands to the parser."""
+    data = commands.add_parser("data", help="compute or describe data sets").add_subparsers(
+        metavar="COMMAND", required=True
+    )
+    sub = add(data, "make", _data_make, "compute a data set with PySCF; goes on where it stopped")
+    sub.add_argument(
+        "name", metavar="NAME", help="lih, water, water-dimer, water-dimer-cut or ammonia"
+    )
+    sub.add_argument("--out", help="default NAME.xyz; provenance goes beside it")
+    sub.add_argument("--n-frames", type=int, default=0, help="default the recipe's")
+    sub.add_argument("--temperature", type=float, default=300.0, help="K, default 300")
+    sub.add_argument("--seed", type=int, default=0, help="default 0")
+    sub.set_defaults(remedy="; the same command goes on.")
+    sub = add(data, "info", _data_info, "what a data file holds")
+    add_source(sub, "FILE")

@@ -1,0 +1,133 @@
+"""Commands that use a model: evaluate, predict, md, info."""
+
+import argparse
+import json
+from collections import Counter
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from .._checks import InputError, check_suffix
+from .._progress import progress, working
+from .command import (
+    Commands,
+    add,
+    add_model_and_source,
+    check_apart,
+    mention_slow_engine,
+    model_and_frames,
+    print_table,
+)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from ..report import error_lines
+    from ..training.metrics import evaluate
+
+    potential, frames = model_and_frames(options, need_energy=True)
+    with working("evaluating"):
+        metrics = evaluate(potential, frames)
+    print(
+        json.dumps(metrics, indent=2) if options.json else "\n".join(error_lines({"all": metrics}))
+    )
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    from ..atoms.dataset import write
+    from ..model.predict import predict
+
+    target = Path(options.target)
+    check_suffix(target, (".xyz", ".extxyz"))
+    check_apart(target, options.source)
+    potential, frames = model_and_frames(options)
+    with working("predicting"):
+        predictions = predict(potential, frames)
+    for atoms, prediction in zip(frames, predictions, strict=True):
+        atoms.calc = SinglePointCalculator(atoms, **prediction._asdict())
+    write(target, frames)
+    print(f"{len(frames)} frames with energy (eV) and forces (eV/Å): {target}")
+
+
+def _md(options: argparse.Namespace) -> None:
+    from .._files import atomic_write
+    from ..atoms.dataset import file_hash
+    from ..md import Dynamics, samples_csv, simulate
+    from ..report import dynamics_figure, dynamics_line
+
+    given = {f.name for f in fields(Dynamics)} & vars(options).keys()
+    dynamics = Dynamics(**{name: getattr(options, name) for name in given})
+    path = Path(options.out)
+    table, record, picture = (path.with_suffix(suffix) for suffix in (".csv", ".json", ".png"))
+    check_suffix(path, (".xyz", ".extxyz"))
+    check_apart(path, options.source)
+    for target in (path, table, record, picture):
+        if target.exists() and not options.overwrite:
+            raise InputError(f"{target}: exists; choose another --out or replace it (--overwrite).")
+    potential, (start, *_) = model_and_frames(options)
+    mention_slow_engine()
+    for target in (table, record, picture):
+        target.unlink(missing_ok=True)
+    with progress(dynamics.steps) as show:
+        text = f"{dynamics.ensemble} dynamics"
+        show(0, text)
+        samples, report = simulate(potential, start, dynamics, path, lambda done: show(done, text))
+    origin = {"model": options.model, "model_sha256": file_hash(options.model)}
+    found = {**asdict(dynamics), **asdict(report), **origin}
+    atomic_write(table, samples_csv(samples))
+    atomic_write(picture, dynamics_figure(samples, report.n_atoms))
+    atomic_write(record, json.dumps(found, indent=2) + "\n")
+    print(f"{dynamics_line(dynamics.ensemble, found)}\ntrajectory: {path}")
+
+
+def _info(options: argparse.Namespace) -> None:
+    import jax
+
+    from ..model.predict import dtype
+    from ..quantum.circuit import Circuit
+    from ..quantum.engine import describe
+    from ..training.checkpoint import load, read_notes
+
+    potential = load(options.model)
+    lines: dict[str, object] = {
+        "model": json.dumps(potential.config(), ensure_ascii=False),
+        "weights": f"{sum(leaf.size for leaf in jax.tree.leaves(potential))} ({dtype(potential)})",
+    }
+    is_circuit = lambda node: isinstance(node, Circuit)
+    circuits = [c for c in jax.tree.leaves(potential, is_leaf=is_circuit) if is_circuit(c)]
+    for number, circuit in enumerate(circuits, 1):
+        gates = Counter(gate.name for gate in circuit.program.gates())
+        count = ", ".join(f"{n} {name}" for name, n in gates.items())
+        lines[f"circuit {number}"] = (
+            f"{circuit.program.n_qubits} qubits; gates: {count}; engine {describe(circuit.engine)}"
+        )
+    print_table(lines | read_notes(options.model))
+
+
+def add_commands(commands: Commands) -> None:
+    """Add these commands to the parser."""
+    sub = add(commands, "evaluate", _evaluate, "errors of a model on labelled configurations")
+    add_model_and_source(sub, "DATA")
+    sub.add_argument("--json", action="store_true", help="print JSON in eV and eV/Å")
+
+    sub = add(commands, "predict", _predict, "energy and forces of every configuration of a file")
+    add_model_and_source(sub, "IN.xyz")
+    sub.add_argument("target", metavar="OUT.xyz", help="extxyz with energy and forces")
+
+    sub = add(commands, "md", _md, "molecular dynamics from the first configuration of a file")
+    add_model_and_source(sub, "START.xyz")
+    for option, kind, text in (
+        ("--ensemble", str, "nve (default) or nvt"),
+        ("--temperature", float, "K, default 300"),
+        ("--timestep", float, "fs, default 0.5"),
+        ("--steps", int, "default 4000"),
+        ("--interval", int, "steps between frames, default 10"),
+        ("--friction", float, "of nvt, 1/fs, default 0.01"),
+        ("--seed", int, "default 0"),
+    ):
+        sub.add_argument(option, type=kind, default=argparse.SUPPRESS, help=text)
+    sub.add_argument("--out", default="traj.xyz", help="default traj.xyz; also .csv, .json, .png")
+    sub.add_argument("--overwrite", action="store_true", help="replace the trajectory")
+    sub.set_defaults(remedy="; the frames so far are in the trajectory.")
+
+    add(commands, "info", _info, "what a model is").add_argument("model", metavar="MODEL")
