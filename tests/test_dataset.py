@@ -296,13 +296,15 @@ def test_impossible_splits_are_refused(sizes):
         split(100, *sizes, seed=0)
 
 
-def test_stacks_need_equal_sizes(frames):
+def test_stacks_fill_up_smaller_configurations(frames):
     stacked = stack(frames, "float32")
     assert stacked.graph.positions.dtype == np.float32
     assert stacked.forces is not None
     assert stacked.forces.shape == (10, 3, 3)
-    with pytest.raises(InputError, match=r"equal numbers of atoms, but have \[2, 3\]"):
-        graph([frames[0], frames[0][:2]], "float64")
+    mixed = graph([frames[0], frames[0][:2]], "float64", reach=5.0)
+    assert mixed.numbers.tolist() == [[8, 1, 1], [8, 1, 0]]
+    assert mixed.neighbours.tolist() == [[[1, 2], [0, 2], [0, 1]], [[1, 0], [0, 1], [2, 2]]]
+    assert not mixed.positions[1, 2].any()
 
 
 def test_reference_of_one_molecule_is_the_mean(frames):

@@ -231,7 +231,7 @@ def test_the_cost_of_forces_grows_linearly_with_the_batch():
 
     def full_jacobian(potential, stacked):
         energies = lambda positions: jax.vmap(energy, (None, 0))(
-            potential, Graph(positions, stacked.graph.numbers)
+            potential, Graph(positions, stacked.graph.numbers, stacked.graph.neighbours)
         )
         return jax.jacrev(energies)(stacked.graph.positions)
 

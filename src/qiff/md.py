@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ._checks import RunError, check_at_least, check_known, check_positive, check_seed
 from ._files import atomic_write
 from ._types import Energy, Forces, Numbers, Positions
-from .atoms.graph import Graph
+from .atoms.graph import Graph, neighbours, others
 from .atoms.rigid import n_rigid
 from .model.potential import AbstractPotential
 from .model.predict import check_atoms, dtype, enable_x64, energy_and_forces
@@ -165,13 +165,15 @@ def simulate(
     n_free = _thermalise(atoms, dynamics, ensemble.isolated)
     limit = n_free * ase.units.kB * (HOT * dynamics.temperature + HOT_FLOOR) / 2
     samples: list[Sample] = []
+    offset = potential.offset(atoms.numbers)
     start, momentum_change = atoms.get_momenta().sum(0), 0.0
     atomic_write(path, "")
     with io.FileIO(path, "a") as trajectory:
         for done, point in _points(potential, atoms, dynamics, limit):
             atoms.positions, forces = point.positions, np.asarray(point.forces)
             atoms.set_momenta(point.momenta)
-            sample = _sample(atoms, done * dynamics.timestep, float(point.energy), n_free)
+            energy = offset + float(point.energy)
+            sample = _sample(atoms, done * dynamics.timestep, energy, n_free)
             if not point.calm:
                 raise RunError(
                     f"the dynamics exploded at {sample.time:g} fs ({sample.temperature:.3g} K): "
@@ -215,6 +217,7 @@ def _points(
     counts = np.diff(recorded, prepend=0).astype(np.int32)
     size = max(1, min(len(counts), _STEPS_AT_ONCE // dynamics.interval))
     thermostat = ENSEMBLES[dynamics.ensemble].thermostat
+    table = others(len(atoms)) if potential.reach else neighbours(atoms.positions, 0.0)
     with enable_x64(True):
         masses = jnp.asarray(atoms.get_masses()[:, None])
         timestep = jnp.asarray(dynamics.timestep * ase.units.fs)
@@ -224,7 +227,8 @@ def _points(
             jax.random.key(dynamics.seed),
         )
         course = _Course(masses, timestep, jnp.asarray(limit), bath)
-        surface = _Surface(potential, jnp.asarray(atoms.numbers.astype("int32")))
+        numbers = jnp.asarray(atoms.numbers.astype("int32"))
+        surface = _Surface(potential, numbers, table)
         point = _first_point(
             surface, jnp.asarray(atoms.positions), jnp.asarray(atoms.get_momenta())
         )
@@ -253,9 +257,10 @@ class _Surface(eqx.Module):
 
     potential: AbstractPotential
     numbers: Numbers
+    neighbours: Int[np.ndarray, "n_atoms n_neighbours"]
 
     def __call__(self, positions: Positions) -> tuple[Energy, Forces]:
-        graph = Graph(positions.astype(dtype(self.potential)), self.numbers)  # pyright: ignore
+        graph = Graph(positions.astype(dtype(self.potential)), self.numbers, self.neighbours)  # pyright: ignore
         energy, forces = energy_and_forces(self.potential, graph)
         return energy.astype(positions.dtype), forces.astype(positions.dtype)
 

@@ -101,6 +101,7 @@ PAIR = {"kind": "coupled_dimer", **DIMERS}
 DIATOMIC = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 3, "n_repeats": 2}
 GENERIC = {"kind": "generic", "elements": ["O", "H", "H"], "n_layers": 3}
 FRAGMENTS = {"kind": "fragments", "molecule": TRIATOMIC, "pair": PAIR, "cutoff": 9.0}
+LOCAL = {"kind": "local", "elements": ["H", "C", "O"], "n_layers": 2, "n_basis": 3}
 REFERENCES = {"O": -2040.0, "H": -15.0, "Li": -200.0}
 
 
@@ -114,6 +115,7 @@ class Example:
     rotations: bool = True
     swaps: tuple[tuple[int, int], ...] = ((1, 2),)
     reorders: bool = True
+    any_size: bool = False
 
     def fresh(self):
         """The potential as it starts."""
@@ -178,6 +180,17 @@ POTENTIAL_EXAMPLES = {
     ],
     "hybrid": [
         Example("hybrid water", {"kind": "hybrid", "circuits": [TRIATOMIC, TRIATOMIC]}, OHH),
+    ],
+    "local": [
+        Example(
+            "circuits of atoms", LOCAL, scattered("OHHCH"), swaps=((1, 2), (2, 4)), any_size=True
+        ),
+        Example(
+            "circuits with a network",
+            LOCAL | {"n_hidden": 3, "n_kinds": 2, "n_copies": 1},
+            scattered("CHHO"),
+            any_size=True,
+        ),
     ],
     "scaled": [
         Example(

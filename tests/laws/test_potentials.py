@@ -122,7 +122,12 @@ def central_differences(potential, atoms, step=1e-4):
     """−dE/dR by fourth-order central differences."""
     function = eqx.filter_jit(energy)
     at = lambda i, k, d: float(
-        function(potential, graph(moved(atoms, shift=d * np.eye(3)[k] * _one(atoms, i)), "float64"))
+        function(
+            potential,
+            graph(
+                moved(atoms, shift=d * np.eye(3)[k] * _one(atoms, i)), "float64", potential.reach
+            ),
+        )
     )
     slope = lambda i, k: (
         (8 * (at(i, k, step) - at(i, k, -step)) - (at(i, k, 2 * step) - at(i, k, -2 * step)))
@@ -180,7 +185,7 @@ def gradients(potential, molecule):
     """Gradient of the energy loss over a few distorted molecules."""
     rng = np.random.default_rng(0)
     frames = [moved(molecule, shift=0.2 * rng.normal(size=(len(molecule), 3))) for _ in range(4)]
-    stacked = graph(frames, "float64")
+    stacked = graph(frames, "float64", potential.reach)
     labels = Frames(stacked, rng.normal(size=4), rng.normal(size=stacked.positions.shape))
     return eqx.filter_jit(jax.grad(Loss(1.0, 0.0)))(potential, labels)
 
@@ -254,7 +259,10 @@ def test_config_rebuilds_the_structure(example):
 def test_other_molecules_are_refused(example):
     numbers = example.molecule.numbers
     example.fresh().check(numbers)
-    for wrong in ([*numbers, 1], numbers[:-1], [*numbers[:-1], 79]):
+    sizes = ([*numbers, 1], numbers[:-1])
+    for other in sizes if example.any_size else ():
+        example.fresh().check(np.array(other))
+    for wrong in (*(() if example.any_size else sizes), [*numbers[:-1], 79]):
         with pytest.raises(InputError, match="the model describes"):
             example.fresh().check(np.array(wrong))
 
@@ -308,4 +316,5 @@ def test_energy_per_atom_sums_to_the_energy():
     potential = POTENTIAL_EXAMPLES["scaled"][0].random()
     per_atom = eqx.filter_jit(potential)(graph(OHH, "float64"))
     assert per_atom.shape == (3,)
-    np.testing.assert_allclose(per_atom.sum(), evaluate(potential, OHH)[0])
+    whole = per_atom.sum() + potential.offset(OHH.numbers)
+    np.testing.assert_allclose(whole, evaluate(potential, OHH)[0])

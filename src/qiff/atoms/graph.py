@@ -1,4 +1,8 @@
-"""Graphs: what a potential sees of a configuration, and labelled stacks of them for training."""
+"""Graphs: what a potential sees of a configuration, and labelled stacks of them for training.
+
+Configurations of different sizes are stacked by filling up with atoms of number 0, which have
+no energy, feel no force and are nobody's neighbour.
+"""
 
 from collections.abc import Sequence
 
@@ -10,19 +14,26 @@ from jaxtyping import Float, Int
 from .._checks import InputError
 from .dataset import labels
 
+_FEW = 32  # up to so many atoms all others are listed, and the table never changes
+_ROUND = 8  # longer rows are filled up to a multiple, so that few shapes have to be compiled
+
 
 class Graph(eqx.Module):
-    """One configuration: positions in Å and atomic numbers; or a stack of them.
+    """One configuration: positions in Å, atomic numbers, neighbours; or a stack of them.
 
-    Arrays are numpy on the way in and JAX arrays inside transformations.
+    Row `i` of `neighbours` holds the indices of the atoms around atom `i`, filled up with `i`
+    itself. It may list more than the neighbours within the reach of a potential, and has no columns
+    for one that looks at whole molecules. Arrays are numpy on the way in and JAX arrays inside
+    transformations.
     """
 
     positions: Float[np.ndarray, "*frames n_atoms 3"]
     numbers: Int[np.ndarray, "*frames n_atoms"]
+    neighbours: Int[np.ndarray, "*frames n_atoms n_neighbours"]
 
 
 class Frames(eqx.Module):
-    """Labelled configurations of equal size, stacked: energies in eV, forces in eV/Å or absent."""
+    """Labelled configurations, stacked: energies in eV, forces in eV/Å or absent."""
 
     graph: Graph
     energy: Float[np.ndarray, " n_frames"]
@@ -32,36 +43,88 @@ class Frames(eqx.Module):
         return len(self.energy)
 
 
-def graph(frames: ase.Atoms | Sequence[ase.Atoms], dtype: str = "float64") -> Graph:
+def graph(
+    frames: ase.Atoms | Sequence[ase.Atoms], dtype: str = "float64", reach: float = 0.0
+) -> Graph:
     """The graph of one configuration, or the stack of those of several.
 
-    Raises:
-        InputError: the configurations have different numbers of atoms.
+    Args:
+        frames: one configuration, or several.
+        dtype: of the positions.
+        reach: distance in Å up to which neighbours are listed, see `AbstractPotential.reach`.
     """
     if isinstance(frames, ase.Atoms):
-        return Graph(frames.positions.astype(dtype), frames.numbers.astype("int32"))
-    sizes = {len(atoms) for atoms in frames}
-    if len(sizes) != 1:
-        raise InputError(f"`frames` must have equal numbers of atoms, but have {sorted(sizes)}.")
+        table = neighbours(frames.positions, reach)
+        return Graph(frames.positions.astype(dtype), frames.numbers.astype("int32"), table)
+    n_atoms = max((len(atoms) for atoms in frames), default=0)
+    tables = [neighbours(atoms.positions, reach) for atoms in frames]
+    n_columns = max((table.shape[1] for table in tables), default=0)
+    filled = np.tile(np.arange(n_atoms, dtype=np.int32)[:, None], (len(frames), 1, n_columns))
+    for row, table in zip(filled, tables, strict=True):
+        row[: table.shape[0], : table.shape[1]] = table
     return Graph(
-        np.stack([atoms.positions for atoms in frames]).astype(dtype),
-        np.stack([atoms.numbers for atoms in frames]).astype("int32"),
+        _fill([atoms.positions for atoms in frames], n_atoms).astype(dtype),
+        _fill([atoms.numbers for atoms in frames], n_atoms).astype("int32"),
+        filled,
     )
 
 
-def stack(frames: Sequence[ase.Atoms], dtype: str = "float64") -> Frames:
+def neighbours(
+    positions: Float[np.ndarray, "n_atoms 3"], reach: float
+) -> Int[np.ndarray, "n_atoms n_neighbours"]:
+    """The table of neighbours of `Graph`: of few atoms all others, of many those within `reach`."""
+    n_atoms = len(positions)
+    itself = np.arange(n_atoms, dtype=np.int32)[:, None]
+    if not reach:
+        return np.empty((n_atoms, 0), np.int32)
+    if n_atoms <= _FEW:
+        return others(n_atoms)
+    from scipy.spatial import KDTree
+
+    near = KDTree(positions).query_pairs(reach, output_type="ndarray")
+    pairs = np.concatenate([near, near[:, ::-1]])
+    pairs = pairs[np.lexsort(pairs.T[::-1])]
+    counts = np.bincount(pairs[:, 0], minlength=n_atoms)
+    width = -(-max(1, counts.max()) // _ROUND) * _ROUND
+    table = np.repeat(itself, width, axis=1)
+    table[np.arange(width) < counts[:, None]] = pairs[:, 1]
+    return table
+
+
+def others(n_atoms: int) -> Int[np.ndarray, "n_atoms n_neighbours"]:
+    """A table of neighbours that lists all other atoms; an atom alone lists itself."""
+    table = np.arange(n_atoms, dtype=np.int32)
+    rows = [np.delete(table, i) for i in range(n_atoms)]
+    return np.stack(rows) if n_atoms > 1 else np.zeros((n_atoms, 1), np.int32)
+
+
+def stack(frames: Sequence[ase.Atoms], dtype: str = "float64", reach: float = 0.0) -> Frames:
     """Labelled frames, as `dataset.read` gives them, as one stack.
 
+    Args:
+        frames: configurations of any sizes.
+        dtype: of positions and forces.
+        reach: of the potential, see `graph`.
+
     Raises:
-        InputError: the configurations have different numbers of atoms, or one has no energy.
+        InputError: a configuration has no energy.
     """
-    stacked = graph(frames, dtype)
     for index, atoms in enumerate(frames):
         if "energy" not in labels(atoms):
             raise InputError(f"`frames` must all have an energy, but frame {index} has none.")
+    stacked = graph(frames, dtype, reach)
     forces = [labels(atoms)["forces"] for atoms in frames if "forces" in labels(atoms)]
+    complete = len(forces) == len(frames)
     return Frames(
         graph=stacked,
         energy=np.array([labels(atoms)["energy"] for atoms in frames]),
-        forces=np.stack(forces).astype(dtype) if len(forces) == len(frames) else None,
+        forces=_fill(forces, stacked.numbers.shape[1]).astype(dtype) if complete else None,
     )
+
+
+def _fill(rows: Sequence[np.ndarray], n_atoms: int) -> np.ndarray:
+    """Arrays over atoms as one, filled up with zeros."""
+    filled = np.zeros((len(rows), n_atoms, *rows[0].shape[1:]), rows[0].dtype)
+    for place, row in zip(filled, rows, strict=True):
+        place[: len(row)] = row
+    return filled

@@ -17,6 +17,7 @@ from .design import DESIGNS
 from .fragments import Fragments
 from .generic import Generic
 from .hybrid import Hybrid
+from .local import Local
 from .molecule import Molecule
 from .potential import AbstractPotential, Scaled, Sum
 from .predict import enable_x64
@@ -27,6 +28,7 @@ POTENTIALS: dict[str, Callable[..., AbstractPotential]] = {
     "generic": Generic,
     "fragments": Fragments,
     "hybrid": Hybrid,
+    "local": Local,
     **{kind: partial(Molecule, kind) for kind in DESIGNS},
 }
 

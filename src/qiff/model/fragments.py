@@ -74,6 +74,13 @@ class Fragments(AbstractPotential):
             energy += weights @ jax.vmap(self._energy_of(self.pair, 2))(both)
         return jnp.full(n_atoms, energy / n_atoms)
 
+    def offset(self, numbers: np.ndarray) -> float:
+        return 0.0
+
+    @property
+    def reach(self) -> float:
+        return 0.0
+
     def config(self) -> dict[str, Any]:
         return {
             "kind": "fragments",
@@ -96,7 +103,9 @@ class Fragments(AbstractPotential):
 
     def _energy_of(self, potential: Molecule, n_molecules: int):
         numbers = [atomic_numbers[symbol] for symbol in self.molecule.elements * n_molecules]
-        return lambda positions: potential(Graph(positions, np.array(numbers))).sum()
+        return lambda positions: potential(
+            Graph(positions, np.array(numbers), np.empty((len(numbers), 0), np.int32))
+        ).sum()
 
 
 def _envelope(square: Float[Array, " n_pairs"], cutoff: float) -> Float[Array, " n_pairs"]:

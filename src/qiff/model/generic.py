@@ -102,6 +102,13 @@ class Generic(AbstractPotential):
         n_atoms = len(self.elements)
         return jnp.full(n_atoms, value / n_atoms)
 
+    def offset(self, numbers: np.ndarray) -> float:
+        return 0.0
+
+    @property
+    def reach(self) -> float:
+        return 0.0
+
     def config(self) -> dict[str, Any]:
         return {
             "kind": "generic",

@@ -60,6 +60,13 @@ class Hybrid(AbstractPotential):
         n_atoms = len(graph.numbers)
         return jnp.full(n_atoms, value / n_atoms)
 
+    def offset(self, numbers: np.ndarray) -> float:
+        return 0.0
+
+    @property
+    def reach(self) -> float:
+        return 0.0
+
     def config(self) -> dict[str, Any]:
         return {
             "kind": "hybrid",

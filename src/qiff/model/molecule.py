@@ -121,6 +121,13 @@ class Molecule(AbstractPotential):
         weights = self.design.placement.astype(positions.dtype)
         return (weights[:, :, None] * positions).sum(1)
 
+    def offset(self, numbers: np.ndarray) -> float:
+        return 0.0
+
+    @property
+    def reach(self) -> float:
+        return 0.0
+
     def config(self) -> dict[str, Any]:
         return {
             "kind": self.kind,

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
@@ -23,7 +22,16 @@ class AbstractPotential(eqx.Module):
 
     @abc.abstractmethod
     def __call__(self, graph: Graph) -> Energies:
-        """Energy of each atom of one configuration, in eV unless stated otherwise."""
+        """Energy of each atom of a configuration beyond `offset`, in eV unless stated otherwise."""
+
+    @abc.abstractmethod
+    def offset(self, numbers: np.ndarray) -> float:
+        """Energy in eV of the atoms before they interact: too large a number for float32."""
+
+    @property
+    @abc.abstractmethod
+    def reach(self) -> float:
+        """Distance in Å up to which an atom sees neighbours; 0 if the molecule is one whole."""
 
     @abc.abstractmethod
     def config(self) -> dict[str, Any]:
@@ -62,11 +70,16 @@ class Scaled(AbstractPotential):
         self.references = tuple((atomic_numbers[s], float(e)) for s, e in references.items())
 
     def __call__(self, graph: Graph) -> Energies:
-        table = np.zeros(len(chemical_symbols))
-        for number, energy in self.references:
-            table[number] = energy
-        energies = self.potential(graph)
-        return self.scale * energies + jnp.asarray(table, energies.dtype)[graph.numbers]
+        return self.scale * self.potential(graph)
+
+    def offset(self, numbers: np.ndarray) -> float:
+        references = dict(self.references)
+        alone = sum(references[int(z)] for z in numbers if z)
+        return alone + self.scale * self.potential.offset(numbers)
+
+    @property
+    def reach(self) -> float:
+        return self.potential.reach
 
     def config(self) -> dict[str, Any]:
         references = {chemical_symbols[z]: energy for z, energy in self.references}
@@ -98,6 +111,13 @@ class Sum(AbstractPotential):
     def __call__(self, graph: Graph) -> Energies:
         first, *rest = (potential(graph) for potential in self.potentials)
         return sum(rest, start=first)
+
+    def offset(self, numbers: np.ndarray) -> float:
+        return sum(potential.offset(numbers) for potential in self.potentials)
+
+    @property
+    def reach(self) -> float:
+        return max(potential.reach for potential in self.potentials)
 
     def config(self) -> dict[str, Any]:
         return {"kind": "sum", "potentials": [p.config() for p in self.potentials]}

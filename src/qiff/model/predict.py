@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from .._checks import InputError, RunError
 from .._types import Energy, Forces
-from ..atoms.graph import Graph, graph
+from ..atoms.graph import Graph, graph, neighbours
 from .potential import AbstractPotential
 
 try:
@@ -32,12 +32,12 @@ class Prediction(NamedTuple):
 
 
 def energy(potential: AbstractPotential, graph: Graph) -> Energy:
-    r"""$E = \sum_i E_i$ of one configuration, in eV."""
+    r"""$E = \sum_i E_i$ of one configuration in eV, beyond `AbstractPotential.offset`."""
     return potential(graph).sum()
 
 
 def energy_and_forces(potential: AbstractPotential, graph: Graph) -> tuple[Energy, Forces]:
-    r"""$E$ in eV and $F = -\partial E/\partial R$ in eV/Å of one configuration."""
+    r"""`energy` in eV and $F = -\partial E/\partial R$ in eV/Å of one configuration."""
 
     def of_positions(positions: Array) -> Energy:
         return energy(potential, eqx.tree_at(lambda g: g.positions, graph, positions))
@@ -57,17 +57,18 @@ def evaluator(
 ) -> Callable[[Float[np.ndarray, "n_atoms 3"]], Prediction]:
     """Energy and forces of these atoms as a function of their positions in Å, for many calls.
 
-    Compiled once for every structure of a potential and number of atoms. What is given is not
-    checked: that is for the caller, see `check_atoms`.
+    Compiled once for every structure of a potential, number of atoms and width of the table of
+    neighbours. What is given is not checked: that is for the caller, see `check_atoms`.
     """
     leaves, structure = jax.tree.flatten(potential)
-    function, name = _compiled(structure), dtype(potential)
-    elements = jax.numpy.asarray(numbers.astype("int32"))
+    function, name, reach = _compiled(structure), dtype(potential), potential.reach
+    elements, offset = jax.numpy.asarray(numbers.astype("int32")), potential.offset(numbers)
 
     def evaluate(positions: np.ndarray) -> Prediction:
         with _precision(name):
-            found = np.asarray(function(leaves, positions.astype(name, copy=False), elements))
-            return Prediction(float(found[0]), found[1:].reshape(-1, 3))
+            near = neighbours(positions, reach)
+            found = np.asarray(function(leaves, positions.astype(name, copy=False), elements, near))
+            return Prediction(offset + float(found[0]), found[1:].reshape(-1, 3))
 
     return evaluate
 
@@ -77,9 +78,9 @@ def _compiled(structure: Any) -> Callable[..., Float[Array, " 1+3*n_atoms"]]:
     """Energy and forces in one array: to flatten a potential or fetch an array costs more than
     a small circuit."""
 
-    def energy_and_forces_of(leaves: list[Array], positions: Array, numbers: Array) -> Array:
+    def energy_and_forces_of(leaves: list[Array], *graph: Array) -> Array:
         potential: Any = jax.tree.unflatten(structure, leaves)
-        energy, forces = energy_and_forces(potential, Graph(positions, numbers))  # pyright: ignore
+        energy, forces = energy_and_forces(potential, Graph(*graph))  # pyright: ignore
         return jax.numpy.concatenate([energy[None], forces.ravel()])
 
     return jax.jit(energy_and_forces_of)
@@ -96,7 +97,7 @@ def predict(
 
     Args:
         potential: any potential, in the precision of its weights.
-        atoms: one configuration, or several of equal size.
+        atoms: one configuration, or several.
 
     Raises:
         InputError: the potential cannot describe one of them, it is periodic or its positions
@@ -109,9 +110,12 @@ def predict(
     for index, frame in enumerate(atoms):
         check_atoms(potential, frame, f"frame {index}")
     with precision(potential):
-        energies, forces = _predict_many(potential, graph(atoms, dtype(potential)))
-        values, vectors = np.asarray(energies), np.asarray(forces)
-    return [Prediction(float(e), f) for e, f in zip(values, vectors, strict=True)]
+        graphs = graph(atoms, dtype(potential), potential.reach)
+        energies, forces = map(np.asarray, _predict_many(potential, graphs))
+    return [
+        Prediction(potential.offset(frame.numbers) + float(value), vectors[: len(frame)])
+        for value, vectors, frame in zip(energies, forces, atoms, strict=True)
+    ]
 
 
 def check_atoms(potential: AbstractPotential, atoms: ase.Atoms, place: str) -> None:

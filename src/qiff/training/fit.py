@@ -15,7 +15,7 @@ from .._checks import InputError, RunError, check_at_least, check_known, check_p
 from ..atoms.graph import Frames
 from ..model.potential import AbstractPotential
 from ..model.predict import NotFiniteError, precision
-from .loss import Loss
+from .loss import Loss, relative
 
 SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
     "cosine": optax.cosine_decay_schedule,
@@ -149,6 +149,7 @@ def fit(
     Raises:
         RunError: the loss is not finite. The state last passed on is still good.
     """
+    train, valid = (relative(frames, state.best) for frames in (train, valid))
     while state.step < training.steps and not 0 < training.patience <= state.n_stale:
         state = _advance(state, train, valid, training, seed)
         after_validation(state)

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._checks import InputError, check_at_least
@@ -18,7 +21,8 @@ class Loss:
     r"""$L = w_E\,\langle (E - \hat E)^2 \rangle + w_F\,\langle |F - \hat F|^2/3N \rangle$.
 
     With `forces_weight` zero no forces are computed; with `energy_weight` zero forces alone
-    are learned and the energy is fixed up to a constant.
+    are learned and the energy is fixed up to a constant. The mean of the forces is over all
+    components of all atoms of a batch.
 
     Args:
         energy_weight: $w_E$ in 1/eV².
@@ -40,25 +44,33 @@ class Loss:
             raise InputError("`energy_weight` and `forces_weight` must not both be 0.")
 
     def __call__(self, potential: AbstractPotential, frames: Frames) -> Float[Array, ""]:
-        """The loss that training lowers."""
-        return self._combine(potential, frames, lambda error: jnp.mean(error**2))
+        """The loss that training lowers; energies of the frames are `relative` to the potential."""
+        return self._combine(potential, frames, lambda error, real: jnp.mean(error**2, where=real))
 
     def robust(self, potential: AbstractPotential, frames: Frames) -> Float[Array, ""]:
         """The same of squared mean absolute errors: what validations are compared by.
 
         A mean square over a small validation part is decided by its one or two worst frames.
         """
-        return self._combine(potential, frames, lambda error: jnp.mean(jnp.abs(error)) ** 2)
+        return self._combine(
+            potential, frames, lambda error, real: jnp.mean(jnp.abs(error), where=real) ** 2
+        )
 
     def _combine(
-        self, potential: AbstractPotential, frames: Frames, size: Callable[[Array], Array]
+        self, potential: AbstractPotential, frames: Frames, size: Callable[[Array, Any], Array]
     ) -> Float[Array, ""]:
         if not self.forces_weight:
             energies = jax.vmap(energy, (None, 0))(potential, frames.graph)
-            return self.energy_weight * size(energies - frames.energy)
+            return self.energy_weight * size(energies - frames.energy, None)
         if frames.forces is None:
             raise InputError("`frames` must have forces to learn from, but have none.")
         energies, forces = jax.vmap(energy_and_forces, (None, 0))(potential, frames.graph)
-        return self.energy_weight * size(energies - frames.energy) + self.forces_weight * size(
-            forces - frames.forces
-        )
+        return self.energy_weight * size(
+            energies - frames.energy, None
+        ) + self.forces_weight * size(forces - frames.forces, frames.graph.numbers[..., None] > 0)
+
+
+def relative(frames: Frames, potential: AbstractPotential) -> Frames:
+    """Frames whose energies are beyond the offset of a potential: small enough for float32."""
+    offsets = [potential.offset(numbers) for numbers in np.asarray(frames.graph.numbers)]
+    return eqx.tree_at(lambda f: f.energy, frames, np.asarray(frames.energy) - np.array(offsets))

@@ -26,7 +26,12 @@ def errors(predictions: Sequence[Prediction], frames: Sequence[ase.Atoms]) -> Me
     for name in ("energy", "forces"):
         wanted = [labels(atoms)[name] for atoms in frames if name in labels(atoms)]
         complete = 0 < len(wanted) == len(frames)
-        off = np.array([getattr(p, name) for p in predictions]) - wanted if complete else None
+        given = [getattr(prediction, name) for prediction in predictions]
+        off = (
+            np.concatenate([np.ravel(a - b) for a, b in zip(given, wanted, strict=True)])
+            if complete
+            else None
+        )
         found[f"{name}_mae"] = None if off is None else float(np.abs(off).mean())
         found[f"{name}_rmse"] = None if off is None else float(np.sqrt((off**2).mean()))
     return found | {"n_frames": len(frames)}

@@ -1,0 +1,119 @@
+"""Densities: the neighbours of each atom as sums of radial functions times multipoles."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
+from jaxtyping import Array, Float
+
+from .._checks import InputError, check_at_least, check_positive
+from ..atoms.graph import Graph
+from .order import check_symbols
+
+
+class Moments(NamedTuple):
+    """Scalars, vectors and symmetric traceless matrices (xx, xy, xz, yy, yz, zz) of each atom."""
+
+    scalars: Float[Array, "n_atoms n_features"]
+    vectors: Float[Array, "n_atoms 3 n_features"]
+    quadrupoles: Float[Array, "n_atoms 6 n_features"]
+
+
+class Edges(NamedTuple):
+    """What an atom sees of each neighbour: a radial basis and its multipoles up to l = 2.
+
+    The basis is zero where the table of neighbours is only filled up.
+    """
+
+    basis: Float[Array, "n_atoms n_neighbours n_basis"]
+    harmonics: Float[Array, "n_atoms n_neighbours 10"]
+
+
+@dataclass(frozen=True)
+class Density:
+    r"""The density of the neighbours $j$ of atom $i$, by element of both atoms and radius.
+
+    $$ M_{i,\,z k n} = \delta_{z z_i} \sum_j e_k(z_j)\, b_n(r_{ij})\, Y(\hat r_{ij}), \qquad
+       b_n(r) = \sqrt{\tfrac{2}{r_c}}\, \frac{\sin(n\pi r/r_c)}{r}\, w(r/r_c) $$
+
+    with $Y$ = 1, $\hat r$ and $\hat r\hat r^T - \tfrac13$, the envelope
+    $w(x) = 1 - 10x^3 + 15x^4 - 6x^5$, which has two continuous derivatives at the cutoff, and
+    what $e_k$ an atom of an element counts as. Sums over neighbours do not know their order.
+
+    Args:
+        elements: chemical symbols that may occur.
+        cutoff: $r_c$ in Å.
+        n_basis: radial functions $n = 1, 2, \dots$
+
+    Raises:
+        InputError: an element is unknown or named twice, a number is out of range.
+
+    Reference: the basis is that of Gasteiger et al., arXiv:2003.03123, Eq. 7.
+    """
+
+    elements: tuple[str, ...]
+    cutoff: float
+    n_basis: int
+
+    def __post_init__(self):
+        check_symbols(self.elements)
+        if len(set(self.elements)) < len(self.elements) or not self.elements:
+            raise InputError(f"`elements` must be different, but are {list(self.elements)}.")
+        check_positive("cutoff", self.cutoff)
+        check_at_least("n_basis", self.n_basis, 1)
+
+    def species(self, graph: Graph) -> Float[Array, "n_atoms n_species"]:
+        """One where an atom is of an element, zero elsewhere; a filled-up atom is of none."""
+        known = np.array([atomic_numbers[symbol] for symbol in self.elements])
+        same = jnp.asarray(graph.numbers)[:, None] == known
+        return same.astype(graph.positions.dtype)
+
+    def edges(self, graph: Graph) -> Edges:
+        """What each atom sees of each neighbour."""
+        positions, neighbours = jnp.asarray(graph.positions), jnp.asarray(graph.neighbours)
+        if neighbours.shape[1] == 0:
+            raise InputError("`graph` must list neighbours: make it with the `reach` of the model.")
+        itself = jnp.arange(len(positions))[:, None]
+        apart = positions[neighbours] - positions[:, None]
+        square = jnp.where(neighbours == itself, self.cutoff**2, (apart**2).sum(-1))
+        distance = jnp.sqrt(square)
+        x = jnp.minimum(distance / self.cutoff, 1.0)[..., None]
+        order = jnp.arange(1, self.n_basis + 1)
+        waves = jnp.sin(np.pi * order * x) / distance[..., None]
+        basis = np.sqrt(2 / self.cutoff) * waves * envelope(x)
+        unit = apart / distance[..., None]
+        first, second = np.triu_indices(3)
+        matrix = unit[..., first] * unit[..., second] - (first == second) / 3
+        one = jnp.ones_like(distance)[..., None]
+        return Edges(basis, jnp.concatenate([one, unit, matrix.astype(unit.dtype)], axis=-1))
+
+    def moments(
+        self,
+        edges: Edges,
+        species: Float[Array, "n_atoms n_species"],
+        seen: Float[Array, "n_atoms n_neighbours n_kinds"],
+    ) -> Moments:
+        """The density, where `seen` tells what each neighbour counts as."""
+        n_atoms, n_neighbours, _ = seen.shape
+        features = seen[..., :, None] * edges.basis[..., None, :]
+        features = features.reshape(n_atoms, n_neighbours, 1, -1)
+        around = (edges.harmonics[..., None] * features).sum(1)
+        by_species = around[:, :, None, :] * species[:, None, :, None]
+        found = by_species.reshape(n_atoms, 10, -1)
+        return Moments(found[:, 0], found[:, 1:4], found[:, 4:])
+
+    def check(self, numbers: np.ndarray) -> None:
+        """Raise InputError unless every atom is of a known element."""
+        absent = {chemical_symbols[z] for z in numbers} - set(self.elements)
+        if absent:
+            raise InputError(
+                f"the model describes {', '.join(self.elements)}, "
+                f"but the structure has {', '.join(sorted(absent))}: use a model trained for it."
+            )
+
+
+def envelope(x: Array) -> Array:
+    r"""$w(x) = 1 - 10x^3 + 15x^4 - 6x^5$: from 1 at 0 to 0 at 1, two derivatives zero there."""
+    return 1 - x**3 * (10 - 15 * x + 6 * x**2)

@@ -1,0 +1,244 @@
+"""One circuit per atom: its qubits carry the density of the neighbours."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .._checks import InputError, check_at_least
+from .._types import Energies, Pair
+from ..atoms.graph import Graph
+from ..quantum.engine import AUTO, choose, expectations
+from ..quantum.gate import Gate
+from ..quantum.observable import pair_exchange, vector
+from ..quantum.program import Program
+from ..quantum.state import Singlets
+from .density import Density, Moments
+from .potential import AbstractPotential
+
+
+class Local(AbstractPotential):
+    r"""Energy of an atom from circuits whose gates are turned by the density of its neighbours.
+
+    $$ v_q = \sum_F V_{qF}\, M^{(1)}_F, \qquad Q_p = \sum_F W_{pF}\, M^{(2)}_F, \qquad
+       s_p = \sum_F S_{pF}\, M^{(0)}_F $$
+
+    with the moments $M$ of `Density`. Every encoding turns each qubit by a vector,
+    $e^{-\frac i2 v\cdot\sigma}$, and couples pairs by a quadrupole, $e^{-i\sigma\cdot Q\sigma}$;
+    every trainable layer is an exchange $e^{-i (j_p + s_p) \sigma_a\cdot\sigma_b}$ on a ring of
+    pairs, its constant $j$ of the element of the atom. All encodings have channels of their own.
+    The read-out
+
+    $$ u_i = b + \sum_{ab} c_{ab}\,\langle\sigma_a\cdot\sigma_b\rangle
+           + \sum_q w_q\cdot\langle\sigma_q\rangle + \mathrm{MLP}(\dots) $$
+
+    measures a vector against one more channel $w_q$ of the density. With `n_hidden`, a layer of
+    so many hidden units reads all these invariants too.
+
+    Sums over neighbours make it invariant under exchange of alike atoms and extensive, its gates
+    under rotations; the mean over $(v, w)$ and $(-v, -w)$ under reflections. It is smooth to the
+    second derivative where a neighbour crosses the cutoff.
+    """
+
+    embedding: Float[Array, "n_species n_kinds"]
+    vectors: Float[Array, "n_features n_copies n_encodings n_qubits"]
+    quadrupoles: Float[Array, "n_features n_copies n_encodings n_couplings"]
+    scalars: Float[Array, "n_features n_copies n_layers n_pairs"]
+    exchanges: Float[Array, "n_species n_copies n_layers n_pairs"]
+    measured: Float[Array, "n_features n_copies n_qubits"]
+    readout: Float[Array, "n_species n_copies n_invariants"]
+    bias: Float[Array, " n_species"]
+    network: "Network | None"
+    density: Density = eqx.field(static=True)
+    engine: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        elements: Sequence[str],
+        n_qubits: int = 4,
+        n_layers: int = 3,
+        n_copies: int = 2,
+        cutoff: float = 5.0,
+        n_basis: int = 8,
+        n_kinds: int = 0,
+        n_hidden: int = 0,
+        engine: str = AUTO,
+        *,
+        key: PRNGKeyArray,
+    ):
+        """
+        Args:
+            elements: chemical symbols that may occur.
+            n_qubits: of each circuit; even.
+            n_layers: trainable layers D; there are D + 1 encodings.
+            n_copies: circuits per atom, each with weights of its own.
+            cutoff: distance in Å from which on atoms do not see each other.
+            n_basis: radial functions.
+            n_kinds: kinds that elements count as when they are neighbours: with many elements
+                a few, so that weights grow with their number and not with that of their pairs;
+                0 means as many as elements.
+            n_hidden: hidden units of a network that reads the invariants too; 0 for none.
+            engine: what simulates the circuits, see `qiff.quantum.engine`.
+            key: of the random start.
+
+        Raises:
+            InputError: an element is unknown or named twice, a number is out of range, or the
+                engine cannot be used here.
+        """
+        for name, size in (("n_layers", n_layers), ("n_copies", n_copies)):
+            check_at_least(name, size, 1)
+        check_at_least("n_kinds", n_kinds, 0)
+        check_at_least("n_hidden", n_hidden, 0)
+        check_at_least("n_qubits", n_qubits, 2)
+        if n_qubits % 2:
+            raise InputError(f"`n_qubits` must be even, but is {n_qubits}.")
+        choose(engine)
+        self.density, self.engine = Density(tuple(elements), float(cutoff), n_basis), engine
+        n_species, n_kinds = len(elements), n_kinds or len(elements)
+        n_features = n_species * n_kinds * n_basis
+        encodings, layers = (n_copies, n_layers + 1), (n_copies, n_layers)
+        keys = iter(jax.random.split(key, 9))
+
+        def normal(width: float, *shape: int) -> Array:
+            return width * jax.random.normal(next(keys), shape)
+
+        each = jnp.eye(n_species)
+        self.embedding = each if n_kinds == n_species else normal(1.0, n_species, n_kinds)
+        n_pairs = len(ring(n_qubits))
+        self.vectors = normal(0.3, n_features, *encodings, n_qubits)
+        self.quadrupoles = normal(0.15, n_features, *encodings, n_qubits // 2)
+        self.scalars = normal(0.1, n_features, *layers, n_pairs)
+        self.exchanges = normal(0.3, n_species, *layers, n_pairs)
+        self.measured = normal(0.1, n_features, n_copies, n_qubits)
+        n_invariants = n_qubits * (n_qubits - 1) // 2
+        self.readout = normal(
+            0.3 / np.sqrt(n_copies * n_invariants), n_species, n_copies, n_invariants
+        )
+        self.bias = jnp.zeros(n_species)
+        n_read = n_copies * (n_invariants + n_qubits)
+        self.network = Network(n_read, n_hidden, n_species, key=next(keys)) if n_hidden else None
+
+    @property
+    def n_qubits(self) -> int:
+        return self.vectors.shape[-1]
+
+    @property
+    def program(self) -> Program:
+        """The gate list of every circuit."""
+        n_qubits = self.n_qubits
+        pairs = ring(n_qubits)
+        trained = tuple(Gate("exchange", pair, slot) for slot, pair in enumerate(pairs))
+        spins = tuple(Gate("spin", (q,), 3 * q) for q in range(n_qubits))
+        couplings = tuple(
+            Gate("quadrupole", (2 * p, 2 * p + 1), 3 * n_qubits + 6 * p)
+            for p in range(n_qubits // 2)
+        )
+        encoded = spins + couplings
+        exchanges = (pair_exchange(pair, n_qubits) for pair in combinations(range(n_qubits), 2))
+        axes = (axis for q in range(n_qubits) for axis in vector(q, n_qubits))
+        return Program(
+            Singlets(n_qubits, tuple((q, q + 1) for q in range(0, n_qubits, 2))),
+            first=encoded,
+            layer=trained + tuple(gate.shifted(len(pairs)) for gate in encoded),
+            n_layers=self.exchanges.shape[2],
+            observables=(*exchanges, *axes),
+        )
+
+    def __call__(self, graph: Graph) -> Energies:
+        density = self.density
+        species = density.species(graph)
+        seen = (species @ self.embedding)[jnp.asarray(graph.neighbours)]
+        moments = density.moments(density.edges(graph), species, seen)
+        exchanges, dots = self.invariants(moments, species)
+        readout = jnp.tensordot(species, self.readout, 1)
+        energies = (readout * exchanges).sum((1, 2)) + dots.sum((1, 2)) + species @ self.bias
+        if self.network is not None:
+            invariants = jnp.concatenate([exchanges, dots], axis=-1)
+            energies += self.network(invariants.reshape(len(species), -1), species)
+        return energies
+
+    def invariants(
+        self, moments: Moments, species: Float[Array, "n_atoms n_species"]
+    ) -> tuple[
+        Float[Array, "n_atoms n_copies n_invariants"], Float[Array, "n_atoms n_copies n_qubits"]
+    ]:
+        r"""$\langle\sigma_a\cdot\sigma_b\rangle$ and $w_q\cdot\langle\sigma_q\rangle$."""
+        signs = jnp.array([1, -1], species.dtype)
+        angles = jnp.stack([self.angles(moments, species, sign) for sign in signs])
+        program = self.program
+        simulate = lambda angles: expectations(program, angles, engine=self.engine)
+        found = jax.vmap(jax.vmap(jax.vmap(simulate)))(angles)
+        exchanges, axes = jnp.split(found, [self.readout.shape[-1]], axis=-1)
+        odd = jnp.tensordot(signs, axes, 1) / 2
+        against = jnp.einsum("ixF,Fcq->icqx", moments.vectors, self.measured)
+        return exchanges.mean(0), (odd.reshape(against.shape) * against).sum(-1)
+
+    def angles(
+        self, moments: Moments, species: Float[Array, "n_atoms n_species"], sign: Array
+    ) -> Float[Array, "n_atoms n_copies n_slots"]:
+        """Angles of the gates of `program` in radians, vectors multiplied by `sign`."""
+        vectors = sign * jnp.einsum("ixF,Fcdq->icdqx", moments.vectors, self.vectors)
+        quadrupoles = jnp.einsum("ixF,Fcdp->icdpx", moments.quadrupoles, self.quadrupoles)
+        scalars = jnp.tensordot(moments.scalars, self.scalars, 1)
+        trained = scalars + jnp.tensordot(species, self.exchanges, 1)
+        flat = (*vectors.shape[:3], -1)
+        encoded = jnp.concatenate([vectors.reshape(flat), quadrupoles.reshape(flat)], axis=-1)
+        layers = jnp.concatenate([trained, encoded[:, :, 1:]], axis=-1)
+        return jnp.concatenate([encoded[:, :, 0], layers.reshape(*flat[:2], -1)], axis=-1)
+
+    def offset(self, numbers: np.ndarray) -> float:
+        return 0.0
+
+    @property
+    def reach(self) -> float:
+        return self.density.cutoff
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "kind": "local",
+            "elements": list(self.density.elements),
+            "n_qubits": self.n_qubits,
+            "n_layers": self.exchanges.shape[2],
+            "n_copies": self.exchanges.shape[1],
+            "cutoff": self.density.cutoff,
+            "n_basis": self.density.n_basis,
+            "n_kinds": self.embedding.shape[1],
+            "n_hidden": 0 if self.network is None else self.network.shift.shape[1],
+            "engine": self.engine,
+        }
+
+    def check(self, numbers: np.ndarray) -> None:
+        self.density.check(numbers)
+
+
+class Network(eqx.Module):
+    r"""One hidden layer, $a_z\cdot\mathrm{silu}(W x + c_z)$, of the invariants $x$ of an atom."""
+
+    hidden: Float[Array, "n_invariants n_hidden"]
+    shift: Float[Array, "n_species n_hidden"]
+    readout: Float[Array, "n_species n_hidden"]
+
+    def __init__(self, n_invariants: int, n_hidden: int, n_species: int, *, key: PRNGKeyArray):
+        first, second = jax.random.split(key)
+        self.hidden = jax.random.normal(first, (n_invariants, n_hidden)) / np.sqrt(n_invariants)
+        self.shift = jnp.zeros((n_species, n_hidden))
+        self.readout = 0.1 * jax.random.normal(second, (n_species, n_hidden)) / np.sqrt(n_hidden)
+
+    def __call__(
+        self,
+        invariants: Float[Array, "n_atoms n_invariants"],
+        species: Float[Array, "n_atoms n_species"],
+    ) -> Energies:
+        hidden = jax.nn.silu(invariants @ self.hidden + species @ self.shift)
+        return (hidden * (species @ self.readout)).sum(-1)
+
+
+def ring(n_qubits: int) -> tuple[Pair, ...]:
+    """Neighbouring qubits around a ring."""
+    around = ((q, (q + 1) % n_qubits) for q in range(n_qubits))
+    return tuple(dict.fromkeys((min(pair), max(pair)) for pair in around))
