@@ -155,7 +155,7 @@ def test_what_is_fetched_is_read(published, server, to, monkeypatch, capsys):
     assert main(["data", "fetch", "rmd17"]) == 0
     captured = capsys.readouterr()
     assert f"rmd17: fetched into {to}" in captured.out
-    assert "MB, downloading" in captured.err
+    assert "downloading (MB)" in captured.err
     assert names(to) == {"rmd17"}
     assert len(read(Source("rmd17:salicylic"), need_forces=True)) == len(TRAIN) + len(TEST)
 

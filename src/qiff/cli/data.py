@@ -42,7 +42,7 @@ def _data_fetch(options: argparse.Namespace) -> None:
     check_known("Data set", options.name, ARCHIVES)
     folder = Path(options.to).expanduser() if options.to else data_folder()
     with progress(math.ceil(ARCHIVES[options.name].size / MEGABYTE)) as bar:
-        show = lambda done, what: bar(math.ceil(done / MEGABYTE), f"MB, {what}")
+        show = lambda done, what: bar(math.ceil(done / MEGABYTE), f"{what} (MB)")
         new = fetch(options.name, folder, options.url, show)
     print(f"{options.name}: {'fetched into' if new else 'is already in'} {folder}")
     if folder.resolve() != data_folder().resolve():
