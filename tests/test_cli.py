@@ -169,6 +169,7 @@ def test_info_and_data_info_and_template(folder, model, capsys):
         "md",
         "data",
         "data make",
+        "data fetch",
         "data info",
         "info",
         "template",

@@ -22,6 +22,10 @@ def water(energy=-10.0, shift=0.0):
     return atoms
 
 
+def many(n_frames):
+    return [ase.Atoms() for _ in range(n_frames)]
+
+
 @pytest.fixture
 def frames():
     return [water(-10.0 - i, 0.01 * i) for i in range(10)]
@@ -266,18 +270,18 @@ def test_atoms_on_top_of_each_other_are_refused(frames, tmp_path):
 
 
 def test_split_is_by_seed_and_disjoint():
-    parts = split(100, 0.7, 0.1, 0.2, seed=3)
+    parts = split(many(100), 0.7, 0.1, 0.2, seed=3)
     assert [len(part) for part in parts] == [70, 10, 20]
     assert len(set(np.concatenate(list(parts)))) == 100
-    assert np.array_equal(parts.train, split(100, 0.7, 0.1, 0.2, seed=3).train)
-    assert not np.array_equal(parts.train, split(100, 0.7, 0.1, 0.2, seed=4).train)
-    assert len(split(100, 50, 10, 5, seed=0).test) == 5
+    assert np.array_equal(parts.train, split(many(100), 0.7, 0.1, 0.2, seed=3).train)
+    assert not np.array_equal(parts.train, split(many(100), 0.7, 0.1, 0.2, seed=4).train)
+    assert len(split(many(100), 50, 10, 5, seed=0).test) == 5
 
 
 @pytest.mark.parametrize("n_frames", range(10, 120))
 def test_fractions_that_make_one_always_fit(n_frames):
     for fractions in ((0.8, 0.1, 0.1), (0.7, 0.1, 0.2), (0.6, 0.1, 0.3)):
-        parts = split(n_frames, *fractions, seed=0)
+        parts = split(many(n_frames), *fractions, seed=0)
         assert sum(map(len, parts)) == n_frames
         assert all(abs(len(p) - f * n_frames) <= 1 for p, f in zip(parts, fractions, strict=True))
 
@@ -285,7 +289,7 @@ def test_fractions_that_make_one_always_fit(n_frames):
 @pytest.mark.parametrize("size", [float("nan"), float("inf"), -0.1, 40.7])
 def test_sizes_that_are_neither_fraction_nor_number_are_refused(size):
     with pytest.raises(InputError, match="`valid` must be a fraction below 1 or a whole number"):
-        split(100, 0.5, size, 0.1, seed=0)
+        split(many(100), 0.5, size, 0.1, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +297,7 @@ def test_sizes_that_are_neither_fraction_nor_number_are_refused(size):
 )
 def test_impossible_splits_are_refused(sizes):
     with pytest.raises(InputError, match="together at most 100"):
-        split(100, *sizes, seed=0)
+        split(many(100), *sizes, seed=0)
 
 
 def test_stacks_fill_up_smaller_configurations(frames):

@@ -23,7 +23,10 @@ DTYPES = ("float64", "float32")
 
 @dataclass(frozen=True)
 class Data(Source):
-    """`Source`, and how its frames are split: below 1 a fraction, from 1 on a number."""
+    """`Source`, and how its frames are split: below 1 a fraction, from 1 on a number.
+
+    Data with a test part of their own (`rmd17:ethanol`) are tested on that part alone.
+    """
 
     train: float = 0.8
     valid: float = 0.1

@@ -61,7 +61,7 @@ def train(
             "or choose another `output`."
         )
     frames = read(run.data, need_energy=True, need_forces=run.train.forces_weight > 0)
-    parts = split(len(frames), run.data.train, run.data.valid, run.data.test, run.seed)
+    parts = split(frames, run.data.train, run.data.valid, run.data.test, run.seed)
     train_frames = [frames[i] for i in parts.train]
     potential = build_for(train_frames, run.model, seed=run.seed, dtype=run.dtype)
     for index, atoms in enumerate(frames):

@@ -6,98 +6,64 @@ units of the file, and the units that the file declares.
 
 import hashlib
 import io
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import ase
-import ase.units
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.data import atomic_numbers, chemical_symbols
 from jaxtyping import Int
 
 from .._checks import InputError, check_known
 from .._files import atomic_write
+from . import rmd17
+from .arrays import read_folder, read_npz
+from .source import ENERGY_UNITS, LENGTH_UNITS, PART, Found, Source
 
 Label = float | np.ndarray | None
-
-ENERGY_UNITS: dict[str, float] = {
-    "eV": 1.0,
-    "meV": 1e-3,
-    "Hartree": ase.units.Hartree,
-    "Rydberg": ase.units.Rydberg,
-    "kcal/mol": ase.units.kcal / ase.units.mol,
-    "kJ/mol": ase.units.kJ / ase.units.mol,
-}
-LENGTH_UNITS: dict[str, float] = {
-    "Angstrom": 1.0,
-    "Ang": 1.0,
-    "Bohr": ase.units.Bohr,
-    "nm": ase.units.nm,
-}
-BUNDLED = "bundled:"
-"""Prefix of the data sets that come with the package, for instance `bundled:water`."""
 
 TOO_CLOSE = 0.2  # Å; no two atoms of a molecule come this near
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where labelled configurations come from and what their numbers mean.
-
-    Args:
-        path: a file ASE reads, an `.npz` archive (rMD17, sGDML), a folder with the arrays
-            `Positions.npy`, `Energy.npy` and `Forces.npy`, or `bundled:` and a name.
-        energy_unit, length_unit: units of the file; forces are in energy over length. Empty
-            means what the file itself declares, or eV and Å for files read by ASE.
-        energy_key, forces_key: names of the labels; empty means `REF_energy`/`REF_forces`,
-            then the results of a calculator.
-        elements: chemical symbols in the order of the atoms, for formats that have none.
-    """
-
-    path: str
-    energy_unit: str = ""
-    length_unit: str = ""
-    energy_key: str = ""
-    forces_key: str = ""
-    elements: tuple[str, ...] = ()
-
-    def __post_init__(self):
-        if self.energy_unit:
-            check_known("Energy unit", self.energy_unit, ENERGY_UNITS)
-        if self.length_unit:
-            check_known("Length unit", self.length_unit, LENGTH_UNITS)
-        for symbol in self.elements:
-            check_known("Element", symbol, chemical_symbols[1:])
-
-
-class Found(NamedTuple):
-    """What a reader returns: frames in the units of the file, and the units if it names them."""
-
-    frames: list[ase.Atoms]
-    energy_unit: str
-    length_unit: str
-
-
 def locate(path: str) -> Path:
-    """The file a path names; resolves `bundled:` names.
+    """The file or folder a path names; of a data set in several files the first.
 
     Raises:
-        InputError: there is no such file or no such bundled data set.
+        InputError: there is no such file or no such data set.
     """
+    return _files(path)[0]
+
+
+def _files(path: str) -> tuple[Path, ...]:
     target = Path(path).expanduser()
-    if path.startswith(BUNDLED):
-        folder = Path(str(files("qiff.atoms"))) / "bundled"
-        name = path.removeprefix(BUNDLED)
-        check_known("Bundled data set", name, [found.stem for found in folder.glob("*.xyz")])
-        target = folder / f"{name}.xyz"
+    if scheme := _scheme(path):
+        return SCHEMES[scheme](path)
     if not target.exists():
         raise InputError(f"{path}: no such file or folder; check the path.")
-    return target
+    return (target,)
+
+
+def _scheme(path: str) -> str:
+    return next((scheme for scheme in SCHEMES if path.startswith(scheme)), "")
+
+
+def _bundled(path: str) -> tuple[Path, ...]:
+    folder = Path(str(files("qiff.atoms"))) / "bundled"
+    name = path.removeprefix(BUNDLED)
+    check_known("Bundled data set", name, [found.stem for found in folder.glob("*.xyz")])
+    return (folder / f"{name}.xyz",)
+
+
+BUNDLED = "bundled:"
+"""Prefix of the data sets that come with the package, for instance `bundled:water`."""
+
+SCHEMES: dict[str, Callable[[str], tuple[Path, ...]]] = {
+    BUNDLED: _bundled,
+    rmd17.PREFIX: rmd17.files,
+}
+"""Prefixes of named data sets: from a path to its files."""
 
 
 def read(
@@ -114,7 +80,7 @@ def read(
             declared; a needed label is absent; a number is not finite; atoms coincide.
     """
     path = locate(source.path)
-    frames, energy_unit, length_unit = FORMATS.get(_format(path), _read_ase)(path, source)
+    frames, energy_unit, length_unit = _reader(path, source)(path, source)
     if not frames:
         raise InputError(f"{source.path}: has no frames; is the file empty or cut short?")
     energy_unit, length_unit = source.energy_unit or energy_unit, source.length_unit or length_unit
@@ -219,11 +185,11 @@ def write(path: Path, frames: Sequence[ase.Atoms]) -> None:
 
 
 def file_hash(path: str) -> str:
-    """SHA-256 of a data file, or of the arrays of a folder in order of name."""
-    target = locate(path)
+    """SHA-256 of the files of a source, or of the arrays of a folder in order of name."""
     digest = hashlib.sha256()
-    for part in [target] if target.is_file() else sorted(target.glob("*.npy")):
-        digest.update(part.read_bytes())
+    for target in _files(path):
+        for part in [target] if target.is_file() else sorted(target.glob("*.npy")):
+            digest.update(part.read_bytes())
     return digest.hexdigest()
 
 
@@ -235,41 +201,65 @@ class Split(NamedTuple):
     test: Int[np.ndarray, " n_test"]
 
 
-def split(n_frames: int, train: float, valid: float, test: float, seed: int) -> Split:
-    """Shuffle `n_frames` indices by `seed` and cut them into three parts.
+def split(frames: Sequence[ase.Atoms], train: float, valid: float, test: float, seed: int) -> Split:
+    """Shuffle the indices of `frames` by `seed` and cut them into three parts.
+
+    Frames with `part = test` in their `info` are never trained or validated on. If there are
+    any, the test part is the first of them, the same for every seed.
 
     Args:
-        n_frames: number of frames to split.
-        train, valid, test: sizes: below 1 a fraction, from 1 on a whole number of frames.
+        frames: what to split.
+        train, valid, test: sizes: below 1 a fraction of the frames that the part is taken from,
+            from 1 on a whole number of frames.
         seed: of the shuffle.
 
     Raises:
         InputError: a size is neither; the parts need more frames than there are; or training or
             validation get none.
     """
-    given = {"train": train, "valid": valid, "test": test}
-    for name, size in given.items():
+    order = np.random.default_rng(seed).permutation(len(frames))
+    set_apart = np.flatnonzero([str(atoms.info.get(PART)) == "test" for atoms in frames])
+    if set_apart.size:
+        learn = order[~np.isin(order, set_apart)]
+        first, second = _cut(
+            len(learn), " outside the test part of the data", train=(train, 1), valid=(valid, 1)
+        )
+        (third,) = _cut(len(set_apart), " in the test part of the data", test=(test, 0))
+        return Split(learn[:first], learn[first:second], set_apart[:third])
+    first, second, third = _cut(len(frames), "", train=(train, 1), valid=(valid, 1), test=(test, 0))
+    return Split(order[:first], order[first:second], order[second:third])
+
+
+def _cut(n_frames: int, where: str, **parts: tuple[float, int]) -> list[int]:
+    """Where parts of such sizes end; each has a size and how many frames it needs."""
+    for name, (size, _) in parts.items():
         if not 0 <= size < 1 and not (size >= 1 and float(size).is_integer()):
             raise InputError(
                 f"`{name}` must be a fraction below 1 or a whole number of frames, but is {size}."
             )
-    ends = np.cumsum([size * n_frames if size < 1 else size for size in given.values()])
+    ends = np.cumsum([size * n_frames if size < 1 else size for size, _ in parts.values()])
     ends = [round(end, 6) for end in ends]  # 0.7 + 0.1 + 0.2 is one, whatever the last bit says
-    first, second, third = (int(end + 0.5) for end in ends)
-    if ends[2] > n_frames or first < 1 or second <= first:
+    cuts = [int(end + 0.5) for end in ends]
+    counts = np.diff(cuts, prepend=0)
+    needed = [least for _, least in parts.values()]
+    if ends[-1] > n_frames or np.any(counts < needed):
+        names = ", ".join(f"`{name}`" for name in parts)
         raise InputError(
-            "`train`, `valid` and `test` must be at least 1, 1 and 0 frames and together at most "
-            f"{n_frames}, but are {first}, {second - first} and {third - second}."
+            f"{names} must be at least {', '.join(map(str, needed))} frames and together at most "
+            f"{n_frames}{where}, but are {', '.join(map(str, counts))}."
         )
-    order = np.random.default_rng(seed).permutation(n_frames)
-    return Split(order[:first], order[first:second], order[second:third])
+    return cuts
 
 
 # --- formats --------------------------------------------------------------------------------
 
 
-def _format(path: Path) -> str:
-    return path.suffix.lower() if path.is_file() else "folder"
+Reader = Callable[[Path, Source], Found]
+
+
+def _reader(path: Path, source: Source) -> Reader:
+    suffix = path.suffix.lower() if path.is_file() else "folder"
+    return FORMATS.get(_scheme(source.path)) or FORMATS.get(suffix, _read_ase)
 
 
 def _read_ase(path: Path, source: Source) -> Found:
@@ -285,82 +275,9 @@ def _read_ase(path: Path, source: Source) -> Found:
     return Found(frames, "eV", "Angstrom")
 
 
-def _read_npz(path: Path, source: Source) -> Found:
-    archive = _load(path, source)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise InputError(f"{source.path}: is not an .npz archive.")
-    try:
-        arrays = {name: archive[name] for name in archive.files}
-    except Exception as error:  # truncated members fail in zipfile, zlib or numpy
-        raise InputError(f"{source.path}: is corrupt, or holds pickled objects.") from error
-    return _from_arrays(arrays, source)
-
-
-def _read_folder(path: Path, source: Source) -> Found:
-    arrays = {file.stem.lower(): _load(file, source) for file in sorted(path.glob("*.npy"))}
-    return _from_arrays(arrays, source)
-
-
-def _load(path: Path, source: Source) -> Any:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{source.path}: `{path.name}` is corrupt, or holds pickled objects."
-        ) from error
-
-
-ARRAY_NAMES: dict[str, tuple[str, ...]] = {
-    "numbers": ("nuclear_charges", "z", "numbers"),
-    "positions": ("coords", "r", "positions"),
-    "energy": ("energies", "e", "energy"),
-    "forces": ("forces", "f"),
+FORMATS: dict[str, Reader] = {
+    ".npz": read_npz,
+    "folder": read_folder,
+    rmd17.PREFIX: rmd17.read_rmd17,
 }
-"""Names, in lower case, under which array formats keep each quantity (rMD17, sGDML, `.npy`)."""
-
-
-def _from_arrays(arrays: Mapping[str, np.ndarray], source: Source) -> Found:
-    """Frames of arrays of one molecule."""
-    asked = {"energy": source.energy_key, "forces": source.forces_key}
-    lower = {name.lower(): name for name in arrays}
-    present = ", ".join(arrays) or "none"
-    found: dict[str, np.ndarray] = {}
-    for kind, names in ARRAY_NAMES.items():
-        names = (asked[kind].lower(),) if asked.get(kind) else names
-        name = next((lower[name] for name in names if name in lower), None)
-        if name is not None:
-            found[kind] = np.asarray(arrays[name])
-        elif kind == "positions" or asked.get(kind):
-            raise InputError(
-                f"{source.path}: has no array of {kind} `{' or '.join(names)}`; found: {present}."
-            )
-    numbers = found.get("numbers", np.array([atomic_numbers[s] for s in source.elements], int))
-    if not numbers.size:
-        raise InputError(
-            f"{source.path}: does not name its elements; set `elements` (--elements O,H,H)."
-        )
-    if not set(numbers.ravel().tolist()) <= set(range(1, len(chemical_symbols))):
-        raise InputError(f"{source.path}: atomic numbers must be from 1 to 118, but are {numbers}.")
-    n_frames, shape = len(np.atleast_1d(found["positions"])), (numbers.size, 3)
-    each = {"positions": shape, "energy": (), "forces": shape}
-    for kind, size in each.items():
-        if kind in found and found[kind].size != n_frames * np.prod(size, dtype=int):
-            raise InputError(
-                f"{source.path}: {kind} must have shape {(n_frames, *size)} for "
-                f"{numbers.size} atoms, but has {found[kind].shape}."
-            )
-    found = {k: v.reshape(n_frames, *each[k]) if k in each else v for k, v in found.items()}
-    frames = [ase.Atoms(numbers=numbers.ravel(), positions=p) for p in found["positions"]]
-    for index, atoms in enumerate(frames):
-        if "energy" in found:
-            atoms.info[source.energy_key or "energy"] = found["energy"][index]
-        if "forces" in found:
-            atoms.arrays[source.forces_key or "forces"] = found["forces"][index]
-    return Found(frames, str(arrays.get("e_unit", "")), str(arrays.get("r_unit", "")))
-
-
-FORMATS: dict[str, Callable[[Path, Source], Found]] = {
-    ".npz": _read_npz,
-    "folder": _read_folder,
-}
-"""Readers by suffix; ASE reads every other file."""
+"""Readers by suffix, or by the prefix of a named data set; ASE reads every other file."""

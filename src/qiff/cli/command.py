@@ -73,7 +73,9 @@ def add_model_and_source(sub: argparse.ArgumentParser, name: str) -> None:
 def add_source(sub: argparse.ArgumentParser, name: str) -> None:
     """Arguments for `source_of`."""
     sub.add_argument(
-        "source", metavar=name, help="a file ASE reads, .npz, a folder of .npy, or bundled:NAME"
+        "source",
+        metavar=name,
+        help="a file ASE reads, .npz, a folder of .npy, bundled:NAME or rmd17:MOLECULE",
     )
     for option, text in (
         ("--energy-unit", "of the file, default eV"),

@@ -1,6 +1,7 @@
-"""Commands that compute or describe data sets."""
+"""Commands that compute, fetch or describe data sets."""
 
 import argparse
+import math
 from pathlib import Path
 
 from .._checks import InputError, check_known, check_suffix
@@ -34,6 +35,23 @@ def _data_make(options: argparse.Namespace) -> None:
     print(f"data set: {path}, provenance: {path.with_suffix('.json')}")
 
 
+def _data_fetch(options: argparse.Namespace) -> None:
+    from ..atoms.fetch import ARCHIVES, fetch
+    from ..atoms.rmd17 import data_folder
+
+    check_known("Data set", options.name, ARCHIVES)
+    folder = Path(options.to).expanduser() if options.to else data_folder()
+    with progress(math.ceil(ARCHIVES[options.name].size / MEGABYTE)) as bar:
+        show = lambda done, what: bar(math.ceil(done / MEGABYTE), f"{what} (MB)")
+        new = fetch(options.name, folder, options.url, show)
+    print(f"{options.name}: {'fetched into' if new else 'is already in'} {folder}")
+    if folder.resolve() != data_folder().resolve():
+        print(f"qiff finds it there after: export QIFF_DATA={folder}")
+
+
+MEGABYTE = 1_000_000
+
+
 def _data_info(options: argparse.Namespace) -> None:
     from ..report import data_lines
 
@@ -42,7 +60,7 @@ def _data_info(options: argparse.Namespace) -> None:
 
 def add_commands(commands: Commands) -> None:
     """Add these commands to the parser."""
-    data = commands.add_parser("data", help="compute or describe data sets").add_subparsers(
+    data = commands.add_parser("data", help="compute, fetch or describe data sets").add_subparsers(
         metavar="COMMAND", required=True
     )
     sub = add(data, "make", _data_make, "compute a data set with PySCF; goes on where it stopped")
@@ -53,6 +71,11 @@ def add_commands(commands: Commands) -> None:
     sub.add_argument("--n-frames", type=int, default=0, help="default the recipe's")
     sub.add_argument("--temperature", type=float, default=300.0, help="K, default 300")
     sub.add_argument("--seed", type=int, default=0, help="default 0")
+    sub.set_defaults(remedy="; the same command goes on.")
+    sub = add(data, "fetch", _data_fetch, "download a published data set; goes on where it stopped")
+    sub.add_argument("name", metavar="NAME", help="rmd17: revised MD17, ten molecules, 1.1 GB")
+    sub.add_argument("--to", metavar="FOLDER", default="", help="default $QIFF_DATA, else data")
+    sub.add_argument("--url", default="", help="another address of the same archive")
     sub.set_defaults(remedy="; the same command goes on.")
     sub = add(data, "info", _data_info, "what a data file holds")
     add_source(sub, "FILE")
