@@ -84,7 +84,8 @@ def train(
     with _log_to(folder / "train.log"):
         log.info("step %d of %d, %s", state.step, run.train.steps, folder)
         train_part, valid_part = (
-            stack([frames[i] for i in part], run.dtype) for part in (parts.train, parts.valid)
+            stack([frames[i] for i in part], run.dtype, potential.reach)
+            for part in (parts.train, parts.valid)
         )
         after_validation(state)
         state = fit(state, train_part, valid_part, run.train, seed=run.seed, after_validation=keep)

@@ -102,6 +102,7 @@ DIATOMIC = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 3, "n_repea
 GENERIC = {"kind": "generic", "elements": ["O", "H", "H"], "n_layers": 3}
 FRAGMENTS = {"kind": "fragments", "molecule": TRIATOMIC, "pair": PAIR, "cutoff": 9.0}
 LOCAL = {"kind": "local", "elements": ["H", "C", "O"], "n_layers": 2, "n_basis": 3}
+CONTROL = {"kind": "classical", "elements": ["H", "C", "O"], "n_channels": 3, "n_basis": 3}
 REFERENCES = {"O": -2040.0, "H": -15.0, "Li": -200.0}
 
 
@@ -190,6 +191,18 @@ POTENTIAL_EXAMPLES = {
             LOCAL | {"n_hidden": 3, "n_kinds": 2, "n_copies": 1},
             scattered("CHHO"),
             any_size=True,
+        ),
+        Example(
+            "circuits of qubits alone",
+            LOCAL | {"entangling": False},
+            scattered("CHHO"),
+            any_size=True,
+        ),
+    ],
+    "classical": [
+        Example("network of atoms", CONTROL, scattered("OHHCH"), swaps=((1, 2),), any_size=True),
+        Example(
+            "linear in invariants", CONTROL | {"n_hidden": 0}, scattered("CHHO"), any_size=True
         ),
     ],
     "scaled": [

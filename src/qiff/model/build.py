@@ -13,6 +13,7 @@ from jaxtyping import PRNGKeyArray
 
 from .._checks import InputError, check_known, typed
 from ..atoms.reference import fit_reference
+from .classical import Classical
 from .design import DESIGNS
 from .fragments import Fragments
 from .generic import Generic
@@ -29,6 +30,7 @@ POTENTIALS: dict[str, Callable[..., AbstractPotential]] = {
     "fragments": Fragments,
     "hybrid": Hybrid,
     "local": Local,
+    "classical": Classical,
     **{kind: partial(Molecule, kind) for kind in DESIGNS},
 }
 

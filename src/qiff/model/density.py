@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._checks import InputError, check_at_least, check_positive
 from ..atoms.graph import Graph
@@ -90,19 +91,33 @@ class Density:
         return Edges(basis, jnp.concatenate([one, unit, matrix.astype(unit.dtype)], axis=-1))
 
     def moments(
-        self,
-        edges: Edges,
-        species: Float[Array, "n_atoms n_species"],
-        seen: Float[Array, "n_atoms n_neighbours n_kinds"],
-    ) -> Moments:
-        """The density, where `seen` tells what each neighbour counts as."""
+        self, graph: Graph, embedding: Float[Array, "n_species n_kinds"]
+    ) -> tuple[Moments, Float[Array, "n_atoms n_species"]]:
+        """The density around each atom, and the element of each: see `species`.
+
+        Args:
+            graph: one configuration.
+            embedding: $e_k(z)$, what an atom of each element counts as when it is a neighbour.
+        """
+        species, edges = self.species(graph), self.edges(graph)
+        seen = (species @ embedding)[jnp.asarray(graph.neighbours)]
         n_atoms, n_neighbours, _ = seen.shape
         features = seen[..., :, None] * edges.basis[..., None, :]
-        features = features.reshape(n_atoms, n_neighbours, 1, -1)
-        around = (edges.harmonics[..., None] * features).sum(1)
+        features = features.reshape(n_atoms, n_neighbours, -1)
+        around = jnp.einsum("ijm,ijF->imF", edges.harmonics, features)
         by_species = around[:, :, None, :] * species[:, None, :, None]
         found = by_species.reshape(n_atoms, 10, -1)
-        return Moments(found[:, 0], found[:, 1:4], found[:, 4:])
+        return Moments(found[:, 0], found[:, 1:4], found[:, 4:]), species
+
+    def start(self, n_kinds: int, key: PRNGKeyArray) -> Float[Array, "n_species n_kinds"]:
+        """An embedding to start from: every element for itself, or mixed if kinds are fewer."""
+        n_species = len(self.elements)
+        same = n_kinds in (0, n_species)
+        return jnp.eye(n_species) if same else jax.random.normal(key, (n_species, n_kinds))
+
+    def n_features(self, embedding: Float[Array, "n_species n_kinds"]) -> int:
+        """Length of the last axis of `moments`."""
+        return embedding.size * self.n_basis
 
     def check(self, numbers: np.ndarray) -> None:
         """Raise InputError unless every atom is of a known element."""

@@ -46,14 +46,16 @@ class Local(AbstractPotential):
     """
 
     embedding: Float[Array, "n_species n_kinds"]
-    vectors: Float[Array, "n_features n_copies n_encodings n_qubits"]
-    quadrupoles: Float[Array, "n_features n_copies n_encodings n_couplings"]
-    scalars: Float[Array, "n_features n_copies n_layers n_pairs"]
+    vectors: Float[Array, "n_features n_copies*n_encodings*n_qubits"]
+    quadrupoles: Float[Array, "n_features n_copies*n_encodings*n_couplings"]
+    scalars: Float[Array, "n_features n_copies*n_layers*n_pairs"]
+    measured: Float[Array, "n_features n_copies*n_qubits"]
     exchanges: Float[Array, "n_species n_copies n_layers n_pairs"]
-    measured: Float[Array, "n_features n_copies n_qubits"]
     readout: Float[Array, "n_species n_copies n_invariants"]
     bias: Float[Array, " n_species"]
     network: "Network | None"
+    n_qubits: int = eqx.field(static=True)
+    entangling: bool = eqx.field(static=True)
     density: Density = eqx.field(static=True)
     engine: str = eqx.field(static=True)
 
@@ -67,6 +69,7 @@ class Local(AbstractPotential):
         n_basis: int = 8,
         n_kinds: int = 0,
         n_hidden: int = 0,
+        entangling: bool = True,
         engine: str = AUTO,
         *,
         key: PRNGKeyArray,
@@ -83,6 +86,7 @@ class Local(AbstractPotential):
                 a few, so that weights grow with their number and not with that of their pairs;
                 0 means as many as elements.
             n_hidden: hidden units of a network that reads the invariants too; 0 for none.
+            entangling: whether there are gates on two qubits; without them it is a control.
             engine: what simulates the circuits, see `qiff.quantum.engine`.
             key: of the random start.
 
@@ -98,23 +102,22 @@ class Local(AbstractPotential):
         if n_qubits % 2:
             raise InputError(f"`n_qubits` must be even, but is {n_qubits}.")
         choose(engine)
-        self.density, self.engine = Density(tuple(elements), float(cutoff), n_basis), engine
-        n_species, n_kinds = len(elements), n_kinds or len(elements)
-        n_features = n_species * n_kinds * n_basis
-        encodings, layers = (n_copies, n_layers + 1), (n_copies, n_layers)
-        keys = iter(jax.random.split(key, 9))
+        self.density = Density(tuple(elements), float(cutoff), n_basis)
+        self.n_qubits, self.engine = n_qubits, engine
+        self.entangling = entangling
+        keys = iter(jax.random.split(key, 8))
+        self.embedding = self.density.start(n_kinds, next(keys))
+        n_species, n_features = len(elements), self.density.n_features(self.embedding)
+        n_encodings, n_pairs = n_copies * (n_layers + 1), len(self.pairs)
 
         def normal(width: float, *shape: int) -> Array:
             return width * jax.random.normal(next(keys), shape)
 
-        each = jnp.eye(n_species)
-        self.embedding = each if n_kinds == n_species else normal(1.0, n_species, n_kinds)
-        n_pairs = len(ring(n_qubits))
-        self.vectors = normal(0.3, n_features, *encodings, n_qubits)
-        self.quadrupoles = normal(0.15, n_features, *encodings, n_qubits // 2)
-        self.scalars = normal(0.1, n_features, *layers, n_pairs)
-        self.exchanges = normal(0.3, n_species, *layers, n_pairs)
-        self.measured = normal(0.1, n_features, n_copies, n_qubits)
+        self.vectors = normal(0.3, n_features, n_encodings * n_qubits)
+        self.quadrupoles = normal(0.15, n_features, n_encodings * len(self.couplings))
+        self.scalars = normal(0.1, n_features, n_copies * n_layers * n_pairs)
+        self.measured = normal(0.1, n_features, n_copies * n_qubits)
+        self.exchanges = normal(0.3, n_species, n_copies, n_layers, n_pairs)
         n_invariants = n_qubits * (n_qubits - 1) // 2
         self.readout = normal(
             0.3 / np.sqrt(n_copies * n_invariants), n_species, n_copies, n_invariants
@@ -124,36 +127,47 @@ class Local(AbstractPotential):
         self.network = Network(n_read, n_hidden, n_species, key=next(keys)) if n_hidden else None
 
     @property
-    def n_qubits(self) -> int:
-        return self.vectors.shape[-1]
+    def pairs(self) -> tuple[Pair, ...]:
+        """Where exchange gates act: a ring."""
+        around = ((q, (q + 1) % self.n_qubits) for q in range(self.n_qubits))
+        ring = dict.fromkeys((min(pair), max(pair)) for pair in around)
+        return tuple(ring) if self.entangling else ()
+
+    @property
+    def couplings(self) -> tuple[Pair, ...]:
+        """Where quadrupole gates act: on the pairs that start as singlets."""
+        return self.singlets if self.entangling else ()
+
+    @property
+    def singlets(self) -> tuple[Pair, ...]:
+        """Pairs of the initial state."""
+        return tuple((q, q + 1) for q in range(0, self.n_qubits, 2))
 
     @property
     def program(self) -> Program:
         """The gate list of every circuit."""
         n_qubits = self.n_qubits
-        pairs = ring(n_qubits)
-        trained = tuple(Gate("exchange", pair, slot) for slot, pair in enumerate(pairs))
-        spins = tuple(Gate("spin", (q,), 3 * q) for q in range(n_qubits))
-        couplings = tuple(
-            Gate("quadrupole", (2 * p, 2 * p + 1), 3 * n_qubits + 6 * p)
-            for p in range(n_qubits // 2)
+        trained = tuple(Gate("exchange", pair, slot) for slot, pair in enumerate(self.pairs))
+        encoded = (
+            *(Gate("spin", (q,), 3 * q) for q in range(n_qubits)),
+            *(
+                Gate("quadrupole", pair, 3 * n_qubits + 6 * p)
+                for p, pair in enumerate(self.couplings)
+            ),
         )
-        encoded = spins + couplings
         exchanges = (pair_exchange(pair, n_qubits) for pair in combinations(range(n_qubits), 2))
         axes = (axis for q in range(n_qubits) for axis in vector(q, n_qubits))
         return Program(
-            Singlets(n_qubits, tuple((q, q + 1) for q in range(0, n_qubits, 2))),
+            Singlets(n_qubits, self.singlets),
             first=encoded,
-            layer=trained + tuple(gate.shifted(len(pairs)) for gate in encoded),
+            layer=trained + tuple(gate.shifted(len(trained)) for gate in encoded),
             n_layers=self.exchanges.shape[2],
             observables=(*exchanges, *axes),
         )
 
     def __call__(self, graph: Graph) -> Energies:
         density = self.density
-        species = density.species(graph)
-        seen = (species @ self.embedding)[jnp.asarray(graph.neighbours)]
-        moments = density.moments(density.edges(graph), species, seen)
+        moments, species = density.moments(graph, self.embedding)
         exchanges, dots = self.invariants(moments, species)
         readout = jnp.tensordot(species, self.readout, 1)
         energies = (readout * exchanges).sum((1, 2)) + dots.sum((1, 2)) + species @ self.bias
@@ -175,21 +189,25 @@ class Local(AbstractPotential):
         found = jax.vmap(jax.vmap(jax.vmap(simulate)))(angles)
         exchanges, axes = jnp.split(found, [self.readout.shape[-1]], axis=-1)
         odd = jnp.tensordot(signs, axes, 1) / 2
-        against = jnp.einsum("ixF,Fcq->icqx", moments.vectors, self.measured)
+        against = channels(moments.vectors, self.measured, *found.shape[2:3], self.n_qubits)
         return exchanges.mean(0), (odd.reshape(against.shape) * against).sum(-1)
 
     def angles(
         self, moments: Moments, species: Float[Array, "n_atoms n_species"], sign: Array
     ) -> Float[Array, "n_atoms n_copies n_slots"]:
         """Angles of the gates of `program` in radians, vectors multiplied by `sign`."""
-        vectors = sign * jnp.einsum("ixF,Fcdq->icdqx", moments.vectors, self.vectors)
-        quadrupoles = jnp.einsum("ixF,Fcdp->icdpx", moments.quadrupoles, self.quadrupoles)
-        scalars = jnp.tensordot(moments.scalars, self.scalars, 1)
-        trained = scalars + jnp.tensordot(species, self.exchanges, 1)
-        flat = (*vectors.shape[:3], -1)
+        constant = jnp.tensordot(species, self.exchanges, 1)
+        n_atoms, n_copies, n_layers, _ = constant.shape
+        encodings = (n_copies, n_layers + 1)
+        vectors = sign * channels(moments.vectors, self.vectors, *encodings, self.n_qubits)
+        quadrupoles = channels(
+            moments.quadrupoles, self.quadrupoles, *encodings, len(self.couplings)
+        )
+        trained = constant + (moments.scalars @ self.scalars).reshape(constant.shape)
+        flat = (n_atoms, *encodings, -1)
         encoded = jnp.concatenate([vectors.reshape(flat), quadrupoles.reshape(flat)], axis=-1)
         layers = jnp.concatenate([trained, encoded[:, :, 1:]], axis=-1)
-        return jnp.concatenate([encoded[:, :, 0], layers.reshape(*flat[:2], -1)], axis=-1)
+        return jnp.concatenate([encoded[:, :, 0], layers.reshape(n_atoms, n_copies, -1)], axis=-1)
 
     def offset(self, numbers: np.ndarray) -> float:
         return 0.0
@@ -209,6 +227,7 @@ class Local(AbstractPotential):
             "n_basis": self.density.n_basis,
             "n_kinds": self.embedding.shape[1],
             "n_hidden": 0 if self.network is None else self.network.shift.shape[1],
+            "entangling": self.entangling,
             "engine": self.engine,
         }
 
@@ -238,7 +257,11 @@ class Network(eqx.Module):
         return (hidden * (species @ self.readout)).sum(-1)
 
 
-def ring(n_qubits: int) -> tuple[Pair, ...]:
-    """Neighbouring qubits around a ring."""
-    around = ((q, (q + 1) % n_qubits) for q in range(n_qubits))
-    return tuple(dict.fromkeys((min(pair), max(pair)) for pair in around))
+def channels(
+    moments: Float[Array, "n_atoms n_components n_features"],
+    weights: Float[Array, "n_features n_channels"],
+    *shape: int,
+) -> Float[Array, "n_atoms *shape n_components"]:
+    """Sums of features, one for each channel, the channels laid out in `shape`."""
+    n_atoms, n_components, _ = moments.shape
+    return jnp.moveaxis((moments @ weights).reshape(n_atoms, n_components, *shape), 1, -1)

@@ -1,4 +1,4 @@
-"""The fit loop: Adam with a schedule, clipping, weight averaging, early stopping and resume."""
+"""The fit loop: optimiser with a schedule, clipping, averaging, early stopping and resume."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 from jaxtyping import Array, Float, Int
 
 from .._checks import InputError, RunError, check_at_least, check_known, check_positive
@@ -22,6 +23,13 @@ SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
     "constant": lambda rate, steps: optax.constant_schedule(rate),
 }
 
+OPTIMISERS: dict[str, Callable[[optax.Schedule], optax.GradientTransformation]] = {
+    "adam": optax.adam,
+    "muon": optax.contrib.muon,
+}
+"""Muon turns the steps of matrices into orthogonal ones, so that weak directions learn as fast as
+strong ones (Jordan et al. 2024); all other weights are left to Adam."""
+
 
 @dataclass(frozen=True)
 class Training:
@@ -30,7 +38,8 @@ class Training:
     Args:
         steps: optimiser steps.
         batch_size: configurations per step; the whole training part if that is smaller.
-        learning_rate: of Adam, at the start of the schedule.
+        optimiser: a key of `OPTIMISERS`.
+        learning_rate: at the start of the schedule.
         schedule: a key of `SCHEDULES`: how the learning rate goes on.
         clip: largest norm of a gradient; longer ones are shortened to it.
         average: decay per step of the exponential moving average of the weights, which is what
@@ -42,6 +51,7 @@ class Training:
 
     steps: int = 3000
     batch_size: int = 64
+    optimiser: str = "adam"
     learning_rate: float = 0.05
     schedule: str = "cosine"
     clip: float = 10.0
@@ -60,6 +70,7 @@ class Training:
         if not 0 <= self.average < 1:
             raise InputError(f"`average` must be at least 0 and below 1, but is {self.average}.")
         check_known("Schedule", self.schedule, SCHEDULES)
+        check_known("Optimiser", self.optimiser, OPTIMISERS)
         Loss(self.energy_weight, self.forces_weight)
 
     @property
@@ -67,8 +78,10 @@ class Training:
         return Loss(self.energy_weight, self.forces_weight)
 
     @property
-    def optimiser(self) -> optax.GradientTransformation:
-        return optax.chain(optax.clip_by_global_norm(self.clip), optax.adam(self._schedule))
+    def transformation(self) -> optax.GradientTransformation:
+        """From gradients to steps."""
+        step = OPTIMISERS[self.optimiser](self._schedule)
+        return optax.chain(optax.clip_by_global_norm(self.clip), step)
 
     def rate(self, step: int) -> float:
         """The learning rate at a step."""
@@ -121,7 +134,7 @@ def _best(history: tuple[Row, ...]) -> int:
 def initial_state(potential: AbstractPotential, training: Training) -> State:
     """The state before the first step."""
     with precision(potential):
-        weights = Weights(potential, potential, training.optimiser.init(potential))  # pyright: ignore
+        weights = Weights(potential, potential, training.transformation.init(potential))  # pyright: ignore
         return State(weights, potential, ())
 
 
@@ -181,7 +194,7 @@ def _advance(state: State, train: Frames, valid: Frames, training: Training, see
 def _take_steps(
     weights: Weights, train: Frames, batches: Int[np.ndarray, "n_steps size"], training: Training
 ) -> tuple[Weights, Float[Array, " n_steps"]]:
-    optimiser, decay = training.optimiser, training.average
+    optimiser, decay = training.transformation, training.average
 
     def step(weights: Weights, batch: Int[Array, " size"]) -> tuple[Weights, Float[Array, ""]]:
         frames = jax.tree.map(lambda values: jnp.asarray(values)[batch], train)
