@@ -103,6 +103,7 @@ GENERIC = {"kind": "generic", "elements": ["O", "H", "H"], "n_layers": 3}
 FRAGMENTS = {"kind": "fragments", "molecule": TRIATOMIC, "pair": PAIR, "cutoff": 9.0}
 LOCAL = {"kind": "local", "elements": ["H", "C", "O"], "n_layers": 2, "n_basis": 3}
 CONTROL = {"kind": "classical", "elements": ["H", "C", "O"], "n_channels": 3, "n_basis": 3}
+ORIGINAL = {"kind": "original", "elements": ["H", "C", "O"], "n_layers": 2}
 REFERENCES = {"O": -2040.0, "H": -15.0, "Li": -200.0}
 
 
@@ -204,6 +205,12 @@ POTENTIAL_EXAMPLES = {
         Example(
             "linear in invariants", CONTROL | {"n_hidden": 0}, scattered("CHHO"), any_size=True
         ),
+    ],
+    "original": [
+        Example("blind triples", ORIGINAL, scattered("OHHC"), swaps=((1, 2), (0, 3)), any_size=True)
+    ],
+    "revised": [
+        Example("triples", ORIGINAL | {"kind": "revised"}, scattered("CHHO"), any_size=True)
     ],
     "scaled": [
         Example(

@@ -22,6 +22,7 @@ from .local import Local
 from .molecule import Molecule
 from .potential import AbstractPotential, Scaled, Sum
 from .predict import enable_x64
+from .triples import Original, Revised
 
 POTENTIALS: dict[str, Callable[..., AbstractPotential]] = {
     "scaled": Scaled,
@@ -31,6 +32,8 @@ POTENTIALS: dict[str, Callable[..., AbstractPotential]] = {
     "hybrid": Hybrid,
     "local": Local,
     "classical": Classical,
+    "original": Original,
+    "revised": Revised,
     **{kind: partial(Molecule, kind) for kind in DESIGNS},
 }
 

@@ -25,9 +25,11 @@ class Moments(NamedTuple):
 class Edges(NamedTuple):
     """What an atom sees of each neighbour: a radial basis and its multipoles up to l = 2.
 
-    The basis is zero where the table of neighbours is only filled up.
+    Where the table of neighbours is only filled up, the distance is the cutoff and the rest zero.
     """
 
+    apart: Float[Array, "n_atoms n_neighbours 3"]
+    distance: Float[Array, "n_atoms n_neighbours"]
     basis: Float[Array, "n_atoms n_neighbours n_basis"]
     harmonics: Float[Array, "n_atoms n_neighbours 10"]
 
@@ -88,7 +90,8 @@ class Density:
         first, second = np.triu_indices(3)
         matrix = unit[..., first] * unit[..., second] - (first == second) / 3
         one = jnp.ones_like(distance)[..., None]
-        return Edges(basis, jnp.concatenate([one, unit, matrix.astype(unit.dtype)], axis=-1))
+        harmonics = jnp.concatenate([one, unit, matrix.astype(unit.dtype)], axis=-1)
+        return Edges(apart, distance, basis, harmonics)
 
     def moments(
         self, graph: Graph, embedding: Float[Array, "n_species n_kinds"]
