@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "training": {"training", "model", "atoms"},
     "calculator": {"model", "atoms"},
     "md": {"model", "atoms", "calculator"},
+    "harmonic": {"model", "atoms", "calculator"},
     "config": {"training", "model", "atoms"},
     "report": {"training", "model", "atoms", "md"},
     "run": {"training", "model", "atoms", "config", "report"},

@@ -13,6 +13,8 @@ from .atoms.graph import stack as stack
 from .calculator import Calculator as Calculator
 from .config import Run as Run
 from .config import read_config as read_config
+from .harmonic import hessian as hessian
+from .harmonic import vibrations as vibrations
 from .md import Dynamics as Dynamics
 from .md import simulate as simulate
 from .model.build import build as build

@@ -46,6 +46,8 @@ class Experiment:
         sample: data of a seed; a function of it alone.
         training: steps, batch size and weights of the loss; the learning rate is tuned.
         rates: learning rates to choose from by the validation loss of the first seed.
+        n_seeds: the first so many seeds of the budget; None for all.
+        dtype: precision of the model.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Experiment:
     sample: Callable[[int], Sample]
     training: Training = field(default_factory=Training)
     rates: tuple[float, ...] = RATES
+    n_seeds: int | None = None
+    dtype: str = "float64"
 
 
 class Outcome(NamedTuple):
@@ -89,7 +93,7 @@ Progress = Callable[[str], None]
 
 def n_runs(experiment: Experiment, seeds: Sequence[int]) -> int:
     """Runs that `carry_out` takes."""
-    return len(experiment.rates) - 1 + len(seeds)
+    return len(experiment.rates) - 1 + len(seeds[: experiment.n_seeds])
 
 
 def carry_out(experiment: Experiment, seeds: Sequence[int], out: Path, show: Progress) -> Outcome:
@@ -101,6 +105,7 @@ def carry_out(experiment: Experiment, seeds: Sequence[int], out: Path, show: Pro
         out: where runs go; those already there are kept and unfinished ones go on.
         show: see `Progress`.
     """
+    seeds = seeds[: experiment.n_seeds]
     first = seeds[0]
     trials = {rate: _run(experiment, rate, first, out, show) for rate in experiment.rates}
     best = min(trials, key=lambda rate: _validation_loss(trials[rate]))
@@ -131,6 +136,7 @@ def _run(experiment: Experiment, rate: float, seed: int, out: Path, show: Progre
         train=dataclasses.replace(experiment.training, learning_rate=rate),
         output=str(folder),
         seed=seed,
+        dtype=experiment.dtype,
     )
     begun = (folder / "config.toml").exists()
     train(run, resume=begun, after_validation=lambda state: show(name))
