@@ -13,6 +13,7 @@ from qiff.model.predict import enable_x64
 from qiff.quantum.gate import PAULIS
 from qiff.studies import experiment, le2023, lih, study, trainability
 from qiff.studies.experiment import Experiment, carry_out
+from qiff.studies.reproduce import reproduce, total_runs
 from qiff.studies.section import Claim, Section, ratio, spread
 from qiff.studies.study import Budget, read_frames, shuffled
 from qiff.training.fit import Training
@@ -139,15 +140,15 @@ def test_spread_and_ratio():
 def test_reproduce_writes_reports_and_refuses_another_budget(part, tmp_path, monkeypatch):
     monkeypatch.setattr(study, "RATES", (0.03,))
     seen = []
-    reports = le2023.reproduce([part], tmp_path, TINY, lambda *args: seen.append(args))
+    reports = reproduce(le2023.PARTS, [part], tmp_path, TINY, lambda *args: seen.append(args))
     text = reports[part].read_text()
     assert "| claim | what we find | holds |" in text
     for name in ("table.csv", "record.json", "learning.png"):
         assert (tmp_path / part / name).exists()
     assert json.loads((tmp_path / part / "record.json").read_text())["steps"] == 4
-    assert {done for done, _ in seen} == set(range(le2023.total_runs([part], TINY)))
+    assert {done for done, _ in seen} == set(range(total_runs(le2023.PARTS, [part], TINY)))
     with pytest.raises(InputError, match="holds runs of another budget"):
-        le2023.reproduce([part], tmp_path, Budget(), lambda *args: None)
+        reproduce(le2023.PARTS, [part], tmp_path, Budget(), lambda *args: None)
 
 
 def test_mistakes_on_the_command_line(tmp_path, capsys, monkeypatch):
@@ -164,7 +165,8 @@ def test_mistakes_on_the_command_line(tmp_path, capsys, monkeypatch):
 
 def test_every_experiment_has_a_name_of_its_own():
     for budget in (Budget(), study.QUICK):
-        names = [e.name for s in le2023.STUDIES.values() for e in s.experiments(budget).values()]
+        studies = [part for part in le2023.PARTS.values() if isinstance(part, study.Study)]
+        names = [e.name for s in studies for e in s.experiments(budget).values()]
         assert len(names) == len(set(names))
 
 

@@ -35,16 +35,19 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _reproduce(options: argparse.Namespace) -> None:
-    from ..studies.le2023 import PARTS, reproduce, total_runs
+    from ..studies import couzinie2025, le2023
+    from ..studies.reproduce import reproduce, total_runs
     from ..studies.study import QUICK, Budget
 
-    check_known("Study", options.study, ("le2023",))
-    parts = PARTS if options.part in ([], ["all"]) else tuple(options.part)
+    studies = {"le2023": le2023.PARTS, "couzinie2025": couzinie2025.PARTS}
+    check_known("Study", options.study, studies)
+    study = studies[options.study]
+    parts = tuple(study) if options.part in ([], ["all"]) else tuple(options.part)
     budget = QUICK if options.quick else Budget()
     out = Path(options.out or options.study + "-quick" * options.quick)
     mention_slow_engine()
-    with progress(total_runs(parts, budget)) as show:
-        reports = reproduce(parts, out, budget, show)
+    with progress(total_runs(study, parts, budget)) as show:
+        reports = reproduce(study, parts, out, budget, show)
     for part, path in reports.items():
         print(f"{part}: {path}")
 
@@ -78,7 +81,7 @@ def add_commands(commands: Commands) -> None:
     sub = add(
         commands, "reproduce", _reproduce, "carry out a published study: tables, figures, claims"
     )
-    sub.add_argument("study", metavar="STUDY", help="le2023")
+    sub.add_argument("study", metavar="STUDY", help="le2023 or couzinie2025")
     sub.add_argument("part", metavar="PART", nargs="*", help="for instance lih; default all")
     sub.add_argument("--quick", action="store_true", help="minutes: one seed, few steps")
     sub.add_argument("--out", help="default STUDY or STUDY-quick; what is there is kept")

@@ -6,6 +6,7 @@ shallow regime; here are the quantities that such a statement rests on.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -21,7 +22,9 @@ from ..quantum.engines.xla import run
 from ..quantum.observable import PauliSum, pair_exchange
 from ..quantum.state import Singlets
 from ..quantum.symmetry import Permutations, Product, Rotations
+from .experiment import Progress
 from .section import Claim, Section
+from .study import Budget
 
 N_SAMPLES = 256
 """Random weights over which a variance or a distribution is taken."""
@@ -226,10 +229,11 @@ def expressibility(family: Family, n_qubits: int, n_layers: int, seed: int) -> f
     )
 
 
-def section(quick: bool, show: Callable[[str], None], seeds: tuple[int, ...]) -> Section:
+def section(budget: Budget, out: Path, show: Progress) -> Section:
     """Variances, Lie algebras, spectra and expressibility, as a table and figures."""
     from . import figures
 
+    quick, seeds = budget.quick, budget.seeds
     sizes = (2, 4, 6) if quick else (2, 4, 6, 8, 10, 12)
     depths = (2, 8) if quick else (2, 4, 8, 16, 32, 64)
     shallow = 4

@@ -1,0 +1,51 @@
+"""Does the circuit matter? The same pipeline without it, at equal training time and frames."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from .experiment import Experiment, Outcome
+from .learning_curve import elements, sample, training
+from .section import Section, error_row
+from .study import Budget, Study
+
+MOLECULE = "ethanol"
+N_TRAIN = 950
+_COPIES = {"kind": "local", "n_copies": 4}
+MODELS: dict[str, tuple[dict[str, Any], int]] = {
+    "circuits, linear read-out": (_COPIES, 20000),
+    "circuits and network": ({**_COPIES, "n_hidden": 32}, 20000),
+    "circuits without entangling gates": ({**_COPIES, "entangling": False}, 60000),
+    "network on invariants": ({"kind": "classical", "n_channels": 16, "n_hidden": 32}, 60000),
+    "linear in invariants": ({"kind": "classical", "n_channels": 24, "n_hidden": 0}, 60000),
+}
+"""Model and steps: about as many weights, and as many steps as take the same time."""
+
+
+def _experiments(budget: Budget) -> dict[str, Experiment]:
+    return {
+        label: Experiment(
+            f"{MOLECULE}-{label}".replace(",", "").replace(" ", "-"),
+            {**model, "elements": elements(MOLECULE)},
+            partial(sample, MOLECULE, N_TRAIN),
+            training(budget.steps if budget.quick else steps),
+            rates=(0.01,) if budget.quick else (0.003, 0.01, 0.03),
+            dtype="float32",
+        )
+        for label, (model, steps) in MODELS.items()
+    }
+
+
+def _section(found: Mapping[str, Outcome]) -> Section:
+    rows = [error_row(label, outcome, "test") for label, outcome in found.items()]
+    return Section("controls", "Does the circuit matter? Ethanol", rows, notes=[_NOTES])
+
+
+_NOTES = (
+    f"{N_TRAIN} training frames of split 1 of revised MD17. The controls read invariants of the "
+    "same radial functions, multipoles and species; all learning rates are chosen by validation. "
+    "Time is that of all seeds together. A simulated circuit is a classical model too: the "
+    "question is what its structure is worth, not whether a quantum computer would be."
+)
+
+CONTROLS = Study(_experiments, _section)

@@ -1,0 +1,10 @@
+"""Couzinié et al. 2025, *Towards improved quantum machine learning for molecular force fields*.
+
+Their two architectures, as reconstructed, and circuits of atoms on revised MD17.
+"""
+
+from .controls import CONTROLS
+from .learning_curve import LEARNING_CURVE
+from .reproduce import Part
+
+PARTS: dict[str, Part] = {"learning-curve": LEARNING_CURVE, "controls": CONTROLS}

@@ -1,0 +1,166 @@
+r"""Learning curves on revised MD17: errors against the number of training frames.
+
+A power law $\epsilon \propto N^{-a}$ is a straight line of slope $-a$ in logarithms; $a$ is fitted
+to all sizes and seeds by least squares, with its 95 % interval by Student's t.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from ..training.fit import Training
+from . import figures
+from .experiment import Experiment, Outcome, Sample
+from .section import Claim, Section, error_row
+from .study import Budget, Study, read_frames
+
+MOLECULES = ("ethanol", "uracil", "aspirin")
+SIZES = (25, 50, 100, 200, 400, 950)
+FEW = 200
+"""Up to so many frames every seed is trained, above only the first."""
+N_VALID = 50
+FITTED = 50
+"""The smallest size of a fit."""
+
+BASELINE = {"n_layers": 6, "n_repeats": 2}
+MODELS: dict[str, dict[str, Any]] = {
+    "original": {"kind": "original", **BASELINE},
+    "revised": {"kind": "revised", **BASELINE},
+    "local": {"kind": "local", "n_copies": 4, "n_hidden": 32},
+}
+_STEPS = {"original": 2000, "revised": 2000, "local": 12000}
+"""Steps of each model: longer runs of the baselines lower no validation loss."""
+
+
+class Exponent(NamedTuple):
+    """The exponent of a learning curve and the half width of its 95 % interval."""
+
+    value: float
+    half_width: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ± {self.half_width:.2f}"
+
+
+def exponent(sizes: Sequence[int], errors: Sequence[float]) -> Exponent:
+    """Fit $a$ of $\\epsilon \\propto N^{-a}$; at least three points."""
+    from scipy.stats import linregress, t
+
+    fit: Any = linregress(np.log(sizes), np.log(errors))
+    return Exponent(-float(fit.slope), float(t.ppf(0.975, len(sizes) - 2) * fit.stderr))
+
+
+def sample(molecule: str, n_train: int, seed: int) -> Sample:
+    """Frames of split 1: `n_train` and 50 of its training part by the seed, all of its test."""
+    train, test = (read_frames(f"rmd17:{molecule}/{part}") for part in ("train", "test"))
+    order = np.random.default_rng(seed).permutation(len(train))[: n_train + N_VALID]
+    return Sample([train[i] for i in order], N_VALID, {"test": test})
+
+
+def elements(molecule: str) -> list[str]:
+    """Chemical symbols of a molecule, by atomic number."""
+    atoms = read_frames(f"rmd17:{molecule}/train")[0]
+    return [chemical_symbols[z] for z in np.unique(atoms.numbers)]
+
+
+def training(steps: int) -> Training:
+    """What all models of the study train with."""
+    return Training(
+        steps=steps,
+        batch_size=8,
+        optimiser="muon",
+        average=0.999,
+        forces_weight=30.0,
+        evaluate_every=max(1, steps // 40),
+    )
+
+
+def _experiments(budget: Budget) -> dict[str, Experiment]:
+    molecules, sizes = (MOLECULES[:1], (25, 50)) if budget.quick else (MOLECULES, SIZES)
+    return {
+        _label(molecule, model, size): Experiment(
+            f"{molecule}-{model}-{size}",
+            {**MODELS[model], "elements": elements(molecule)},
+            partial(sample, molecule, size),
+            training(budget.steps if budget.quick else _STEPS[model]),
+            rates=(0.01,),
+            n_seeds=None if size <= FEW else 1,
+            dtype="float32",
+        )
+        for molecule in molecules
+        for model in MODELS
+        for size in sizes
+    }
+
+
+def _label(molecule: str, model: str, size: int) -> str:
+    return f"{molecule}, {model}, {size}"
+
+
+def _section(found: Mapping[str, Outcome]) -> Section:
+    rows = [error_row(label, outcome, "test") for label, outcome in found.items()]
+    curves: dict[tuple[str, str], dict[int, Outcome]] = {}
+    for label, outcome in found.items():
+        molecule, model, size = label.split(", ")
+        curves.setdefault((molecule, model), {})[int(size)] = outcome
+    claims = [_claim(*key, curve) for key, curve in curves.items() if len(curve) > 2]
+    molecules = dict.fromkeys(molecule for molecule, _ in curves)
+    panels = [
+        {
+            "series": {
+                model: _means(curve, what)
+                for (name, model), curve in curves.items()
+                if name == molecule
+            },
+            "x": "training frames",
+            "y": f"{molecule}: {what} MAE, {unit}",
+            "xscale": "log",
+            "yscale": "log",
+        }
+        for molecule in molecules
+        for what, unit in (("energy", "meV"), ("forces", "meV/Å"))
+    ]
+    return Section(
+        "learning-curve",
+        "Revised MD17: errors against training frames",
+        rows,
+        claims,
+        {"curves": figures.lines(panels)},
+        [_NOTES],
+    )
+
+
+def _means(curve: Mapping[int, Outcome], what: str) -> tuple[list[int], list[float]]:
+    means = [1000 * float(o.mean_absolute("test", what).mean()) for o in curve.values()]
+    return list(curve), means
+
+
+def _claim(molecule: str, model: str, curve: Mapping[int, Outcome]) -> Claim:
+    """Whether forces follow a power law, as what is claimed of the model has it."""
+    points = [
+        (size, error)
+        for size, outcome in curve.items()
+        if size >= FITTED
+        for error in outcome.mean_absolute("test", "forces")
+    ]
+    found = exponent(*zip(*points, strict=True))
+    finding = f"force MAE falls with N to the power −({found})"
+    steady = found.value >= 0.5 and found.value - found.half_width > 0.4
+    if model == "local":
+        return Claim(f"{molecule}: circuits of atoms keep learning (ours)", finding, steady)
+    return Claim(
+        f"{molecule}: the {model} architecture shows no meaningful scaling", finding, not steady
+    )
+
+
+_NOTES = (
+    "Split 1 of revised MD17: training and 50 validation frames are drawn from its training part, "
+    "errors are of its 1000 test frames. Energies and forces from one model, Muon with a learning "
+    "rate of 0.01, forces weighted thirty times, float32. Original and revised are reconstructed "
+    f"(see `qiff.model.triples`). Up to {FEW} frames three seeds, above one."
+)
+
+LEARNING_CURVE = Study(_experiments, _section)
