@@ -140,7 +140,7 @@ def _couple(angles: np.ndarray, direction: np.ndarray) -> np.ndarray:
     Real and imaginary part commute: a mixture of both has the eigenvectors of the product, but
     for a chance degeneracy, so the best of several mixtures is taken.
     """
-    outer, inner = _exponential(_symmetric(angles)), _exponential(2 * _symmetric(direction))
+    outer, inner = _exponential(symmetric(angles)), _exponential(2 * symmetric(direction))
     product = outer @ inner @ outer
     best, least = np.zeros(product.shape), np.full(product.shape[:-2], np.inf)
     for mixture in _MIXTURES:
@@ -154,7 +154,7 @@ def _couple(angles: np.ndarray, direction: np.ndarray) -> np.ndarray:
     return best[..., *np.triu_indices(3)]
 
 
-def _symmetric(entries: np.ndarray) -> Float[np.ndarray, "*batch 3 3"]:
+def symmetric(entries: np.ndarray) -> Float[np.ndarray, "*batch 3 3"]:
     """The matrix of xx, xy, xz, yy, yz, zz."""
     return entries[..., np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])]
 
