@@ -57,7 +57,7 @@ def twirled(confusion: Float[np.ndarray, "n_qubits 2 2"]) -> Float[np.ndarray, "
 
 
 def unread(confusion: Float[np.ndarray, "n_qubits 2 2"]) -> Float[np.ndarray, "dim dim"]:
-    """The inverse of the readout on outcomes of all qubits; see `shots.estimate`."""
+    """The inverse of the readout on outcomes of all qubits; see `shots.read_outcomes`."""
     return reduce(np.kron, np.linalg.inv(confusion))
 
 

@@ -274,7 +274,7 @@ class Estimate(NamedTuple):
         return Estimate(factor * self.values, factor**2 * self.covariance)
 
 
-def estimate(
+def read_outcomes(
     frequencies: Float[np.ndarray, "n_rows dim"],
     shots: Int[np.ndarray, " n_rows"] | None,
     values: Float[np.ndarray, "n_observables dim"],
