@@ -63,6 +63,11 @@ class Dynamics:
         check_positive("friction", self.friction)
         check_seed(self.seed)
 
+    @property
+    def recorded(self) -> Int[np.ndarray, " n_frames"]:
+        """Steps after which a frame is recorded, the first and last among them."""
+        return np.array([*range(0, self.steps, self.interval), self.steps])
+
 
 Momenta = Float[Array, "n_atoms 3"]
 """In ASE units, as positions in Å, energies in eV and masses in u make them."""
@@ -141,6 +146,7 @@ def simulate(
     dynamics: Dynamics,
     path: Path,
     after_frame: Callable[[int], None] = lambda steps: None,
+    points: "Motion | None" = None,
 ) -> tuple[list[Sample], Report]:
     """Run dynamics and record frames in the extxyz file `path`.
 
@@ -150,6 +156,7 @@ def simulate(
         dynamics: what to simulate.
         path: the trajectory, replaced if it exists.
         after_frame: called with the number of steps done at every recorded frame.
+        points: how positions and momenta move; default `compiled`, with exact forces.
 
     Returns:
         The recorded frames, the first and last step among them, and a report.
@@ -168,7 +175,7 @@ def simulate(
     start, momentum_change = atoms.get_momenta().sum(0), 0.0
     atomic_write(path, "")
     with io.FileIO(path, "a") as trajectory:
-        for done, point in _points(potential, atoms, dynamics, limit):
+        for done, point in (points or compiled)(potential, atoms, dynamics, limit):
             atoms.positions, forces = point.positions, np.asarray(point.forces)
             atoms.set_momenta(point.momenta)
             sample = _sample(atoms, done * dynamics.timestep, float(point.energy), n_free)
@@ -204,15 +211,18 @@ class Point(eqx.Module):
     calm: Bool[Array, ""]
 
 
-def _points(
+Motion = Callable[[AbstractPotential, ase.Atoms, Dynamics, float], Iterator[tuple[int, Point]]]
+"""Steps done and the point reached at every recorded frame, up to a kinetic energy in eV."""
+
+
+def compiled(
     potential: AbstractPotential, atoms: ase.Atoms, dynamics: Dynamics, limit: float
 ) -> Iterator[tuple[int, Point]]:
-    """Steps done and the point reached at every recorded frame, in numpy.
+    """See `Motion`; in numpy.
 
     Positions and momenta are float64 whatever the precision of the potential.
     """
-    recorded = np.array([*range(0, dynamics.steps, dynamics.interval), dynamics.steps])
-    counts = np.diff(recorded, prepend=0).astype(np.int32)
+    counts = np.diff(dynamics.recorded, prepend=0).astype(np.int32)
     size = max(1, min(len(counts), _STEPS_AT_ONCE // dynamics.interval))
     thermostat = ENSEMBLES[dynamics.ensemble].thermostat
     with enable_x64(True):

@@ -39,8 +39,11 @@ class Retrying(AbstractExecutor):
         return self.executor.batch
 
     @property
-    def sampled(self) -> bool:
+    def sampled(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.executor.sampled
+
+    def counts(self, job: Job) -> dict[str, int]:
+        return self.executor.counts(job)
 
     def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
         for attempt in range(1, self.attempts + 1):
@@ -99,8 +102,11 @@ class Cached(AbstractExecutor):
         return self.executor.batch
 
     @property
-    def sampled(self) -> bool:
+    def sampled(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.executor.sampled
+
+    def counts(self, job: Job) -> dict[str, int]:
+        return self.executor.counts(job)
 
     def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
         keys = self._keys(job)

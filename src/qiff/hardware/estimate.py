@@ -123,7 +123,9 @@ class Geometry:
 
     def __init__(self, plan: Plan, positions: Float[np.ndarray, "n_atoms 3"]):
         self.plan, self.positions = plan, jnp.asarray(positions, "float64")
-        parts = zip(plan.programs, plan.angles(self.positions), plan.slopes(self.positions), strict=True)
+        parts = zip(
+            plan.programs, plan.angles(self.positions), plan.slopes(self.positions), strict=True
+        )
         self.circuits = tuple(_circuits(p, np.asarray(a), np.asarray(s)) for p, a, s in parts)
 
     @cached_property
@@ -132,15 +134,11 @@ class Geometry:
 
         Taken where all expectation values are 0, for read-outs that are not linear in them.
         """
-        zeros = tuple(
-            jnp.zeros((len(c.angles), len(c.program.observables))) for c in self.circuits
-        )
+        zeros = tuple(jnp.zeros((len(c.angles), len(c.program.observables))) for c in self.circuits)
         found = []
         for c, weights in zip(self.circuits, self.plan.weights(self.positions, zeros), strict=True):
             size = np.linalg.norm(weights, axis=1)
-            found.append(
-                np.concatenate([size, size[c.owners] * np.linalg.norm(c.weights, axis=1)])
-            )
+            found.append(np.concatenate([size, size[c.owners] * np.linalg.norm(c.weights, axis=1)]))
         return found
 
     def measure(self, laboratory: Laboratory) -> tuple[float, np.ndarray, float, np.ndarray]:
@@ -163,7 +161,9 @@ class Geometry:
         result = np.asarray(self.plan.energy_and_forces(*given))
         covariance = np.zeros((len(result), len(result)))
         for sensitivity, error in zip(self.plan.sensitivities(*given), errors, strict=True):
-            covariance += np.einsum("iko,kop,jkp->ij", sensitivity, error, sensitivity, optimize=True)
+            covariance += np.einsum(
+                "iko,kop,jkp->ij", sensitivity, error, sensitivity, optimize=True
+            )
         for weight, (spread, c) in zip(self.plan.weights(*given[:2]), spreads, strict=True):
             own = np.asarray(weight)[c.owners]
             variances = np.einsum("ro,rop,rp->r", own, spread, own)

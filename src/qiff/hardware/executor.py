@@ -58,16 +58,17 @@ class AbstractExecutor(abc.ABC):
 
     batch: int = 300
     """Most circuits in a job."""
+    sampled: bool = True
+    """Whether results come from finite shots."""
 
     @property
     @abc.abstractmethod
     def name(self) -> str:
         """What decides the results, in words: part of the key under which they are kept."""
 
-    @property
-    def sampled(self) -> bool:
-        """Whether results come from finite shots."""
-        return True
+    @abc.abstractmethod
+    def counts(self, job: Job) -> dict[str, int]:
+        """Depth and gates of a circuit of a job as compiled; empty where nothing is compiled."""
 
     @abc.abstractmethod
     def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
@@ -80,17 +81,16 @@ class AbstractExecutor(abc.ABC):
 
 @dataclass(frozen=True)
 class Exact(AbstractExecutor):
-    """Exact probabilities, as from infinitely many shots.
+    """Exact probabilities, as from infinitely many shots."""
 
-    Args:
-        sampled: give errors as if from the shots asked for: what a measurement will cost.
-    """
-
-    sampled: bool = False  # pyright: ignore[reportIncompatibleMethodOverride]
+    sampled: bool = False
 
     @property
     def name(self) -> str:
         return "exact"
+
+    def counts(self, job: Job) -> dict[str, int]:
+        return {}
 
     def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
         return probabilities(job.program, job.angles, job.setting)
@@ -112,6 +112,9 @@ class Shots(AbstractExecutor):
     @property
     def name(self) -> str:
         return f"shots, seed {self.seed}"
+
+    def counts(self, job: Job) -> dict[str, int]:
+        return {}
 
     def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
         exact = probabilities(job.program, job.angles, job.setting)

@@ -198,7 +198,9 @@ class Laboratory:
             )
             confusion = noise.confusion(zeros, ones[::-1])
             twirl = self.protocol.mitigation.twirl
-            self._inverses[n_qubits] = noise.unread(noise.twirled(confusion) if twirl else confusion)
+            self._inverses[n_qubits] = noise.unread(
+                noise.twirled(confusion) if twirl else confusion
+            )
         return self._inverses[n_qubits]
 
     def _sent(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
@@ -225,4 +227,3 @@ def _isotropic(observable: PauliSum) -> bool:
         found = totals.setdefault(on, dict.fromkeys("XYZ", 0.0))
         found[letters.pop()] += coefficient
     return all(len(set(found.values())) == 1 for found in totals.values())
-

@@ -27,6 +27,9 @@ class OnPennyLane(AbstractExecutor):
     def name(self) -> str:
         return f"pennylane:{self.device}, seed {self.seed}"
 
+    def counts(self, job: Job) -> dict[str, int]:
+        return {}
+
     def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
         import pennylane as qml
 
@@ -66,7 +69,9 @@ def make_device(name: str, n_qubits: int, rng: np.random.Generator | None = None
     try:
         return qml.device(name, wires=n_qubits, **seeded)
     except qml.exceptions.DeviceError:
-        raise InputError(f"PennyLane has no device `{name}`; for instance `default.qubit`.") from None
+        raise InputError(
+            f"PennyLane has no device `{name}`; for instance `default.qubit`."
+        ) from None
 
 
 def pennylane(argument: str, seed: int) -> OnPennyLane:

@@ -41,15 +41,17 @@ class OnQiskit(AbstractExecutor):
     def name(self) -> str:
         return f"{self.label}, seed {self.seed}"
 
+    def counts(self, job: Job) -> dict[str, int]:
+        circuit, _ = self.compiled(job)
+        return {"depth": circuit.depth(), "two-qubit gates": circuit.num_nonlocal_gates()}
+
     def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
         circuit, parameterised = self.compiled(job)
         values = parameterised.values(job.angles)
         places = {parameter: k for k, parameter in enumerate(parameterised.parameters)}
         values = values[:, [places[parameter] for parameter in circuit.parameters]]
         different, groups = np.unique(job.shots, return_inverse=True)
-        pubs = [
-            (circuit, values[groups == k], int(shots)) for k, shots in enumerate(different)
-        ]
+        pubs = [(circuit, values[groups == k], int(shots)) for k, shots in enumerate(different)]
         seed = int(random(self.seed, job).integers(2**31))
         try:
             results = self.sampler(seed).run(pubs).result()
@@ -100,7 +102,9 @@ def _frequencies(bits: Any, n_qubits: int) -> Float[np.ndarray, "n_rows dim"]:
         outcomes = outcomes * 256 + byte
     index = np.arange(dim).reshape((2,) * n_qubits).transpose().reshape(-1)
     outcomes = index[outcomes] + dim * np.arange(n_rows)[:, None]
-    return np.bincount(outcomes.ravel(), minlength=n_rows * dim).reshape(n_rows, dim) / bits.num_shots
+    return (
+        np.bincount(outcomes.ravel(), minlength=n_rows * dim).reshape(n_rows, dim) / bits.num_shots
+    )
 
 
 def aer(argument: str, seed: int) -> OnQiskit:
@@ -173,7 +177,9 @@ def runtime(argument: str, seed: int) -> OnQiskit:
         raise InputError(
             f"Qiskit Runtime refused the token in {TOKEN} or has no device `{argument}`: {reason}"
         ) from None
-    return OnQiskit(f"runtime:{argument}", device, lambda seed: package.SamplerV2(mode=device), seed)
+    return OnQiskit(
+        f"runtime:{argument}", device, lambda seed: package.SamplerV2(mode=device), seed
+    )
 
 
 def _simulated(label: str, backend: Any, seed: int) -> OnQiskit:

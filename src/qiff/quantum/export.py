@@ -208,8 +208,14 @@ def to_pennylane(
         for gate in (qml.X(a), qml.X(b), qml.H(a), qml.CNOT([a, b]))
     ]
     kinds = {
-        "rx": qml.RX, "ry": qml.RY, "rz": qml.RZ, "cx": qml.CNOT, "cz": qml.CZ,
-        "rxx": qml.IsingXX, "ryy": qml.IsingYY, "rzz": qml.IsingZZ,
+        "rx": qml.RX,
+        "ry": qml.RY,
+        "rz": qml.RZ,
+        "cx": qml.CNOT,
+        "cz": qml.CZ,
+        "rxx": qml.IsingXX,
+        "ryy": qml.IsingYY,
+        "rzz": qml.IsingZZ,
         "rzx": lambda angle, wires: qml.PauliRot(angle, "ZX", wires=wires),
     }
     listed: list[Closing] = [

@@ -54,7 +54,9 @@ class Setting:
 
     def gates(self) -> tuple[Closing, ...]:
         """The change of basis."""
-        turns: list[Closing] = [("spin", (q,), self.axis) for q in range(self.n_qubits) if self.axis]
+        turns: list[Closing] = [
+            ("spin", (q,), self.axis) for q in range(self.n_qubits) if self.axis
+        ]
         for a, b in self.bells:
             turns += [("cnot", (a, b), ()), ("ry", (a,), (-np.pi / 2,))]
         for qubit, letter in enumerate(self.letters):
