@@ -146,7 +146,7 @@ def simulate(
     dynamics: Dynamics,
     path: Path,
     after_frame: Callable[[int], None] = lambda steps: None,
-    points: "Motion | None" = None,
+    motion: "Motion | None" = None,
 ) -> tuple[list[Sample], Report]:
     """Run dynamics and record frames in the extxyz file `path`.
 
@@ -156,7 +156,7 @@ def simulate(
         dynamics: what to simulate.
         path: the trajectory, replaced if it exists.
         after_frame: called with the number of steps done at every recorded frame.
-        points: how positions and momenta move; default `compiled`, with exact forces.
+        motion: how positions and momenta move; default `compiled`, with exact forces.
 
     Returns:
         The recorded frames, the first and last step among them, and a report.
@@ -173,9 +173,10 @@ def simulate(
     limit = n_free * ase.units.kB * (HOT * dynamics.temperature + HOT_FLOOR) / 2
     samples: list[Sample] = []
     start, momentum_change = atoms.get_momenta().sum(0), 0.0
+    points = (motion or compiled)(potential, atoms, dynamics, limit)
     atomic_write(path, "")
     with io.FileIO(path, "a") as trajectory:
-        for done, point in (points or compiled)(potential, atoms, dynamics, limit):
+        for done, point in points:
             atoms.positions, forces = point.positions, np.asarray(point.forces)
             atoms.set_momenta(point.momenta)
             sample = _sample(atoms, done * dynamics.timestep, float(point.energy), n_free)

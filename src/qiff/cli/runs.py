@@ -35,16 +35,18 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _reproduce(options: argparse.Namespace) -> None:
-    from ..studies.le2023 import PARTS, reproduce, total_runs
+    from ..studies import hardware, le2023
     from ..studies.study import QUICK, Budget
 
-    check_known("Study", options.study, ("le2023",))
-    parts = PARTS if options.part in ([], ["all"]) else tuple(options.part)
+    studies = {"le2023": le2023, "hardware": hardware}
+    check_known("Study", options.study, studies)
+    study = studies[options.study]
+    parts = study.PARTS if options.part in ([], ["all"]) else tuple(options.part)
     budget = QUICK if options.quick else Budget()
     out = Path(options.out or options.study + "-quick" * options.quick)
     mention_slow_engine()
-    with progress(total_runs(parts, budget)) as show:
-        reports = reproduce(parts, out, budget, show)
+    with progress(study.total_runs(parts, budget)) as show:
+        reports = study.reproduce(parts, out, budget, show)
     for part, path in reports.items():
         print(f"{part}: {path}")
 
@@ -75,10 +77,8 @@ def add_commands(commands: Commands) -> None:
         commands, "report", _report, "summarise a run folder and write its report.html"
     ).add_argument("folder", metavar="RUN_FOLDER")
 
-    sub = add(
-        commands, "reproduce", _reproduce, "carry out a published study: tables, figures, claims"
-    )
-    sub.add_argument("study", metavar="STUDY", help="le2023")
+    sub = add(commands, "reproduce", _reproduce, "carry out a study: tables, figures, claims")
+    sub.add_argument("study", metavar="STUDY", help="le2023 or hardware")
     sub.add_argument("part", metavar="PART", nargs="*", help="for instance lih; default all")
     sub.add_argument("--quick", action="store_true", help="minutes: one seed, few steps")
     sub.add_argument("--out", help="default STUDY or STUDY-quick; what is there is kept")

@@ -2,6 +2,7 @@
 
 from .dynamics import MeasuredMotion as MeasuredMotion
 from .estimate import Measured as Measured
+from .estimate import circuits as circuits
 from .estimate import estimate as estimate
 from .executor import AbstractExecutor as AbstractExecutor
 from .executor import Exact as Exact

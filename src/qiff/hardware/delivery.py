@@ -46,13 +46,13 @@ class Retrying(AbstractExecutor):
         return self.executor.counts(job)
 
     def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
-        for attempt in range(1, self.attempts + 1):
+        reason = ""
+        for attempt in range(self.attempts):
+            time.sleep(self.wait * (2**attempt - 1))
             try:
                 return self.executor.sample(job)
             except LostJobError as error:
                 reason = str(error)
-                if attempt < self.attempts:
-                    time.sleep(self.wait * 2 ** (attempt - 1))
         raise RunError(
             f"a job of {len(job)} circuits was lost {self.attempts} times ({reason}); results so "
             "far are kept where there is a cache: run the same command again."

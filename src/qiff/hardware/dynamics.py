@@ -35,7 +35,7 @@ class MeasuredMotion:
         after_job: called with the number of circuits carried out so far.
 
     Raises:
-        InputError: on use, without a thermostat.
+        InputError: on use, without a thermostat, or if the potential cannot be sent.
         RunError: on use, if the noise of the forces is more than friction takes away.
     """
 
@@ -54,12 +54,21 @@ class MeasuredMotion:
     ) -> Iterator[tuple[int, Point]]:
         if dynamics.ensemble != "nvt":
             raise InputError("Measured forces are noisy and need a thermostat: use ensemble `nvt`.")
+        measure = estimator(potential, atoms, self.executor, self.protocol, self.after_job)
+        return self._points(measure, atoms, dynamics, limit)
+
+    def _points(
+        self,
+        measure: Callable[[np.ndarray], Measured],
+        atoms: ase.Atoms,
+        dynamics: Dynamics,
+        limit: float,
+    ) -> Iterator[tuple[int, Point]]:
         rng = np.random.default_rng(dynamics.seed)
         timestep = dynamics.timestep * ase.units.fs
         masses = atoms.get_masses()[:, None]
         keep = np.exp(-dynamics.friction * dynamics.timestep)
         heat = (1 - keep**2) * np.repeat(masses * ase.units.kB * dynamics.temperature, 3)
-        measure = estimator(potential, atoms, self.executor, self.protocol, self.after_job)
         positions, momenta = atoms.positions.copy(), atoms.get_momenta()
         now, calm = self._measure(measure, positions), True
         recorded = set(dynamics.recorded.tolist())

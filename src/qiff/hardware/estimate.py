@@ -8,7 +8,7 @@ import ase
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from .._types import Qubits
 from ..model.potential import AbstractPotential
@@ -94,6 +94,18 @@ def estimator(
     return measure
 
 
+def circuits(potential: AbstractPotential, atoms: ase.Atoms) -> "tuple[Circuits, ...]":
+    """All circuits of energy and forces of one configuration, by gate list.
+
+    Raises:
+        InputError: the potential cannot describe the atoms or be sent.
+    """
+    check_atoms(potential, atoms, "atoms")
+    potential = jax.tree.map(lambda leaf: np.asarray(leaf, "float64"), potential)
+    with precision(potential):
+        return Geometry(Plan(potential, atoms.numbers), atoms.positions).circuits
+
+
 class Circuits(NamedTuple):
     r"""Circuits of one gate list for a geometry: those of the energy, and shifted ones.
 
@@ -109,7 +121,7 @@ class Circuits(NamedTuple):
     angles: Float[np.ndarray, "n_circuits n_slots"]
     open_slots: Qubits
     shifted: Float[np.ndarray, "n_shifted n_slots"]
-    owners: Float[np.ndarray, " n_shifted"]
+    owners: Int[np.ndarray, " n_shifted"]
     weights: Float[np.ndarray, "n_shifted 3*n_atoms"]
 
 
@@ -123,10 +135,11 @@ class Geometry:
 
     def __init__(self, plan: Plan, positions: Float[np.ndarray, "n_atoms 3"]):
         self.plan, self.positions = plan, jnp.asarray(positions, "float64")
-        parts = zip(
-            plan.programs, plan.angles(self.positions), plan.slopes(self.positions), strict=True
+        angles, slopes = plan.angles(self.positions), plan.slopes(self.positions)
+        self.circuits = tuple(
+            _circuits(program, np.asarray(at), np.asarray(slope))
+            for program, at, slope in zip(plan.programs, angles, slopes, strict=True)
         )
-        self.circuits = tuple(_circuits(p, np.asarray(a), np.asarray(s)) for p, a, s in parts)
 
     @cached_property
     def importance(self) -> list[Float[np.ndarray, " n_rows"]]:

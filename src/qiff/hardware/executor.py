@@ -23,7 +23,7 @@ class Job:
         angles: one row for each circuit, in radians.
         shots: of each circuit.
         open_slots: angles that differ between circuits of the program.
-        fold: odd number of times the gates are run, forwards and backwards, to multiply their noise.
+        fold: odd number of times the gates are run, forwards and backwards; multiplies noise.
     """
 
     program: Program

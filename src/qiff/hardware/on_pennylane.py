@@ -46,13 +46,14 @@ class OnPennyLane(AbstractExecutor):
 
 def _folded(tape: Any, fold: int) -> Any:
     """The gates forwards and backwards."""
-    import pennylane as qml
+    from pennylane import adjoint
+    from pennylane.tape import QuantumScript
 
     gates = list(tape.operations)
-    back = [qml.adjoint(gate) for gate in reversed(gates)]
+    back = [adjoint(gate) for gate in reversed(gates)]
     for step in range(1, fold):
         gates += back if step % 2 else list(tape.operations)
-    return qml.tape.QuantumScript(gates, tape.measurements)
+    return QuantumScript(gates, tape.measurements)
 
 
 def make_device(name: str, n_qubits: int, rng: np.random.Generator | None = None) -> Any:

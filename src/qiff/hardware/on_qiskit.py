@@ -15,7 +15,8 @@ from .executor import AbstractExecutor, Job, LostJobError, random
 
 TOKEN, INSTANCE = "QISKIT_IBM_TOKEN", "QISKIT_IBM_INSTANCE"
 """Environment variables that Qiskit Runtime is reached with; nothing else is read or kept."""
-DEPOLARISING, DAMPING, READOUT = "depolarising", "damping", "readout"
+NOISE = ("depolarising", "damping", "readout")
+"""What `aer` knows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,12 +127,12 @@ def aer(argument: str, seed: int) -> OnQiskit:
 
     basis = ["rz", "sx", "x", "cx"]
     noise = models.NoiseModel(basis_gates=basis)
-    damping = models.amplitude_damping_error(chances[DAMPING])
-    one = models.depolarizing_error(chances[DEPOLARISING] / 10, 1).compose(damping)
-    two = models.depolarizing_error(chances[DEPOLARISING], 2).compose(damping.tensor(damping))
+    depolarising, decay, wrong = (chances[name] for name in NOISE)
+    damping = models.amplitude_damping_error(decay)
+    one = models.depolarizing_error(depolarising / 10, 1).compose(damping)
+    two = models.depolarizing_error(depolarising, 2).compose(damping.tensor(damping))
     noise.add_all_qubit_quantum_error(one, ["sx", "x"])
     noise.add_all_qubit_quantum_error(two, ["cx"])
-    wrong = chances[READOUT]
     noise.add_all_qubit_readout_error(models.ReadoutError([[1 - wrong, wrong], [wrong, 1 - wrong]]))
     return _simulated(f"aer:{argument}", AerSimulator(noise_model=noise, basis_gates=basis), seed)
 
@@ -189,7 +190,7 @@ def _simulated(label: str, backend: Any, seed: int) -> OnQiskit:
 
 
 def _probabilities(argument: str) -> dict[str, float]:
-    chances = dict.fromkeys((DEPOLARISING, DAMPING, READOUT), 0.0)
+    chances: dict[str, float] = dict.fromkeys(NOISE, 0.0)
     for part in filter(None, argument.split(",")):
         name, _, text = part.partition("=")
         check_known("Noise", name.strip(), chances)

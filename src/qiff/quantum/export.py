@@ -18,8 +18,9 @@ from .program import Program
 from .shift import symmetric
 from .shots import Closing, Setting
 
-Piece = tuple[str, tuple[int, ...], int, float]
-"""A gate with one parameter: name, which qubits of the whole, number of the parameter, its sign."""
+Piece = tuple[str, Qubits, int, int]
+"""A gate of Qiskit's name: which qubits of the whole, number of its parameter and the sign of
+that; 0 if it takes none."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ PARTS: dict[str, Parts] = {
     "exchange": Parts(tuple((name, (0, 1), 0, 1) for name in _DOUBLED), lambda a: 2 * a),
     "mirror": Parts(
         (
-            *(("rz", (0,), 2, -1), ("ry", (0,), 1, -1), ("rzx", (0, 1), 0, 1)),
+            *(("rz", (0,), 2, -1), ("ry", (0,), 1, -1)),
+            *(("h", (1,), 0, 0), ("rzz", (0, 1), 0, 1), ("h", (1,), 0, 0)),
             *(("ry", (0,), 1, 1), ("rz", (0,), 2, 1)),
         ),
         _polar,
@@ -96,10 +98,10 @@ PARTS: dict[str, Parts] = {
         ),
         _principal,
     ),
-    "cz": Parts((("cz", (0, 1), 0, 1),), np.asarray),
-    "cnot": Parts((("cx", (0, 1), 0, 1),), np.asarray),
+    "cz": Parts((("cz", (0, 1), 0, 0),), np.asarray),
+    "cnot": Parts((("cx", (0, 1), 0, 0),), np.asarray),
 }
-"""Every gate; those without angles have one piece."""
+"""Every gate."""
 
 
 class Parameterised:
@@ -196,7 +198,7 @@ def observables_of(program: Program) -> tuple[Any, ...]:
 def to_pennylane(
     program: Program, angles: Float[np.ndarray, " n_slots"], closing: Setting | None = None
 ) -> Any:
-    """A tape of PennyLane that returns the expectation values, or is read in a setting.
+    """A tape of PennyLane that returns the expectation values, or reads outcomes in a setting.
 
     Raises:
         InputError: PennyLane is absent.
@@ -211,12 +213,12 @@ def to_pennylane(
         "rx": qml.RX,
         "ry": qml.RY,
         "rz": qml.RZ,
+        "h": qml.Hadamard,
         "cx": qml.CNOT,
         "cz": qml.CZ,
         "rxx": qml.IsingXX,
         "ryy": qml.IsingYY,
         "rzz": qml.IsingZZ,
-        "rzx": lambda angle, wires: qml.PauliRot(angle, "ZX", wires=wires),
     }
     listed: list[Closing] = [
         (g.name, g.qubits, tuple(angles[np.array(g.slots, int)])) for g in program.gates()
@@ -225,21 +227,16 @@ def to_pennylane(
         values = _parameters(name, np.array(at, float))
         for piece, places, k, sign in PARTS[name].pieces:
             wires = [qubits[place] for place in places]
-            gates.append(kinds[piece](*([sign * values[k]] if len(values) else []), wires=wires))
+            gates.append(kinds[piece](*([sign * values[k]] if sign else []), wires=wires))
     if closing:
         return qml.tape.QuantumScript(gates, [qml.probs(wires=range(program.n_qubits))])
     sums = [
-        qml.sum(*(c * qml.pauli.string_to_pauli_word(word) for c, word in o.terms))
+        qml.dot(
+            [c for c, _ in o.terms], [qml.pauli.string_to_pauli_word(word) for _, word in o.terms]
+        )
         for o in program.observables
     ]
     return qml.tape.QuantumScript(gates, [qml.expval(o) for o in sums])
-
-
-EXPORTS: dict[str, Callable[[Program, np.ndarray], Any]] = {
-    "qasm3": to_qasm3,
-    "qiskit": to_qiskit,
-    "pennylane": to_pennylane,
-}
 
 
 def _parameters(name: str, angles: np.ndarray) -> np.ndarray:
@@ -248,7 +245,7 @@ def _parameters(name: str, angles: np.ndarray) -> np.ndarray:
 
 def _append(circuit: Any, name: str, qubits: Qubits, values: Sequence[Any]) -> None:
     for piece, places, k, sign in PARTS[name].pieces:
-        arguments = [sign * values[k]] if len(values) else []
+        arguments = [sign * values[k]] if sign else []
         getattr(circuit, piece)(*arguments, *(qubits[place] for place in places))
 
 

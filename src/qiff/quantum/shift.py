@@ -10,9 +10,9 @@ many operators as the gate has angles, each with $B_j^2 = 1$. So
 
 $$ \partial_k f = \sum_j c_{kj}(a)\,\big(f_{+j} - f_{-j}\big) $$
 
-where in $f_{\pm j}$ the gate is $e^{-iH/2} e^{\mp i\pi B_j/4} e^{-iH/2}$: for the same reason that is
-the gate itself at other angles. A derivative in every angle is two circuits for each angle, all
-of them the same gate list.
+where in $f_{\pm j}$ the gate is $e^{-iH/2} e^{\mp i\pi B_j/4} e^{-iH/2}$: for the same reason
+that is the gate itself at other angles. A derivative in every angle is two circuits for each
+angle, all of them the same gate list.
 
 For `spin` the $B_j$ are X, Y, Z in the middle of the rotation, which share the circuits of all
 three components; for `exchange` and rotations about an axis it is the plain shift rule.
@@ -144,7 +144,7 @@ def _couple(angles: np.ndarray, direction: np.ndarray) -> np.ndarray:
     product = outer @ inner @ outer
     best, least = np.zeros(product.shape), np.full(product.shape[:-2], np.inf)
     for mixture in _MIXTURES:
-        _, vectors = np.linalg.eigh(product.real + mixture * product.imag)
+        _, vectors = np.linalg.eigh(np.real(product) + mixture * np.imag(product))
         across = np.swapaxes(vectors, -1, -2)
         phases = np.angle(np.diagonal(across @ product @ vectors, axis1=-2, axis2=-1))
         found = vectors * (phases / 2)[..., None, :] @ across
@@ -177,14 +177,14 @@ def _quadrupole() -> ShiftRule:
     return ShiftRule(generators, np.pi / 4 * directions, _couple)
 
 
-_SWAP_TWICE = sum(np.kron(sigma, sigma) for sigma in PAULIS)[None]
+_HEISENBERG = np.sum([np.kron(sigma, sigma) for sigma in PAULIS], axis=0, keepdims=True)
 _HALF_PI = np.pi / 2 * np.eye(1)
 
 RULES: dict[str, ShiftRule] = {
     "spin": ShiftRule(PAULIS / 2, np.pi / 2 * np.eye(3), _rotate),
     "mirror": ShiftRule(np.kron(PAULIS, PAULIS[:1]) / 2, np.pi / 2 * np.eye(3), _rotate),
     "quadrupole": _quadrupole(),
-    "exchange": ShiftRule(_SWAP_TWICE, np.pi / 8 * np.eye(1), _add),
+    "exchange": ShiftRule(_HEISENBERG, np.pi / 8 * np.eye(1), _add),
     "rx": ShiftRule(PAULIS[:1] / 2, _HALF_PI, _add),
     "ry": ShiftRule(PAULIS[1:2] / 2, _HALF_PI, _add),
     "rz": ShiftRule(PAULIS[2:] / 2, _HALF_PI, _add),

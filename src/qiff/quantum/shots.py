@@ -207,7 +207,7 @@ def spinless(setting: Setting) -> Float[np.ndarray, " dim"]:
     if any(setting.letters[q] not in "IZ" for q in alone):
         return np.ones(len(index))
     if not setting.bells:
-        return (sum(sign) == 0).astype(float)
+        return np.asarray(np.sum(sign, axis=0) == 0, float)
     parity = np.prod([sign[b] for _, b in setting.bells] + [sign[q] for q in alone], axis=0)
     return (parity == (-1) ** (setting.n_qubits // 2)).astype(float)
 

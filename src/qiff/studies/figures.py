@@ -163,6 +163,7 @@ def lines(panels: Sequence[Mapping[str, Any]]) -> bytes:
         for label, colour in _coloured(panel["series"]):
             x, y = panel["series"][label]
             one.plot(x, y, marker="o", ms=3, lw=1, color=colour, label=label)
-        one.set(xlabel=panel["x"], ylabel=panel["y"], yscale=panel.get("yscale", "linear"))
+        scales = {name: panel.get(name, "linear") for name in ("xscale", "yscale")}
+        one.set(xlabel=panel["x"], ylabel=panel["y"], **scales)
         one.legend(frameon=False, fontsize=7)
     return png(figure)

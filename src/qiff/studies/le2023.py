@@ -62,7 +62,7 @@ def reproduce(
         InputError: a part is unknown, its data are missing, or `out` holds runs of another budget.
     """
     total_runs(parts, budget)
-    _check_budget(out, budget)
+    check_budget(out, budget)
     begun: dict[str, None] = {}
 
     def count(name: str) -> None:
@@ -75,15 +75,16 @@ def reproduce(
             section = trainability.section(budget.quick, count, budget.seeds)
         else:
             section = STUDIES[part].carry_out(budget, out, count)
-        reports[part] = section.save(out, _record(budget))
+        reports[part] = section.save(out, record_of(budget))
     return reports
 
 
-def _record(budget: Budget) -> dict[str, Any]:
+def record_of(budget: Budget) -> dict[str, Any]:
+    """What a report is made with: the budget and versions."""
     return {**asdict(budget), "versions": {package: version(package) for package in VERSIONS}}
 
 
-def _check_budget(out: Path, budget: Budget) -> None:
+def check_budget(out: Path, budget: Budget) -> None:
     """Quick and full runs must not mix: the folder remembers its budget."""
     path, wanted = out / "budget.json", json.loads(json.dumps(asdict(budget)))
     before = read_record(path)

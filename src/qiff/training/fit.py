@@ -241,7 +241,7 @@ def _take_steps(
         potential: Any = weights.potential
         own_key = jax.random.fold_in(key, number)
         loss, gradient = loss_and_gradient(training, potential, frames, own_key)
-        updates, state = optimiser.update(gradient, weights.optimiser, potential)
+        updates, state = optimiser.update(gradient, weights.optimiser, potential)  # pyright: ignore
         potential = optax.apply_updates(potential, updates)
         average = jax.tree.map(
             lambda old, new: decay * old + (1 - decay) * new, weights.average, potential
