@@ -99,12 +99,10 @@ def _row(name: str, way: str, errors: Errors) -> Row:
 def _agreement_claims(name: str, found: Mapping[str, Errors], each: int) -> list[Claim]:
     exact, sampled, noisy, mitigated = found.values()
     within = sampled.in_errors
-    closer = (
-        float(np.mean(mitigated.by_geometry < noisy.by_geometry)),
-        np.mean(
-            [abs(m) < abs(n) for m, n in zip(*map(_energies_off, (mitigated, noisy)), strict=True)]
-        ),
-    )
+    closer = [
+        float(np.mean(np.abs(getattr(mitigated, what)) < np.abs(getattr(noisy, what))))
+        for what in ("by_geometry", "energies")
+    ]
     return [
         Claim(
             f"{name}: shift rules are exact to 1e-9",
@@ -182,12 +180,12 @@ def _noise(work: Work) -> Section:
     """What depolarising gates do to forces, with and without mitigation."""
     rows, series = [], {}
     n_frames, strengths = (1, STRENGTHS[1::2]) if work.budget.quick else (3, STRENGTHS)
+    each = SHOTS_PER_CIRCUIT // (20 if work.budget.quick else 2)
     for name, ways in NOISY.items():
         potential, tests = work.subject(name)
         frames = tests[:n_frames]
         size = np.sqrt(np.mean([predict(potential, a).forces ** 2 for a in frames]))
-        shots = SHOTS_PER_CIRCUIT // (20 if work.budget.quick else 2)
-        protocol = Protocol(shots * n_circuits(potential, frames[0]))
+        protocol = Protocol(each * n_circuits(potential, frames[0]))
         for way in ways:
             found = []
             for strength in strengths:
@@ -214,7 +212,7 @@ def _noise(work: Work) -> Section:
     pictures = {"noise": figures.lines([panel | {"xscale": "log", "yscale": "log"}])}
     notes = [
         "Depolarising after every gate on two qubits, a tenth of it after those on one, and 1 % of "
-        f"wrong readouts; {n_frames} test geometries, {shots} shots for each circuit on average. "
+        f"wrong readouts; {n_frames} test geometries, {each} shots for each circuit on average. "
         "Mitigated as in `agreement`; checked: outcomes with spin along the bond are thrown away."
     ]
     return Section("noise", "Noise of gates", rows, claims, pictures, notes)
