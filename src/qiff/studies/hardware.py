@@ -42,7 +42,7 @@ NOISY = {
     "water VQLM": ("raw", "mitigated"),
 }
 """What is done about noise for each model; only LiH conserves a spin to check."""
-STRENGTHS = (0.0003, 0.001, 0.003, 0.01)
+STRENGTHS = (0.001, 0.003, 0.01)
 """Probabilities of depolarising after a gate on two qubits."""
 GOAL = 0.010
 """Wanted error of a force component, in eV/Å."""
@@ -179,8 +179,8 @@ def _shots(work: Work) -> Section:
 def _noise(work: Work) -> Section:
     """What depolarising gates do to forces, with and without mitigation."""
     rows, series = [], {}
-    n_frames, strengths = (1, STRENGTHS[1::2]) if work.budget.quick else (3, STRENGTHS)
-    each = SHOTS_PER_CIRCUIT // (20 if work.budget.quick else 2)
+    n_frames, strengths = (1, STRENGTHS[::2]) if work.budget.quick else (3, STRENGTHS)
+    each = SHOTS_PER_CIRCUIT // (50 if work.budget.quick else 5)
     for name, ways in NOISY.items():
         potential, tests = work.subject(name)
         frames = tests[:n_frames]
@@ -305,7 +305,7 @@ STUDIES: dict[str, Callable[[Work], Section]] = {
     "training": _training,
 }
 PARTS = tuple(STUDIES)
-N_STEPS = {"agreement": 10, "shots": 12, "noise": 40, "training": 3}
+N_STEPS = {"agreement": 10, "shots": 12, "noise": 31, "training": 3}
 """Steps that parts show at most."""
 
 
