@@ -27,10 +27,9 @@ from qiff.hardware import (
 )
 from qiff.hardware import dynamics as measured_dynamics
 from qiff.hardware.delivery import Cached, Retrying
-from qiff.hardware.estimate import estimator
 from qiff.hardware.executor import AbstractExecutor, LostJobError
 from qiff.hardware.measure import Laboratory, mitigation
-from qiff.hardware.plan import Plan
+from qiff.hardware.plan import plan
 from qiff.model.predict import precision, predict
 from qiff.quantum.circuit import with_engine
 from qiff.quantum.export import to_pennylane, to_qiskit
@@ -95,8 +94,8 @@ def test_shots_are_unbiased_with_errors_that_are_right(name, method):
     """Also of a read-out that is not linear, to first order in the errors."""
     potential, repeats = EXAMPLES[name].random(), 60
     wanted = predict(potential, WATER)
-    measure = estimator(potential, WATER, Fresh(), Protocol(200_000, method))
-    found = [measure(WATER.positions) for _ in range(repeats)]
+    executor, protocol = Fresh(), Protocol(200_000, method)
+    found = [estimate(potential, WATER, executor, protocol) for _ in range(repeats)]
     off = np.array([((f.forces - wanted.forces) / f.forces_error).ravel() for f in found])
     assert np.abs(off.mean(0)).max() < FALSE_ALARM / np.sqrt(repeats)
     assert 0.9 < np.sqrt(np.mean(off**2)) < 1.1
@@ -118,7 +117,7 @@ def test_a_loop_over_circuits_is_refused(water):
             return total + jax.numpy.zeros(3)
 
     with precision(water), pytest.raises(InputError, match="Circuits in a loop cannot be sent"):
-        Plan(Looped([water]), WATER.numbers)
+        plan(Looped([water]), WATER.numbers)
 
 
 def test_circuits_that_feed_circuits_are_refused(water):
@@ -129,7 +128,7 @@ def test_circuits_that_feed_circuits_are_refused(water):
             return self.potentials[0](moved)
 
     with precision(water), pytest.raises(InputError, match="depend on what others measure"):
-        Plan(Fed([water]), WATER.numbers)
+        plan(Fed([water]), WATER.numbers)
 
 
 def test_what_cannot_be_described_is_refused(water):
@@ -484,25 +483,21 @@ def test_simultaneous_perturbation_on_measured_circuits(lih):
 
 
 class Spring:
-    """Stands in for an estimator: a harmonic force with noise of known size."""
+    """Stands in for `measure`: a harmonic force, and noise of which a share is told."""
 
-    def __init__(self, noise, seed):
-        self.noise, self.rng = noise, np.random.default_rng(seed)
+    def __init__(self, noise, told):
+        self.noise, self.told, self.rng = noise, told, np.random.default_rng(1)
 
-    def __call__(self, positions):
-        forces = -5.0 * positions + self.noise * self.rng.normal(size=positions.shape)
-        covariance = self.noise**2 * np.eye(positions.size)
-        return Measured(0.0, forces, 0.0, covariance, 1, 1)
+    def __call__(self, laboratory, potential, atoms):
+        x = atoms.positions
+        forces = -5.0 * x + self.noise * self.rng.normal(size=x.shape)
+        return Measured(0.0, forces, 0.0, self.told * self.noise**2 * np.eye(x.size), 1, 1)
 
 
 def temperature(monkeypatch, told, noise=0.4):
     """Mean temperature of a noisy oscillator whose thermostat knows a share of the noise."""
-
-    def replaced(*arguments):
-        spring = Spring(noise, 1)
-        return lambda x: spring(x)._replace(covariance=told * noise**2 * np.eye(x.size))
-
-    monkeypatch.setattr(measured_dynamics, "estimator", replaced)
+    monkeypatch.setattr(measured_dynamics, "measure", Spring(noise, told))
+    monkeypatch.setattr(measured_dynamics, "circuits", lambda *arguments: ())
     atoms = ase.Atoms("H20", np.random.default_rng(0).normal(size=(20, 3)) * 0.05)
     dynamics = qiff.Dynamics("nvt", 300, 0.5, 4000, 10, friction=0.03, seed=2)
     motion = MeasuredMotion(Exact(), Protocol())

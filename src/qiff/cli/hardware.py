@@ -127,16 +127,17 @@ def measured(
     options: argparse.Namespace, potential: "AbstractPotential", frames: "list[ase.Atoms]"
 ) -> "list[Measured]":
     """Energies and forces of frames from the executor that `--executor` names."""
-    from ..hardware import estimate
+    from ..hardware.estimate import measure
+    from ..hardware.measure import Laboratory
 
     cache = Path(options.target).with_suffix(".results")
     executor, protocol, found = executor_of(options, cache), protocol_of(options), []
     with progress(len(frames)) as show:
-        for number, atoms in enumerate(frames):
-            text = f"frame {number}"
-            show(number, text)
-            tell = lambda n, number=number, text=text: show(number, f"{text}, {n} circuits")
-            found.append(estimate(potential, atoms, executor, protocol, tell))
+        show(0, "compiling")
+        tell = lambda n_circuits: show(len(found), f"{n_circuits} circuits")
+        laboratory = Laboratory(executor, protocol, tell)
+        for atoms in frames:
+            found.append(measure(laboratory, potential, atoms))
     return found
 
 

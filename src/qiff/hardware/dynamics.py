@@ -20,9 +20,9 @@ from jaxtyping import Float
 from .._checks import InputError, RunError
 from ..md import Dynamics, Point
 from ..model.potential import AbstractPotential
-from .estimate import Measured, estimator
+from .estimate import Measured, circuits, measure
 from .executor import AbstractExecutor
-from .measure import Protocol
+from .measure import Laboratory, Protocol
 
 
 @dataclass(eq=False)
@@ -54,43 +54,45 @@ class MeasuredMotion:
     ) -> Iterator[tuple[int, Point]]:
         if dynamics.ensemble != "nvt":
             raise InputError("Measured forces are noisy and need a thermostat: use ensemble `nvt`.")
-        measure = estimator(potential, atoms, self.executor, self.protocol, self.after_job)
-        return self._points(measure, atoms, dynamics, limit)
+        laboratory, moving = Laboratory(self.executor, self.protocol, self.after_job), atoms.copy()
+        circuits(potential, atoms)  # or raise, before anything is written
 
-    def _points(
-        self,
-        measure: Callable[[np.ndarray], Measured],
-        atoms: ase.Atoms,
-        dynamics: Dynamics,
-        limit: float,
-    ) -> Iterator[tuple[int, Point]]:
-        rng = np.random.default_rng(dynamics.seed)
-        timestep = dynamics.timestep * ase.units.fs
-        masses = atoms.get_masses()[:, None]
-        keep = np.exp(-dynamics.friction * dynamics.timestep)
-        heat = (1 - keep**2) * np.repeat(masses * ase.units.kB * dynamics.temperature, 3)
-        positions, momenta = atoms.positions.copy(), atoms.get_momenta()
-        now, calm = self._measure(measure, positions), True
-        recorded = set(dynamics.recorded.tolist())
-        for step in range(dynamics.steps + 1):
-            if step in recorded or not calm:
-                yield step, _point(positions, momenta, now, step, calm)
-            if step == dynamics.steps or not calm:
-                return
-            momenta = momenta + timestep / 2 * now.forces
-            positions = positions + timestep / 2 * momenta / masses
-            bath = np.diag(heat) - timestep**2 * now.covariance
-            momenta = keep * momenta + _draw(bath, rng).reshape(-1, 3)
-            positions = positions + timestep / 2 * momenta / masses
-            now = self._measure(measure, positions)
-            momenta = momenta + timestep / 2 * now.forces
-            calm = bool((momenta**2 / masses).sum() / 2 < limit)
+        def forces_at(positions: np.ndarray) -> Measured:
+            moving.positions = positions
+            self.measured.append(measure(laboratory, potential, moving))
+            return self.measured[-1]
 
-    def _measure(
-        self, measure: Callable[[np.ndarray], Measured], positions: np.ndarray
-    ) -> Measured:
-        self.measured.append(measure(positions))
-        return self.measured[-1]
+        return _points(forces_at, atoms, dynamics, limit)
+
+
+def _points(
+    forces_at: Callable[[np.ndarray], Measured],
+    atoms: ase.Atoms,
+    dynamics: Dynamics,
+    limit: float,
+) -> Iterator[tuple[int, Point]]:
+    """Steps done and the point reached at every recorded frame, in the BAOAB splitting."""
+    rng = np.random.default_rng(dynamics.seed)
+    timestep = dynamics.timestep * ase.units.fs
+    masses = atoms.get_masses()[:, None]
+    keep = np.exp(-dynamics.friction * dynamics.timestep)
+    heat = (1 - keep**2) * np.repeat(masses * ase.units.kB * dynamics.temperature, 3)
+    positions, momenta = atoms.positions.copy(), atoms.get_momenta()
+    now, calm = forces_at(positions), True
+    recorded = set(dynamics.recorded.tolist())
+    for step in range(dynamics.steps + 1):
+        if step in recorded or not calm:
+            yield step, _point(positions, momenta, now, step, calm)
+        if step == dynamics.steps or not calm:
+            return
+        momenta = momenta + timestep / 2 * now.forces
+        positions = positions + timestep / 2 * momenta / masses
+        bath = np.diag(heat) - timestep**2 * now.covariance
+        momenta = keep * momenta + _draw(bath, rng).reshape(-1, 3)
+        positions = positions + timestep / 2 * momenta / masses
+        now = forces_at(positions)
+        momenta = momenta + timestep / 2 * now.forces
+        calm = bool((momenta**2 / masses).sum() / 2 < limit)
 
 
 def _draw(covariance: Float[np.ndarray, "n n"], rng: np.random.Generator) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Energy and forces of a geometry from an executor, with standard errors."""
 
-from collections.abc import Callable
-from functools import cached_property
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import ase
 import jax
@@ -15,10 +15,10 @@ from ..model.potential import AbstractPotential
 from ..model.predict import check_atoms, precision
 from ..quantum.program import Program
 from ..quantum.shift import shifts
-from ..quantum.shots import allocate
+from ..quantum.shots import Estimate, allocate
 from .executor import AbstractExecutor
 from .measure import Laboratory, Protocol
-from .plan import Plan
+from .plan import Answer, Request, plan
 
 NEGLIGIBLE = 1e-12
 """Circuits whose weight in every force is below this share of the largest are not sent."""
@@ -66,32 +66,18 @@ def estimate(
         InputError: the potential cannot describe the atoms or be sent.
         RunError: the executor gave up.
     """
-    return estimator(potential, atoms, executor, protocol, after_job)(atoms.positions)
-
-
-def estimator(
-    potential: AbstractPotential,
-    atoms: ase.Atoms,
-    executor: AbstractExecutor,
-    protocol: Protocol | None = None,
-    after_job: Callable[[int], None] = lambda n_circuits: None,
-) -> Callable[[Float[np.ndarray, "n_atoms 3"]], Measured]:
-    """`estimate` as a function of the positions of these atoms, for many calls."""
-    check_atoms(potential, atoms, "atoms")
-    potential = jax.tree.map(lambda leaf: np.asarray(leaf, "float64"), potential)
     laboratory = Laboratory(executor, protocol or Protocol(), after_job)
-    with precision(potential):
-        plan = Plan(potential, atoms.numbers)
+    return measure(laboratory, potential, atoms)
 
-    def measure(positions: Float[np.ndarray, "n_atoms 3"]) -> Measured:
-        before = laboratory.n_circuits, laboratory.n_shots
-        with precision(potential):
-            geometry = Geometry(plan, positions)
-            energy, forces, energy_error, covariance = geometry.measure(laboratory)
-        used = laboratory.n_circuits - before[0], laboratory.n_shots - before[1]
-        return Measured(energy, forces, energy_error, covariance, *used)
 
-    return measure
+def measure(laboratory: Laboratory, potential: AbstractPotential, atoms: ase.Atoms) -> Measured:
+    """`estimate` in a laboratory that stays: its readout is calibrated once."""
+    before = laboratory.n_circuits, laboratory.n_shots
+    with _in_float64(potential, atoms) as geometry:
+        found = geometry.measure(laboratory)
+    return found._replace(
+        n_circuits=laboratory.n_circuits - before[0], n_shots=laboratory.n_shots - before[1]
+    )
 
 
 def circuits(potential: AbstractPotential, atoms: ase.Atoms) -> "tuple[Circuits, ...]":
@@ -100,10 +86,16 @@ def circuits(potential: AbstractPotential, atoms: ase.Atoms) -> "tuple[Circuits,
     Raises:
         InputError: the potential cannot describe the atoms or be sent.
     """
+    with _in_float64(potential, atoms) as geometry:
+        return geometry.circuits
+
+
+@contextmanager
+def _in_float64(potential: AbstractPotential, atoms: ase.Atoms) -> "Iterator[Geometry]":
     check_atoms(potential, atoms, "atoms")
     potential = jax.tree.map(lambda leaf: np.asarray(leaf, "float64"), potential)
     with precision(potential):
-        return Geometry(Plan(potential, atoms.numbers), atoms.positions).circuits
+        yield Geometry(potential, atoms)
 
 
 class Circuits(NamedTuple):
@@ -115,6 +107,8 @@ class Circuits(NamedTuple):
         open_slots: angles that depend on the positions.
         shifted: angles of the shifted circuits, and to which circuit each belongs.
         weights: $do_k/dR = \sum_r$ `weights[r]` $o_r$ over the shifted circuits $r$ of circuit $k$.
+        importance: how much each circuit, shifted ones last, matters for energy (eV) and forces
+            (eV/Å); where all values are 0, for read-outs that are not linear in them.
     """
 
     program: Program
@@ -123,69 +117,69 @@ class Circuits(NamedTuple):
     shifted: Float[np.ndarray, "n_shifted n_slots"]
     owners: Int[np.ndarray, " n_shifted"]
     weights: Float[np.ndarray, "n_shifted 3*n_atoms"]
+    importance: Float[np.ndarray, " n_circuits+n_shifted"]
 
 
 class Geometry:
     """Everything that is sent for one configuration.
 
     Args:
-        plan: the circuits of the potential.
-        positions: in Å.
+        potential: in float64.
+        atoms: one configuration.
     """
 
-    def __init__(self, plan: Plan, positions: Float[np.ndarray, "n_atoms 3"]):
-        self.plan, self.positions = plan, jnp.asarray(positions, "float64")
-        angles, slopes = plan.angles(self.positions), plan.slopes(self.positions)
-        self.circuits = tuple(
-            _circuits(program, np.asarray(at), np.asarray(slope))
-            for program, at, slope in zip(plan.programs, angles, slopes, strict=True)
+    def __init__(self, potential: AbstractPotential, atoms: ase.Atoms):
+        self.plan = plan(potential, atoms.numbers)
+        self.given = jax.tree.leaves(potential), jnp.asarray(atoms.positions)
+        request: Request = jax.tree.map(np.asarray, self.plan.request(*self.given))
+        self.circuits = tuple(map(_circuits, self.plan.programs, *request))
+
+    def measure(self, laboratory: Laboratory) -> Measured:
+        """Energy and forces, their errors and what the laboratory has used so far."""
+        importance = [c.importance for c in self.circuits]
+        shots = allocate(np.concatenate(importance), laboratory.protocol.shots)
+        ends = np.cumsum([len(of_list) for of_list in importance])[:-1]
+        found = [
+            laboratory.measure(c.program, np.concatenate([c.angles, c.shifted]), own, c.open_slots)
+            for c, own in zip(self.circuits, np.split(shots, ends), strict=True)
+        ]
+        values, slopes = [], []
+        for c, of_list in zip(self.circuits, found, strict=True):
+            n = len(c.angles)
+            values.append(of_list.values[:n])
+            products = of_list.values[n:, :, None] * c.weights[:, None, :]
+            slopes.append(np.zeros((n, *products.shape[1:])))
+            np.add.at(slopes[-1], c.owners, products)
+        given: Any = *self.given, tuple(values), tuple(slopes)
+        answer: Any = jax.tree.map(np.asarray, self.plan.answer(*given))
+        result, covariance = answer.result, self._covariance(found, answer)
+        return Measured(
+            float(result[0]),
+            result[1:].reshape(-1, 3),
+            float(np.sqrt(covariance[0, 0])),
+            covariance[1:, 1:],
+            laboratory.n_circuits,
+            laboratory.n_shots,
         )
 
-    @cached_property
-    def importance(self) -> list[Float[np.ndarray, " n_rows"]]:
-        """For each gate list how much each circuit matters for energy (eV) and forces (eV/Å).
-
-        Taken where all expectation values are 0, for read-outs that are not linear in them.
-        """
-        zeros = tuple(jnp.zeros((len(c.angles), len(c.program.observables))) for c in self.circuits)
-        found = []
-        for c, weights in zip(self.circuits, self.plan.weights(self.positions, zeros), strict=True):
-            size = np.linalg.norm(weights, axis=1)
-            found.append(np.concatenate([size, size[c.owners] * np.linalg.norm(c.weights, axis=1)]))
-        return found
-
-    def measure(self, laboratory: Laboratory) -> tuple[float, np.ndarray, float, np.ndarray]:
-        """Energy, forces, the standard error of the energy and the covariance of the forces."""
-        sizes = [len(importance) for importance in self.importance]
-        shots = allocate(np.concatenate(self.importance), laboratory.protocol.shots)
-        values, errors, slopes, spreads = [], [], [], []
-        for c, own in zip(self.circuits, np.split(shots, np.cumsum(sizes)[:-1]), strict=True):
-            rows = np.concatenate([c.angles, c.shifted])
-            found = laboratory.measure(c.program, rows, own, c.open_slots)
-            n = len(c.angles)
-            values.append(found.values[:n])
-            errors.append(found.covariance[:n])
-            of_circuit = np.eye(n)[c.owners]
-            slopes.append(
-                np.einsum("rk,ro,ri->koi", of_circuit, found.values[n:], c.weights, optimize=True)
-            )
-            spreads.append((found.covariance[n:], c))
-        given = self.positions, tuple(map(jnp.asarray, values)), tuple(map(jnp.asarray, slopes))
-        result = np.asarray(self.plan.energy_and_forces(*given))
-        covariance = np.zeros((len(result), len(result)))
-        for sensitivity, error in zip(self.plan.sensitivities(*given), errors, strict=True):
-            covariance += np.einsum(
-                "iko,kop,jkp->ij", sensitivity, error, sensitivity, optimize=True
-            )
-        for weight, (spread, c) in zip(self.plan.weights(*given[:2]), spreads, strict=True):
-            own = np.asarray(weight)[c.owners]
-            variances = np.einsum("ro,rop,rp->r", own, spread, own)
+    def _covariance(
+        self, found: Sequence[Estimate], answer: Answer
+    ) -> Float[np.ndarray, "1+3*n_atoms 1+3*n_atoms"]:
+        """Of energy and forces, to first order in the errors of all values."""
+        covariance = np.zeros((len(answer.result),) * 2)
+        parts: Any = zip(self.circuits, found, answer.sensitivities, answer.weights, strict=True)
+        for c, of_list, outer, weights in parts:
+            of_values, of_shifted = np.split(of_list.covariance, [len(c.angles)])
+            covariance += np.einsum("iko,kop,jkp->ij", outer, of_values, outer, optimize=True)
+            inner = weights[c.owners]
+            variances = np.einsum("ro,rop,rp->r", inner, of_shifted, inner)
             covariance[1:, 1:] += c.weights.T @ (variances[:, None] * c.weights)
-        forces = result[1:].reshape(-1, 3)
-        return float(result[0]), forces, float(np.sqrt(covariance[0, 0])), covariance[1:, 1:]
+        return covariance
 
 
-def _circuits(program: Program, angles: np.ndarray, slopes: np.ndarray) -> Circuits:
+def _circuits(
+    program: Program, angles: np.ndarray, slopes: np.ndarray, energy_weights: np.ndarray
+) -> Circuits:
     """The circuits of one gate list, without shifted ones that do not matter."""
     slopes = slopes.reshape(*angles.shape, -1)
     open_slots = tuple(int(slot) for slot in np.flatnonzero(np.any(slopes != 0, axis=(0, 2))))
@@ -193,6 +187,14 @@ def _circuits(program: Program, angles: np.ndarray, slopes: np.ndarray) -> Circu
     weights = np.einsum("ksi,ksr->kri", slopes, found.weights, optimize=True)
     largest = np.abs(weights).max(-1)
     matter = largest > NEGLIGIBLE * largest.max(initial=0)
+    owners, sizes = np.nonzero(matter)[0], np.linalg.norm(energy_weights, axis=1)
+    of_forces = sizes[owners] * np.linalg.norm(weights[matter], axis=1)
     return Circuits(
-        program, angles, open_slots, found.angles[matter], np.nonzero(matter)[0], weights[matter]
+        program,
+        angles,
+        open_slots,
+        found.angles[matter],
+        owners,
+        weights[matter],
+        np.concatenate([sizes, of_forces]),
     )

@@ -6,8 +6,8 @@ to the energy.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,36 +49,104 @@ def _to_be_measured(program: Program, angles: Angles) -> Expectations:
     return _measure.bind(angles, program=program)
 
 
-class Plan:
-    """The circuits of a potential for some atoms.
+class Request(NamedTuple):
+    """What is asked for one geometry; an entry for each gate list.
 
-    Args:
-        potential: any potential.
-        numbers: atomic numbers.
+    `angles` of its circuits, `slopes` of these in the positions, and `weights`, the derivative of
+    the energy in the expectation values where all of those are 0.
+    """
+
+    angles: tuple[Float[Array, "n_circuits n_slots"], ...]
+    slopes: tuple[Float[Array, "n_circuits n_slots n_atoms 3"], ...]
+    weights: Values
+
+
+class Answer(NamedTuple):
+    """What is made of the values: energy in eV and after it the forces in eV/Å.
+
+    And its derivatives in the values, and in the derivatives of the values, of the energy.
+    """
+
+    result: Float[Array, " 1+3*n_atoms"]
+    sensitivities: tuple[Float[Array, "1+3*n_atoms n_circuits n_observables"], ...]
+    weights: Values
+
+
+def plan(potential: AbstractPotential, numbers: np.ndarray) -> "Plan":
+    """The circuits of a potential of this structure for atoms of these numbers.
 
     Raises:
         InputError: circuits depend on what others measure, or stand in a loop.
     """
+    leaves, structure = jax.tree.flatten(with_engine(potential, _to_be_measured))
+    shapes = tuple(np.shape(leaf) for leaf in leaves)
+    return _plan(structure, shapes, tuple(map(int, numbers)))
+
+
+class Plan:
+    """The circuits of all potentials of a structure, compiled once; see `plan`.
+
+    Its functions take the weights of a potential as a list of arrays, and positions in Å.
+    """
 
     programs: tuple[Program, ...]
 
-    def __init__(self, potential: AbstractPotential, numbers: np.ndarray):
-        elements = numbers.astype("int32")
-        marked = with_engine(potential, _to_be_measured)
-
-        def of_positions(positions: Positions) -> Energy:
+    def __init__(
+        self, structure: Any, shapes: tuple[tuple[int, ...], ...], numbers: tuple[int, ...]
+    ):
+        def of_weights(weights: Sequence[Array], positions: Positions) -> Energy:
+            marked = jax.tree.unflatten(structure, weights)
+            elements = np.array(numbers, "int32")
             return energy(marked, Graph(positions, elements))  # pyright: ignore
 
-        example = np.random.default_rng(0).normal(size=(len(numbers), 3))
-        self._trace = jax.make_jaxpr(of_positions)(example)
+        examples = [np.full(shape, 0.5) for shape in shapes]
+        positions = np.random.default_rng(0).normal(size=(len(numbers), 3))
+        self._trace = jax.make_jaxpr(of_weights)(examples, positions)
         self.programs = tuple(_programs(self._trace.jaxpr))
-        self.angles = jax.jit(self._angles)
-        self.slopes = jax.jit(jax.jacfwd(self._angles))
-        self.energy = jax.jit(self._energy)
-        if any(np.isnan(angles).any() for angles in self.angles(example)):
+        if any(np.isnan(angles).any() for angles in self._angles(examples, positions)):
             raise InputError("Circuits that depend on what others measure cannot be sent together.")
 
-    def _angles(self, positions: Positions) -> tuple[Float[Array, "n_circuits n_slots"], ...]:
+    @partial(jax.jit, static_argnums=0)
+    def request(self, weights: Sequence[Array], positions: Positions) -> Request:
+        """See `Request`."""
+        angles = self._angles(weights, positions)
+        slopes = jax.jacfwd(self._angles, 1)(weights, positions)
+        zeros = tuple(
+            jnp.zeros((len(at), len(program.observables)))
+            for at, program in zip(angles, self.programs, strict=True)
+        )
+        return Request(angles, slopes, jax.grad(self._energy, 2)(weights, positions, zeros))
+
+    @partial(jax.jit, static_argnums=0)
+    def answer(
+        self,
+        weights: Sequence[Array],
+        positions: Positions,
+        values: Values,
+        slopes: tuple[Float[Array, "n_circuits n_observables 3*n_atoms"], ...],
+    ) -> Answer:
+        r"""$E$ and $F = -\partial E/\partial R - \sum_k (\partial E/\partial o_k)\, do_k/dR$.
+
+        Args:
+            weights: of the potential.
+            positions: in Å.
+            values: expectation values $o$.
+            slopes: their derivatives in the positions.
+        """
+
+        def of_values(values: Values) -> Array:
+            total, (direct, inner) = jax.value_and_grad(self._energy, (1, 2))(
+                weights, positions, values
+            )
+            gradient = direct.ravel()
+            for weight, slope in zip(inner, slopes, strict=True):
+                gradient += jnp.einsum("no,noi->i", weight, slope)
+            return jnp.concatenate([total[None], -gradient])
+
+        inner = jax.grad(self._energy, 2)(weights, positions, values)
+        return Answer(of_values(values), jax.jacrev(of_values)(values), inner)
+
+    def _angles(self, weights: Sequence[Any], positions: Any) -> tuple[Array, ...]:
         """Angles of all circuits of each gate list."""
         found: list[Array] = []
 
@@ -86,50 +154,21 @@ class Plan:
             found.append(angles.reshape(-1, program.n_slots))
             return jnp.full((*angles.shape[:-1], len(program.observables)), jnp.nan)
 
-        _evaluate(self._trace, [positions], read)
+        _evaluate(self._trace, [*weights, positions], read)
         return tuple(found)
 
-    def _energy(self, positions: Positions, values: Values) -> Energy:
+    def _energy(self, weights: Sequence[Array], positions: Positions, values: Values) -> Energy:
         """Energy in eV from the expectation values of all circuits."""
         given = iter(values)
 
         def insert(program: Program, angles: Array) -> Array:
             return next(given).reshape(*angles.shape[:-1], len(program.observables))
 
-        (total,) = _evaluate(self._trace, [positions], insert)
+        (total,) = _evaluate(self._trace, [*weights, positions], insert)
         return total
 
-    @partial(jax.jit, static_argnums=0)
-    def energy_and_forces(
-        self, positions: Positions, values: Values, slopes: tuple[Array, ...]
-    ) -> Float[Array, " 1+3*n_atoms"]:
-        r"""$E$ and $F = -\partial E/\partial R - \sum_k (\partial E/\partial o_k)\, do_k/dR$.
 
-        Args:
-            positions: in Å.
-            values: expectation values $o$.
-            slopes: their derivatives in the positions, shape (n_circuits, n_observables, 3 n_atoms)
-                for each gate list.
-        """
-        value, (direct, weights) = jax.value_and_grad(self._energy, (0, 1))(positions, values)
-        total = direct.ravel()
-        for weight, slope in zip(weights, slopes, strict=True):
-            total += jnp.einsum("no,noi->i", weight, slope)
-        return jnp.concatenate([value[None], -total])
-
-    @partial(jax.jit, static_argnums=0)
-    def weights(self, positions: Positions, values: Values) -> Values:
-        r"""$\partial E/\partial o$."""
-        return jax.grad(self._energy, 1)(positions, values)
-
-    @partial(jax.jit, static_argnums=0)
-    def sensitivities(
-        self, positions: Positions, values: Values, slopes: tuple[Array, ...]
-    ) -> tuple[Float[Array, "1+3*n_atoms n_circuits n_observables"], ...]:
-        """Derivatives of energy and forces in the expectation values at these slopes."""
-        return jax.jacrev(self.energy_and_forces, 1)(positions, values, slopes)
-
-
+_plan = cache(Plan)
 Measure = Callable[[Program, Array], Array]
 _CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr"}
 """Equations that call what is in them exactly once."""
