@@ -18,7 +18,7 @@ from ..quantum.shift import shifts
 from ..quantum.shots import Estimate, allocate
 from .executor import AbstractExecutor
 from .measure import Laboratory, Protocol
-from .plan import Answer, Request, plan
+from .plan import Answer, plan
 
 NEGLIGIBLE = 1e-12
 """Circuits whose weight in every force is below this share of the largest are not sent."""
@@ -131,7 +131,7 @@ class Geometry:
     def __init__(self, potential: AbstractPotential, atoms: ase.Atoms):
         self.plan = plan(potential, atoms.numbers)
         self.given = jax.tree.leaves(potential), jnp.asarray(atoms.positions)
-        request: Request = jax.tree.map(np.asarray, self.plan.request(*self.given))
+        request: Any = jax.tree.map(np.asarray, self.plan.request(*self.given))
         self.circuits = tuple(map(_circuits, self.plan.programs, *request))
 
     def measure(self, laboratory: Laboratory) -> Measured:

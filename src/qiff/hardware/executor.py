@@ -41,11 +41,15 @@ class Job:
         return replace(self, angles=self.angles[rows], shots=self.shots[rows])
 
     def digests(self) -> list[str]:
-        """A hash of each circuit, how it is read and its shots."""
+        """A hash of each circuit, how it is read and its shots.
+
+        Angles count to twelve digits after the point: what they are made of may be compiled anew.
+        """
         common = repr((self.program, self.setting.gates(), self.fold)).encode()
+        rows = np.round(self.angles, 12) + 0.0  # no negative zeros
         return [
             hashlib.sha256(common + row.tobytes() + int(shots).to_bytes(8, "big")).hexdigest()
-            for row, shots in zip(self.angles + 0.0, self.shots, strict=True)
+            for row, shots in zip(rows, self.shots, strict=True)
         ]
 
 
