@@ -252,7 +252,7 @@ def _training(work: Work) -> Section:
     """LiH learned from shots alone, by shift rules and by simultaneous perturbation."""
     rows = []
     for label, (gradient, shots) in _TRAININGS.items():
-        path = work.out / "runs" / f"training-{label.replace(' ', '-')}.json"
+        path = work.out / "runs" / f"training-{label.replace(',', '').replace(' ', '-')}.json"
         if not path.exists():
             work.show(f"training: {label}")
             record = _train(work.budget, gradient, shots)
