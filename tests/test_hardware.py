@@ -50,7 +50,7 @@ def water():
 
 # --- energies and forces ----------------------------------------------------------------------
 
-QUICK = ("broken water", "dimer", "generic triatomic", "hybrid water")
+QUICK = ("dimer", "generic triatomic", "hybrid water")
 
 
 @pytest.mark.parametrize(
@@ -199,17 +199,19 @@ def test_checking_the_spin_along_a_bond_lowers_the_error(method):
 # --- executors --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["aer", "pennylane", "pennylane:default.mixed"])
+@pytest.mark.parametrize(
+    "name", ["aer", "pennylane", pytest.param("pennylane:default.mixed", marks=pytest.mark.slow)]
+)
 def test_executors_without_noise_agree_with_the_model(name):
     pytest.importorskip({"aer": "qiskit_aer"}.get(name, "pennylane"))
     potential = qiff.Molecule("diatomic", ["Li", "H"], n_layers=1, key=jax.random.key(1))
     atoms = EXAMPLES["lithium hydride"].molecule
-    protocol = Protocol(200_000, mitigation=Mitigation(readout=True, folds=(1, 3)))
+    protocol = Protocol(100_000, mitigation=Mitigation(readout=True, folds=(1, 3)))
     found = estimate(potential, atoms, make_executor(name, seed=2), protocol)
     wanted = predict(potential, atoms)
     assert np.all(np.abs(found.forces - wanted.forces) < FALSE_ALARM * found.forces_error)
     assert abs(found.energy - wanted.energy) < FALSE_ALARM * found.energy_error
-    assert np.all(found.forces_error < 0.05)
+    assert np.all(found.forces_error < 0.1)
 
 
 def test_fake_device_is_noisy_and_compiled_once():
@@ -464,10 +466,11 @@ def test_simultaneous_perturbation_is_the_gradient_on_average(lih):
     assert np.any(np.abs(wanted) > 2 * FALSE_ALARM * spread)  # control: there is something to see
 
 
-def test_simultaneous_perturbation_on_measured_circuits(lih):
+@pytest.mark.parametrize("forces_weight", [0.0, pytest.param(1.0, marks=pytest.mark.slow)])
+def test_simultaneous_perturbation_on_measured_circuits(lih, forces_weight):
     """With forces in the loss, which measured circuits can learn from in no other way."""
     potential, frames = lih
-    training = qiff.Training(gradient="spsa", **SHORT)
+    training = qiff.Training(gradient="spsa", forces_weight=forces_weight, **SHORT)
     engine = Measuring(Exact(), Protocol())
     ends = [
         fit(initial_state(p, training), frames, frames, training, seed=0)

@@ -104,7 +104,7 @@ def test_settings_read_every_observable(method):
     np.testing.assert_allclose(total, ours(PROGRAM, ANGLES[0]), atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["broken water", "dimer"])
+@pytest.mark.parametrize("name", ["broken water", pytest.param("dimer", marks=pytest.mark.slow)])
 def test_circuits_of_models(name):
     example = next(e for e in every(POTENTIAL_EXAMPLES) if e.name == name)
     for group in circuits(example.random(), example.molecule):

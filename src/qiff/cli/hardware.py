@@ -11,7 +11,7 @@ from .command import Commands, add, add_source_options, print_table, source_of
 if TYPE_CHECKING:
     import ase
 
-    from ..hardware import AbstractExecutor, Measured, Protocol
+    from ..hardware import AbstractExecutor, Measured, MeasuredMotion, Protocol
     from ..model.potential import AbstractPotential
 
 
@@ -139,6 +139,14 @@ def measured(
         for atoms in frames:
             found.append(measure(laboratory, potential, atoms))
     return found
+
+
+def motion_of(options: argparse.Namespace, path: Path) -> "MeasuredMotion":
+    """Dynamics on forces from the executor that `--executor` names."""
+    from ..hardware import MeasuredMotion
+
+    executor = executor_of(options, path.with_suffix(".results"))
+    return MeasuredMotion(executor, protocol_of(options))
 
 
 def add_executor(sub: argparse.ArgumentParser, default: str | None = None) -> None:

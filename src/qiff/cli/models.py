@@ -17,7 +17,7 @@ from .command import (
     model_and_frames,
     print_table,
 )
-from .hardware import add_executor, executor_of, measured, print_resources, protocol_of
+from .hardware import add_executor, measured, motion_of, print_resources
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -81,18 +81,15 @@ def _md(options: argparse.Namespace) -> None:
         print_resources(options, potential, start)
         print(f"for each of {dynamics.steps + 1} geometries; nothing was sent")
         return
-    motion = None
-    if options.executor:
-        from ..hardware import MeasuredMotion
-
-        executor = executor_of(options, path.with_suffix(".results"))
-        motion = MeasuredMotion(executor, protocol_of(options))
+    motion = motion_of(options, path) if options.executor else None
     mention_slow_engine()
     for target in (table, record, picture):
         target.unlink(missing_ok=True)
     with progress(dynamics.steps) as show:
         text = f"{dynamics.ensemble} dynamics"
         show(0, text)
+        if motion:
+            motion.after_job = lambda n: show(len(motion.measured), f"{text}, {n} circuits")
         samples, report = simulate(
             potential, start, dynamics, path, lambda done: show(done, text), motion
         )

@@ -24,6 +24,7 @@ class Measuring:
     Derivatives are by shift rules, two circuits for each angle, so that `fit`, `predict` and
     everything else works as ever on `with_engine(potential, Measuring(...))`. Second derivatives,
     which a loss on forces needs, are refused: train on energies, or with `gradient = "spsa"`.
+    Before a potential is saved it needs another engine: `with_engine(potential, "auto")`.
 
     Args:
         executor: carries out circuits.

@@ -7,7 +7,7 @@ basis, which gives $XX$, $YY$ and $ZZ$ of it at once and so $\sigma_a\cdot\sigma
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Complex, Float, Int
@@ -261,13 +261,14 @@ def _apply(matrices: np.ndarray, qubits: Qubits, states: np.ndarray) -> np.ndarr
 # --- estimates --------------------------------------------------------------------------------
 
 
-class Estimate(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Estimate:
     """Expectation values of each circuit and the covariance of their errors."""
 
     values: Float[np.ndarray, "n_rows n_observables"]
     covariance: Float[np.ndarray, "n_rows n_observables n_observables"]
 
-    def __add__(self, other: "Estimate") -> "Estimate":  # pyright: ignore
+    def __add__(self, other: "Estimate") -> "Estimate":
         """The sum of what is independent, such as two settings."""
         return Estimate(self.values + other.values, self.covariance + other.covariance)
 
