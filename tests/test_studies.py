@@ -9,10 +9,12 @@ import pytest
 from qiff._checks import InputError
 from qiff.atoms.dataset import labels
 from qiff.cli import main
-from qiff.model.predict import enable_x64
+from qiff.hardware import Measured
+from qiff.model.predict import Prediction, enable_x64
 from qiff.quantum.gate import PAULIS
-from qiff.studies import experiment, le2023, lih, study, trainability
+from qiff.studies import experiment, hardware, le2023, lih, study, trainability
 from qiff.studies.experiment import Experiment, carry_out
+from qiff.studies.measured import Errors, standard_error
 from qiff.studies.reproduce import reproduce, total_runs
 from qiff.studies.section import Claim, Section, ratio, spread
 from qiff.studies.study import Budget, read_frames, shuffled
@@ -207,3 +209,35 @@ def test_deep_circuits_are_expressive_and_shallow_ones_less():
     shallow, deep = (trainability.expressibility(generic, 4, depth, 0) for depth in (1, 6))
     assert deep < 0.1
     assert deep < shallow
+
+
+# --- hardware ---------------------------------------------------------------------------------
+
+
+def test_parts_of_the_hardware_study_are_checked(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", "hardware", "sots", "--quick"]) == 2
+    assert "did you mean `shots`" in capsys.readouterr().err
+
+
+def test_errors_of_measurements():
+    exact = [Prediction(1.0, np.zeros((2, 3))), Prediction(2.0, np.ones((2, 3)))]
+    found = [
+        Measured(1.3, np.full((2, 3), 0.2), 0.1, 0.01 * np.eye(6), 1, 1),
+        Measured(1.6, np.ones((2, 3)), 0.1, 0.04 * np.eye(6), 1, 1),
+    ]
+    errors = Errors(exact, found)
+    np.testing.assert_allclose(errors.energies, [0.3, -0.4])
+    np.testing.assert_allclose(errors.by_geometry, [0.2, 0.0])
+    np.testing.assert_allclose([errors.energy, errors.forces], np.sqrt([0.125, 0.02]))
+    assert errors.largest == pytest.approx(0.4)
+    np.testing.assert_allclose(errors.in_errors[[0, 1, 7, 8]], [3, 2, 4, 0])
+    assert standard_error(found) == pytest.approx(np.sqrt(0.025))
+
+
+@pytest.mark.slow
+def test_the_hardware_study_writes_a_report_and_keeps_what_is_done(tmp_path, monkeypatch):
+    reports = hardware.reproduce(["training"], tmp_path, TINY, lambda *args: None)
+    assert "| shift rules, 100 shots | 20 |" in reports["training"].read_text()
+    monkeypatch.delattr(hardware, "_train")
+    hardware.reproduce(["training"], tmp_path, TINY, lambda *args: None)

@@ -2,6 +2,7 @@
 
 from importlib.metadata import version as _version
 
+from . import hardware as hardware
 from ._checks import InputError as InputError
 from ._checks import RunError as RunError
 from .atoms.dataset import Source as Source

@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ._checks import RunError, check_at_least, check_known, check_positive, check_seed
 from ._files import atomic_write
 from ._types import Energy, Forces, Numbers, Positions
-from .atoms.graph import Graph, neighbours, others
+from .atoms.graph import Graph, others
 from .atoms.rigid import n_rigid
 from .model.potential import AbstractPotential
 from .model.predict import check_atoms, dtype, enable_x64, energy_and_forces
@@ -62,6 +62,11 @@ class Dynamics:
         check_at_least("interval", self.interval, 1)
         check_positive("friction", self.friction)
         check_seed(self.seed)
+
+    @property
+    def recorded(self) -> Int[np.ndarray, " n_frames"]:
+        """Steps after which a frame is recorded, the first and last among them."""
+        return np.array([*range(0, self.steps, self.interval), self.steps])
 
 
 Momenta = Float[Array, "n_atoms 3"]
@@ -141,6 +146,7 @@ def simulate(
     dynamics: Dynamics,
     path: Path,
     after_frame: Callable[[int], None] = lambda steps: None,
+    motion: "Motion | None" = None,
 ) -> tuple[list[Sample], Report]:
     """Run dynamics and record frames in the extxyz file `path`.
 
@@ -150,6 +156,7 @@ def simulate(
         dynamics: what to simulate.
         path: the trajectory, replaced if it exists.
         after_frame: called with the number of steps done at every recorded frame.
+        motion: how positions and momenta move; default `compiled`, with exact forces.
 
     Returns:
         The recorded frames, the first and last step among them, and a report.
@@ -165,15 +172,14 @@ def simulate(
     n_free = _thermalise(atoms, dynamics, ensemble.isolated)
     limit = n_free * ase.units.kB * (HOT * dynamics.temperature + HOT_FLOOR) / 2
     samples: list[Sample] = []
-    offset = potential.offset(atoms.numbers)
     start, momentum_change = atoms.get_momenta().sum(0), 0.0
+    points = (motion or compiled)(potential, atoms, dynamics, limit)
     atomic_write(path, "")
     with io.FileIO(path, "a") as trajectory:
-        for done, point in _points(potential, atoms, dynamics, limit):
+        for done, point in points:
             atoms.positions, forces = point.positions, np.asarray(point.forces)
             atoms.set_momenta(point.momenta)
-            energy = offset + float(point.energy)
-            sample = _sample(atoms, done * dynamics.timestep, energy, n_free)
+            sample = _sample(atoms, done * dynamics.timestep, float(point.energy), n_free)
             if not point.calm:
                 raise RunError(
                     f"the dynamics exploded at {sample.time:g} fs ({sample.temperature:.3g} K): "
@@ -206,18 +212,20 @@ class Point(eqx.Module):
     calm: Bool[Array, ""]
 
 
-def _points(
+Motion = Callable[[AbstractPotential, ase.Atoms, Dynamics, float], Iterator[tuple[int, Point]]]
+"""Steps done and the point reached at every recorded frame, up to a kinetic energy in eV."""
+
+
+def compiled(
     potential: AbstractPotential, atoms: ase.Atoms, dynamics: Dynamics, limit: float
 ) -> Iterator[tuple[int, Point]]:
-    """Steps done and the point reached at every recorded frame, in numpy.
+    """See `Motion`; in numpy.
 
     Positions and momenta are float64 whatever the precision of the potential.
     """
-    recorded = np.array([*range(0, dynamics.steps, dynamics.interval), dynamics.steps])
-    counts = np.diff(recorded, prepend=0).astype(np.int32)
+    counts = np.diff(dynamics.recorded, prepend=0).astype(np.int32)
     size = max(1, min(len(counts), _STEPS_AT_ONCE // dynamics.interval))
     thermostat = ENSEMBLES[dynamics.ensemble].thermostat
-    table = others(len(atoms)) if potential.reach else neighbours(atoms.positions, 0.0)
     with enable_x64(True):
         masses = jnp.asarray(atoms.get_masses()[:, None])
         timestep = jnp.asarray(dynamics.timestep * ase.units.fs)
@@ -228,7 +236,9 @@ def _points(
         )
         course = _Course(masses, timestep, jnp.asarray(limit), bath)
         numbers = jnp.asarray(atoms.numbers.astype("int32"))
-        surface = _Surface(potential, numbers, table)
+        offset = jnp.asarray(potential.offset(atoms.numbers))
+        table = others(len(atoms), potential.reach)
+        surface = _Surface(potential, offset, numbers, table)
         point = _first_point(
             surface, jnp.asarray(atoms.positions), jnp.asarray(atoms.get_momenta())
         )
@@ -256,13 +266,14 @@ class _Surface(eqx.Module):
     """A potential energy surface: energy and forces of these atoms at any positions."""
 
     potential: AbstractPotential
+    offset: Energy
     numbers: Numbers
     neighbours: Int[np.ndarray, "n_atoms n_neighbours"]
 
     def __call__(self, positions: Positions) -> tuple[Energy, Forces]:
         graph = Graph(positions.astype(dtype(self.potential)), self.numbers, self.neighbours)  # pyright: ignore
         energy, forces = energy_and_forces(self.potential, graph)
-        return energy.astype(positions.dtype), forces.astype(positions.dtype)
+        return self.offset + energy.astype(positions.dtype), forces.astype(positions.dtype)
 
 
 @eqx.filter_jit

@@ -122,7 +122,7 @@ def test_neighbours_of_many_atoms_are_those_within_reach():
     assert near.shape[1] % 8 == 0
     assert near.shape[1] < 59
     assert neighbours(atoms.positions, 0.0).shape == (60, 0)
-    assert others(1).tolist() == [[0]]
+    assert others(1, 2.5).tolist() == [[0]]
 
 
 @all_near
@@ -132,7 +132,7 @@ def test_the_table_of_neighbours_may_list_more(example):
     chain = ase.Atoms("C" * 34, [[1.9 * i, 0.5 * (i % 2), 0.3 * (i % 3)] for i in range(34)])
     seen = graph(chain, "float64", potential.reach)
     assert seen.neighbours.shape[1] < 33
-    every_one = type(seen)(seen.positions, seen.numbers, others(34))
+    every_one = type(seen)(seen.positions, seen.numbers, others(34, 1.0))
     both = jax.jit(energy_and_forces)
     for found, expected in zip(both(potential, seen), both(potential, every_one), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-9)

@@ -74,11 +74,8 @@ def neighbours(
 ) -> Int[np.ndarray, "n_atoms n_neighbours"]:
     """The table of neighbours of `Graph`: of few atoms all others, of many those within `reach`."""
     n_atoms = len(positions)
-    itself = np.arange(n_atoms, dtype=np.int32)[:, None]
-    if not reach:
-        return np.empty((n_atoms, 0), np.int32)
-    if n_atoms <= _FEW:
-        return others(n_atoms)
+    if n_atoms <= _FEW or not reach:
+        return others(n_atoms, reach)
     from scipy.spatial import KDTree
 
     near = KDTree(positions).query_pairs(reach, output_type="ndarray")
@@ -86,13 +83,18 @@ def neighbours(
     pairs = pairs[np.lexsort(pairs.T[::-1])]
     counts = np.bincount(pairs[:, 0], minlength=n_atoms)
     width = -(-max(1, counts.max()) // _ROUND) * _ROUND
-    table = np.repeat(itself, width, axis=1)
+    table = np.repeat(np.arange(n_atoms, dtype=np.int32)[:, None], width, axis=1)
     table[np.arange(width) < counts[:, None]] = pairs[:, 1]
     return table
 
 
-def others(n_atoms: int) -> Int[np.ndarray, "n_atoms n_neighbours"]:
-    """A table of neighbours that lists all other atoms; an atom alone lists itself."""
+def others(n_atoms: int, reach: float) -> Int[np.ndarray, "n_atoms n_neighbours"]:
+    """The table of neighbours that holds wherever atoms go: all others, or none without a reach.
+
+    An atom alone lists itself.
+    """
+    if not reach:
+        return np.empty((n_atoms, 0), np.int32)
     table = np.arange(n_atoms, dtype=np.int32)
     rows = [np.delete(table, i) for i in range(n_atoms)]
     return np.stack(rows) if n_atoms > 1 else np.zeros((n_atoms, 1), np.int32)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from .._checks import InputError, RunError
-from . import data, models, runs
+from . import data, hardware, models, runs
 
 
 def entry() -> None:
@@ -62,6 +62,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"qiff {version('qiff')}")
     parser.set_defaults(remedy=".")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for room in (runs, models, data):
+    for room in (runs, models, hardware, data):
         room.add_commands(commands)
     return parser

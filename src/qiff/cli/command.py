@@ -77,6 +77,11 @@ def add_source(sub: argparse.ArgumentParser, name: str) -> None:
         metavar=name,
         help="a file ASE reads, .npz, a folder of .npy, bundled:NAME or rmd17:MOLECULE",
     )
+    add_source_options(sub)
+
+
+def add_source_options(sub: argparse.ArgumentParser) -> None:
+    """Units and labels of a source, for `source_of`."""
     for option, text in (
         ("--energy-unit", "of the file, default eV"),
         ("--length-unit", "of the file, default Angstrom"),

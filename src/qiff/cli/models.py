@@ -17,6 +17,7 @@ from .command import (
     model_and_frames,
     print_table,
 )
+from .hardware import add_executor, measured, motion_of, print_resources
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -41,12 +42,23 @@ def _predict(options: argparse.Namespace) -> None:
     check_suffix(target, (".xyz", ".extxyz"))
     check_apart(target, options.source)
     potential, frames = model_and_frames(options)
-    with working("predicting"):
-        predictions = predict(potential, frames)
-    for atoms, prediction in zip(frames, predictions, strict=True):
-        atoms.calc = SinglePointCalculator(atoms, **prediction._asdict())
+    if options.dry_run:
+        print_resources(options, potential, frames[0])
+        print(f"for each of {len(frames)} frames; nothing was sent")
+        return
+    if options.executor:
+        predictions = measured(options, potential, frames)
+        for atoms, found in zip(frames, predictions, strict=True):
+            atoms.arrays["forces_error"] = found.forces_error
+            atoms.info |= {"energy_error": found.energy_error, "n_shots": found.n_shots}
+    else:
+        with working("predicting"):
+            predictions = predict(potential, frames)
+    for atoms, found in zip(frames, predictions, strict=True):
+        atoms.calc = SinglePointCalculator(atoms, energy=found.energy, forces=found.forces)
     write(target, frames)
-    print(f"{len(frames)} frames with energy (eV) and forces (eV/Å): {target}")
+    errors = " and their standard errors" if options.executor else ""
+    print(f"{len(frames)} frames with energy (eV) and forces (eV/Å){errors}: {target}")
 
 
 def _md(options: argparse.Namespace) -> None:
@@ -65,14 +77,25 @@ def _md(options: argparse.Namespace) -> None:
         if target.exists() and not options.overwrite:
             raise InputError(f"{target}: exists; choose another --out or replace it (--overwrite).")
     potential, (start, *_) = model_and_frames(options)
+    if options.dry_run:
+        print_resources(options, potential, start)
+        print(f"for each of {dynamics.steps + 1} geometries; nothing was sent")
+        return
+    motion = motion_of(options, path) if options.executor else None
     mention_slow_engine()
     for target in (table, record, picture):
         target.unlink(missing_ok=True)
     with progress(dynamics.steps) as show:
         text = f"{dynamics.ensemble} dynamics"
         show(0, text)
-        samples, report = simulate(potential, start, dynamics, path, lambda done: show(done, text))
+        if motion:
+            motion.after_job = lambda n: show(len(motion.measured), f"{text}, {n} circuits")
+        samples, report = simulate(
+            potential, start, dynamics, path, lambda done: show(done, text), motion
+        )
     origin = {"model": options.model, "model_sha256": file_hash(options.model)}
+    if motion:
+        origin |= {"executor": options.executor, "shots": motion.n_shots}
     found = {**asdict(dynamics), **asdict(report), **origin}
     atomic_write(table, samples_csv(samples))
     atomic_write(picture, dynamics_figure(samples, report.n_atoms))
@@ -84,7 +107,7 @@ def _info(options: argparse.Namespace) -> None:
     import jax
 
     from ..model.predict import dtype
-    from ..quantum.circuit import Circuit
+    from ..quantum.circuit import is_circuit
     from ..quantum.engine import describe
     from ..training.checkpoint import load, read_notes
 
@@ -93,7 +116,6 @@ def _info(options: argparse.Namespace) -> None:
         "model": json.dumps(potential.config(), ensure_ascii=False),
         "weights": f"{sum(leaf.size for leaf in jax.tree.leaves(potential))} ({dtype(potential)})",
     }
-    is_circuit = lambda node: isinstance(node, Circuit)
     circuits = [c for c in jax.tree.leaves(potential, is_leaf=is_circuit) if is_circuit(c)]
     for number, circuit in enumerate(circuits, 1):
         gates = Counter(gate.name for gate in circuit.program.gates())
@@ -113,6 +135,10 @@ def add_commands(commands: Commands) -> None:
     sub = add(commands, "predict", _predict, "energy and forces of every configuration of a file")
     add_model_and_source(sub, "IN.xyz")
     sub.add_argument("target", metavar="OUT.xyz", help="extxyz with energy and forces")
+    add_executor(sub)
+    sub.add_argument("--seed", type=int, default=0, help="of simulated outcomes, default 0")
+    sub.add_argument("--dry-run", action="store_true", help="say what would be sent, send nothing")
+    sub.set_defaults(remedy="; the same command goes on.")
 
     sub = add(commands, "md", _md, "molecular dynamics from the first configuration of a file")
     add_model_and_source(sub, "START.xyz")
@@ -128,6 +154,8 @@ def add_commands(commands: Commands) -> None:
         sub.add_argument(option, type=kind, default=argparse.SUPPRESS, help=text)
     sub.add_argument("--out", default="traj.xyz", help="default traj.xyz; also .csv, .json, .png")
     sub.add_argument("--overwrite", action="store_true", help="replace the trajectory")
+    add_executor(sub)
+    sub.add_argument("--dry-run", action="store_true", help="say what would be sent, send nothing")
     sub.set_defaults(remedy="; the frames so far are in the trajectory.")
 
     add(commands, "info", _info, "what a model is").add_argument("model", metavar="MODEL")

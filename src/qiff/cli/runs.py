@@ -35,11 +35,12 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _reproduce(options: argparse.Namespace) -> None:
-    from ..studies import couzinie2025, le2023
+    from ..studies import couzinie2025, hardware, le2023
     from ..studies.reproduce import reproduce, total_runs
     from ..studies.study import QUICK, Budget
 
-    studies = {"le2023": le2023.PARTS, "couzinie2025": couzinie2025.PARTS}
+    papers = {"le2023": le2023, "couzinie2025": couzinie2025, "hardware": hardware}
+    studies = {name: paper.PARTS for name, paper in papers.items()}
     check_known("Study", options.study, studies)
     study = studies[options.study]
     parts = tuple(study) if options.part in ([], ["all"]) else tuple(options.part)
@@ -78,10 +79,8 @@ def add_commands(commands: Commands) -> None:
         commands, "report", _report, "summarise a run folder and write its report.html"
     ).add_argument("folder", metavar="RUN_FOLDER")
 
-    sub = add(
-        commands, "reproduce", _reproduce, "carry out a published study: tables, figures, claims"
-    )
-    sub.add_argument("study", metavar="STUDY", help="le2023 or couzinie2025")
+    sub = add(commands, "reproduce", _reproduce, "carry out a study: tables, figures, claims")
+    sub.add_argument("study", metavar="STUDY", help="le2023, couzinie2025 or hardware")
     sub.add_argument("part", metavar="PART", nargs="*", help="for instance lih; default all")
     sub.add_argument("--quick", action="store_true", help="minutes: one seed, few steps")
     sub.add_argument("--out", help="default STUDY or STUDY-quick; what is there is kept")

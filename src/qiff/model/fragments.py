@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from .._checks import InputError, check_positive
 from .._types import Energies
-from ..atoms.graph import Graph
+from ..atoms.graph import Graph, others
 from .molecule import Molecule
 from .order import check_elements, in_order
 from .potential import AbstractPotential
@@ -104,7 +104,7 @@ class Fragments(AbstractPotential):
     def _energy_of(self, potential: Molecule, n_molecules: int):
         numbers = [atomic_numbers[symbol] for symbol in self.molecule.elements * n_molecules]
         return lambda positions: potential(
-            Graph(positions, np.array(numbers), np.empty((len(numbers), 0), np.int32))
+            Graph(positions, np.array(numbers), others(len(numbers), reach=0.0))
         ).sum()
 
 

@@ -13,7 +13,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._checks import InputError, check_at_least
 from .._types import Energies, Pair
 from ..atoms.graph import Graph
-from ..quantum.engine import AUTO, choose, expectations
+from ..quantum.circuit import Simulation
+from ..quantum.engine import AUTO, choose
 from ..quantum.gate import Gate
 from ..quantum.observable import pair_exchange, vector
 from ..quantum.program import Program
@@ -57,7 +58,7 @@ class Local(AbstractPotential):
     n_qubits: int = eqx.field(static=True)
     entangling: bool = eqx.field(static=True)
     density: Density = eqx.field(static=True)
-    engine: str = eqx.field(static=True)
+    simulation: Simulation
 
     def __init__(
         self,
@@ -103,8 +104,8 @@ class Local(AbstractPotential):
             raise InputError(f"`n_qubits` must be even, but is {n_qubits}.")
         choose(engine)
         self.density = Density(tuple(elements), float(cutoff), n_basis)
-        self.n_qubits, self.engine = n_qubits, engine
-        self.entangling = entangling
+        self.n_qubits, self.entangling = n_qubits, entangling
+        self.simulation = Simulation(self._program(n_layers), engine)
         keys = iter(jax.random.split(key, 8))
         self.embedding = self.density.start(n_kinds, next(keys))
         n_species, n_features = len(elements), self.density.n_features(self.embedding)
@@ -143,8 +144,7 @@ class Local(AbstractPotential):
         """Pairs of the initial state."""
         return tuple((q, q + 1) for q in range(0, self.n_qubits, 2))
 
-    @property
-    def program(self) -> Program:
+    def _program(self, n_layers: int) -> Program:
         """The gate list of every circuit."""
         n_qubits = self.n_qubits
         trained = tuple(Gate("exchange", pair, slot) for slot, pair in enumerate(self.pairs))
@@ -161,7 +161,7 @@ class Local(AbstractPotential):
             Singlets(n_qubits, self.singlets),
             first=encoded,
             layer=trained + tuple(gate.shifted(len(trained)) for gate in encoded),
-            n_layers=self.exchanges.shape[2],
+            n_layers=n_layers,
             observables=(*exchanges, *axes),
         )
 
@@ -184,9 +184,7 @@ class Local(AbstractPotential):
         r"""$\langle\sigma_a\cdot\sigma_b\rangle$ and $w_q\cdot\langle\sigma_q\rangle$."""
         signs = jnp.array([1, -1], species.dtype)
         angles = jnp.stack([self.angles(moments, species, sign) for sign in signs])
-        program = self.program
-        simulate = lambda angles: expectations(program, angles, engine=self.engine)
-        found = jax.vmap(jax.vmap(jax.vmap(simulate)))(angles)
+        found = jax.vmap(jax.vmap(jax.vmap(self.simulation)))(angles)
         exchanges, axes = jnp.split(found, [self.readout.shape[-1]], axis=-1)
         odd = jnp.tensordot(signs, axes, 1) / 2
         against = channels(moments.vectors, self.measured, *found.shape[2:3], self.n_qubits)
@@ -195,7 +193,7 @@ class Local(AbstractPotential):
     def angles(
         self, moments: Moments, species: Float[Array, "n_atoms n_species"], sign: Array
     ) -> Float[Array, "n_atoms n_copies n_slots"]:
-        """Angles of the gates of `program` in radians, vectors multiplied by `sign`."""
+        """Angles of the gates in radians, vectors multiplied by `sign`."""
         constant = jnp.tensordot(species, self.exchanges, 1)
         n_atoms, n_copies, n_layers, _ = constant.shape
         encodings = (n_copies, n_layers + 1)
@@ -228,7 +226,7 @@ class Local(AbstractPotential):
             "n_kinds": self.embedding.shape[1],
             "n_hidden": 0 if self.network is None else self.network.shift.shape[1],
             "entangling": self.entangling,
-            "engine": self.engine,
+            "engine": self.simulation.engine,
         }
 
     def check(self, numbers: np.ndarray) -> None:

@@ -7,7 +7,6 @@ change when any neighbours are exchanged.
 """
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import equinox as eqx
@@ -19,10 +18,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._checks import check_at_least
 from .._types import Energies
 from ..atoms.graph import Graph
-from ..quantum.circuit import Circuit
-from ..quantum.engine import AUTO, choose, expectations
+from ..quantum.circuit import Circuit, Simulation
+from ..quantum.engine import AUTO, choose
 from ..quantum.observable import mean_exchange
-from ..quantum.program import Program
 from ..quantum.state import Singlets
 from .density import Density, envelope
 from .design import DESIGNS
@@ -48,7 +46,7 @@ class Original(AbstractPotential):
     bias: Float[Array, ""]
     density: Density = eqx.field(static=True)
     n_repeats: int = eqx.field(static=True)
-    engine: str = eqx.field(static=True)
+    simulation: Simulation
 
     def __init__(
         self,
@@ -72,8 +70,8 @@ class Original(AbstractPotential):
                 engine cannot be used here.
         """
         self.density = Density(tuple(elements), _EVERYWHERE, n_basis=1)
-        self.exchanges = _exchanges(n_layers, n_repeats, engine, key)
-        self.n_repeats, self.engine = n_repeats, engine
+        self.exchanges = _exchanges(n_layers, n_repeats, key)
+        self.n_repeats, self.simulation = n_repeats, _simulation(n_layers, n_repeats, engine)
         self.scales = jnp.ones(n_layers + 1)
         self.readout, self.bias = jnp.array(0.1), jnp.zeros(())
 
@@ -82,7 +80,7 @@ class Original(AbstractPotential):
         vectors = self.scales[:, None] * edges.apart[:, :, None]
         weights = jnp.broadcast_to(self.exchanges, (len(species), *self.exchanges.shape))
         real = (edges.distance < _EVERYWHERE).astype(species.dtype)
-        total = _sum_over_pairs(vectors, real, weights, self.n_repeats, self.engine)
+        total = _sum_over_pairs(vectors, real, weights, self.n_repeats, self.simulation)
         return species.sum(1) * (self.readout * total + self.bias)
 
     def offset(self, numbers: np.ndarray) -> float:
@@ -98,7 +96,7 @@ class Original(AbstractPotential):
             "elements": list(self.density.elements),
             "n_layers": len(self.exchanges),
             "n_repeats": self.n_repeats,
-            "engine": self.engine,
+            "engine": self.simulation.engine,
         }
 
     def check(self, numbers: np.ndarray) -> None:
@@ -122,7 +120,7 @@ class Revised(AbstractPotential):
     bias: Float[Array, " n_species"]
     density: Density = eqx.field(static=True)
     n_repeats: int = eqx.field(static=True)
-    engine: str = eqx.field(static=True)
+    simulation: Simulation
 
     def __init__(
         self,
@@ -151,9 +149,9 @@ class Revised(AbstractPotential):
         self.density = Density(tuple(elements), float(cutoff), n_basis)
         n, (first, second) = len(elements), jax.random.split(key)
         keys = jax.random.split(first, n)
-        self.exchanges = jnp.stack([_exchanges(n_layers, n_repeats, engine, k) for k in keys])
+        self.exchanges = jnp.stack([_exchanges(n_layers, n_repeats, k) for k in keys])
         self.radial = jax.random.normal(second, (n, n, n_basis, n_layers + 1))
-        self.n_repeats, self.engine = n_repeats, engine
+        self.n_repeats, self.simulation = n_repeats, _simulation(n_layers, n_repeats, engine)
         self.readout, self.bias = jnp.full(n, 0.1), jnp.zeros(n)
 
     def __call__(self, graph: Graph) -> Energies:
@@ -164,7 +162,7 @@ class Revised(AbstractPotential):
         vectors = lengths[..., None] * edges.harmonics[:, :, None, 1:4]
         weights = jnp.tensordot(species, self.exchanges, 1)
         near = envelope(jnp.minimum(edges.distance / self.density.cutoff, 1.0))
-        total = _sum_over_pairs(vectors, near, weights, self.n_repeats, self.engine)
+        total = _sum_over_pairs(vectors, near, weights, self.n_repeats, self.simulation)
         return (species @ self.readout) * total + species @ self.bias
 
     def offset(self, numbers: np.ndarray) -> float:
@@ -182,18 +180,17 @@ class Revised(AbstractPotential):
             "n_repeats": self.n_repeats,
             "cutoff": self.density.cutoff,
             "n_basis": self.density.n_basis,
-            "engine": self.engine,
+            "engine": self.simulation.engine,
         }
 
     def check(self, numbers: np.ndarray) -> None:
         self.density.check(numbers)
 
 
-def _exchanges(n_layers: int, n_repeats: int, engine: str, key: PRNGKeyArray) -> Array:
+def _exchanges(n_layers: int, n_repeats: int, key: PRNGKeyArray) -> Array:
     """Exchange angles to start from, near the identity; see `Molecule`."""
     check_at_least("n_layers", n_layers, 1)
     check_at_least("n_repeats", n_repeats, 1)
-    choose(engine)
     n_weights = _DESIGN.layer(n_repeats, symmetry_breaking=False).n_weights
     return 0.1 * jax.random.normal(key, (n_layers, n_weights))
 
@@ -203,34 +200,38 @@ def _sum_over_pairs(
     near: Float[Array, "n_atoms n_neighbours"],
     exchanges: Float[Array, "n_atoms n_layers n_exchanges"],
     n_repeats: int,
-    engine: str,
+    simulation: Simulation,
 ) -> Energies:
     """Half of one plus the observable of every two neighbours, each weighted as it is near."""
     first, second = np.triu_indices(near.shape[1], 1)
-    program = _program(exchanges.shape[1], n_repeats)
     layer = _DESIGN.layer(n_repeats, symmetry_breaking=False)
 
     def run(both: Float[Array, "n_layers+1 2 3"], weights: Float[Array, "n_layers n"]) -> Array:
         encoded = jnp.tile(both, (1, 2, 1)).reshape(len(both), -1)
         layers = jnp.concatenate([jax.vmap(layer.angles)(weights), encoded[1:]], axis=1)
         angles = jnp.concatenate([encoded[0], layers.ravel()])
-        return expectations(program, angles, engine=engine)[0]
+        return simulation(angles)[0]
 
     both = jnp.stack([vectors[:, first], vectors[:, second]], axis=3)
     found = jax.vmap(jax.vmap(run, (0, None)))(both, exchanges)
     return (near[:, first] * near[:, second] * (1 + found) / 2).sum(1)
 
 
-@cache
-def _program(n_layers: int, n_repeats: int) -> Program:
-    """The circuit of Le et al. 2023 for an atom and two neighbours."""
+def _simulation(n_layers: int, n_repeats: int, engine: str) -> Simulation:
+    """The circuit of Le et al. 2023 for an atom and two neighbours.
+
+    Raises:
+        InputError: the engine is unknown or cannot be used here.
+    """
+    choose(engine)
     layer, encoding = _DESIGN.layer(n_repeats, symmetry_breaking=False), _DESIGN.encoding()
     (pairs,) = _DESIGN.observed
-    return Circuit(
+    circuit = Circuit(
         scales=jnp.zeros((n_layers + 1, encoding.n_scales)),
         weights=jnp.zeros((n_layers, layer.n_weights)),
         state=Singlets(_DESIGN.n_qubits, _DESIGN.singlets),
         encoding=encoding,
         ansatz=layer,
         observables=(mean_exchange(pairs, _DESIGN.n_qubits),),
-    ).program
+    )
+    return Simulation(circuit.program, engine)

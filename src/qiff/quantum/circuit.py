@@ -1,5 +1,8 @@
 r"""The circuit: $\langle\psi_0|M^\dagger O M|\psi_0\rangle$, its data uploaded in every layer."""
 
+from dataclasses import replace
+from typing import Any, TypeVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,10 +11,12 @@ from jaxtyping import Array, Float
 from .._types import Angles, Expectations, Vectors
 from .ansatz import AbstractAnsatz
 from .encoding import AbstractEncoding
-from .engine import AUTO, expectations
+from .engine import AUTO, Engine, expectations
 from .observable import PauliSum
 from .program import Program
 from .state import Singlets
+
+Tree = TypeVar("Tree")
 
 
 class Circuit(eqx.Module):
@@ -29,7 +34,7 @@ class Circuit(eqx.Module):
     encoding: AbstractEncoding = eqx.field(static=True)
     ansatz: AbstractAnsatz = eqx.field(static=True)
     observables: tuple[PauliSum, ...] = eqx.field(static=True)
-    engine: str = eqx.field(static=True, default=AUTO)
+    engine: str | Engine = eqx.field(static=True, default=AUTO)
 
     @property
     def program(self) -> Program:
@@ -49,3 +54,28 @@ class Circuit(eqx.Module):
     def __call__(self, vectors: Vectors) -> Expectations:
         """Expectation values of the observables."""
         return expectations(self.program, self.angles(vectors), engine=self.engine)
+
+
+class Simulation(eqx.Module):
+    """A gate list whose angles come from elsewhere, and what carries it out."""
+
+    program: Program = eqx.field(static=True)
+    engine: str | Engine = eqx.field(static=True, default=AUTO)
+
+    def __call__(self, angles: Angles) -> Expectations:
+        """Expectation values of the observables."""
+        return expectations(self.program, angles, engine=self.engine)
+
+
+def with_engine(tree: Tree, engine: str | Engine) -> Tree:
+    """The same with every circuit carried out by another engine."""
+    return jax.tree.map(
+        lambda node: replace(node, engine=engine) if is_circuit(node) else node,
+        tree,
+        is_leaf=is_circuit,
+    )
+
+
+def is_circuit(node: Any) -> bool:
+    """Whether a node of a tree has a `program` and an `engine`."""
+    return isinstance(node, (Circuit, Simulation))

@@ -14,20 +14,22 @@ from .._types import Angles, Expectations
 from .engines import native, xla
 from .program import Program
 
-ENGINES: dict[str, Callable[[Program, Angles], Any]] = {
+Engine = Callable[[Program, Angles], Any]
+
+ENGINES: dict[str, Engine] = {
     "xla": xla.expectations,
     "native": native.expectations,
 }
 AUTO = "auto"
 
 
-def expectations(program: Program, angles: Angles, *, engine: str = AUTO) -> Expectations:
+def expectations(program: Program, angles: Angles, *, engine: str | Engine = AUTO) -> Expectations:
     r"""Expectation values $\langle\psi_0|M^\dagger O_k M|\psi_0\rangle$ of a program.
 
     Args:
         program: initial state, gates and observables.
         angles: angles of every gate in radians, shape (n_slots,).
-        engine: the back end, a key of `ENGINES`, or `auto`; see `choose`.
+        engine: the back end, a key of `ENGINES`, or `auto`, see `choose`; or a function.
 
     Raises:
         InputError: the engine is unknown or cannot be used here, or `angles` has another length
@@ -35,7 +37,8 @@ def expectations(program: Program, angles: Angles, *, engine: str = AUTO) -> Exp
     """
     if angles.shape != (program.n_slots,):
         raise InputError(f"`angles` must have shape ({program.n_slots},), but has {angles.shape}.")
-    return ENGINES[choose(engine)](program, angles)
+    carry_out = engine if callable(engine) else ENGINES[choose(engine)]
+    return carry_out(program, angles)
 
 
 def choose(engine: str) -> str:

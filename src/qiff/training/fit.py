@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import optax.contrib
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._checks import InputError, RunError, check_at_least, check_known, check_positive
 from ..atoms.graph import Frames
@@ -47,6 +47,8 @@ class Training:
         evaluate_every: steps between validations, which are also the points of resume.
         patience: validations without improvement after which to stop; 0 never stops early.
         energy_weight, forces_weight: see `Loss`.
+        gradient: a key of `GRADIENTS`: how the gradient of the loss is found.
+        perturbation: by how much `spsa` changes every weight.
     """
 
     steps: int = 3000
@@ -60,6 +62,8 @@ class Training:
     patience: int = 0
     energy_weight: float = 1.0
     forces_weight: float = 1.0
+    gradient: str = "derivative"
+    perturbation: float = 0.05
 
     def __post_init__(self):
         for name in ("steps", "batch_size", "evaluate_every"):
@@ -71,6 +75,8 @@ class Training:
             raise InputError(f"`average` must be at least 0 and below 1, but is {self.average}.")
         check_known("Schedule", self.schedule, SCHEDULES)
         check_known("Optimiser", self.optimiser, OPTIMISERS)
+        check_known("Gradient", self.gradient, GRADIENTS)
+        check_positive("perturbation", self.perturbation)
         Loss(self.energy_weight, self.forces_weight)
 
     @property
@@ -90,6 +96,46 @@ class Training:
     @property
     def _schedule(self) -> optax.Schedule:
         return SCHEDULES[self.schedule](self.learning_rate, self.steps)
+
+
+LossAndGradient = tuple[Float[Array, ""], AbstractPotential]
+
+
+def _derivative(
+    training: Training, potential: AbstractPotential, frames: Frames, key: PRNGKeyArray
+) -> LossAndGradient:
+    """By differentiation, through the circuits or by their shift rules as the engine has it."""
+    return jax.value_and_grad(training.loss)(potential, frames)
+
+
+def _spsa(
+    training: Training, potential: AbstractPotential, frames: Frames, key: PRNGKeyArray
+) -> LossAndGradient:
+    r"""Simultaneous perturbation: two values of the loss, however many weights there are.
+
+    $$ g = \frac{L(w + c\Delta) - L(w - c\Delta)}{2c}\, \Delta, \qquad \Delta_i = \pm 1 $$
+
+    Unbiased up to $O(c^2)$; the loss returned is the mean of the two.
+
+    Reference: Spall, IEEE Trans. Autom. Control 37, 332 (1992).
+    """
+    leaves, structure = jax.tree.flatten(potential)
+    keys = jax.random.split(key, len(leaves))
+    signs = [jax.random.rademacher(k, w.shape, w.dtype) for k, w in zip(keys, leaves, strict=True)]
+    direction = jax.tree.unflatten(structure, signs)
+    c = training.perturbation
+    ahead, behind = (
+        training.loss(jax.tree.map(lambda w, s: w + step * s, potential, direction), frames)  # noqa: B023
+        for step in (c, -c)
+    )
+    slope = (ahead - behind) / (2 * c)
+    return (ahead + behind) / 2, jax.tree.map(lambda s: slope * s, direction)
+
+
+GRADIENTS: dict[str, Callable[..., LossAndGradient]] = {
+    "derivative": _derivative,
+    "spsa": _spsa,
+}
 
 
 class Row(NamedTuple):
@@ -153,7 +199,7 @@ def fit(
         state: where to begin.
         train, valid: labelled configurations; the best average on `valid` is kept.
         training: how.
-        seed: of the order of the configurations.
+        seed: of the order of the configurations and of perturbations.
         after_validation: called with every state that can be resumed from.
 
     Returns:
@@ -175,7 +221,8 @@ def _advance(state: State, train: Frames, valid: Frames, training: Training, see
     batches = _batches(len(train), training.batch_size, seed, begin, end)
     try:
         with precision(state.best):
-            weights, losses = _take_steps(state.weights, train, batches, training)
+            key, steps = jax.random.key(seed), np.arange(begin, end)
+            weights, losses = _take_steps(state.weights, train, batches, steps, key, training)
             valid_loss, losses = _validate(weights.average, valid, training), np.asarray(losses)
             if not (np.all(np.isfinite(losses)) and np.isfinite(valid_loss)):
                 raise NotFiniteError
@@ -192,22 +239,30 @@ def _advance(state: State, train: Frames, valid: Frames, training: Training, see
 
 @eqx.filter_jit
 def _take_steps(
-    weights: Weights, train: Frames, batches: Int[np.ndarray, "n_steps size"], training: Training
+    weights: Weights,
+    train: Frames,
+    batches: Int[np.ndarray, "n_steps size"],
+    steps: Int[np.ndarray, " n_steps"],
+    key: PRNGKeyArray,
+    training: Training,
 ) -> tuple[Weights, Float[Array, " n_steps"]]:
     optimiser, decay = training.transformation, training.average
+    loss_and_gradient = GRADIENTS[training.gradient]
 
-    def step(weights: Weights, batch: Int[Array, " size"]) -> tuple[Weights, Float[Array, ""]]:
+    def step(weights: Weights, now: tuple[Array, Array]) -> tuple[Weights, Float[Array, ""]]:
+        batch, number = now
         frames = jax.tree.map(lambda values: jnp.asarray(values)[batch], train)
         potential: Any = weights.potential
-        loss, gradient = jax.value_and_grad(training.loss)(potential, frames)
-        updates, state = optimiser.update(gradient, weights.optimiser, potential)
+        own_key = jax.random.fold_in(key, number)
+        loss, gradient = loss_and_gradient(training, potential, frames, own_key)
+        updates, state = optimiser.update(gradient, weights.optimiser, potential)  # pyright: ignore
         potential = optax.apply_updates(potential, updates)
         average = jax.tree.map(
             lambda old, new: decay * old + (1 - decay) * new, weights.average, potential
         )
         return Weights(potential, average, state), loss
 
-    return jax.lax.scan(step, weights, jnp.asarray(batches))
+    return jax.lax.scan(step, weights, (jnp.asarray(batches), jnp.asarray(steps)))
 
 
 @eqx.filter_jit

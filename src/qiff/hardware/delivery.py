@@ -1,0 +1,139 @@
+"""Around an executor: jobs that are lost are sent again, and results are paid for once."""
+
+import json
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from .._checks import RunError, check_at_least
+from .executor import AbstractExecutor, Job, LostJobError
+
+
+@dataclass(frozen=True)
+class Retrying(AbstractExecutor):
+    """Sends a lost job again, up to `attempts` times in all, waiting twice as long each time.
+
+    Raises:
+        RunError: on sampling, when a job was lost every time.
+    """
+
+    executor: AbstractExecutor
+    attempts: int = 5
+    wait: float = 1.0
+
+    def __post_init__(self):
+        check_at_least("attempts", self.attempts, 1)
+        check_at_least("wait", self.wait, 0)
+
+    @property
+    def name(self) -> str:
+        return self.executor.name
+
+    @property
+    def batch(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.executor.batch
+
+    @property
+    def sampled(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.executor.sampled
+
+    def counts(self, job: Job) -> dict[str, int]:
+        return self.executor.counts(job)
+
+    def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
+        reason = ""
+        for attempt in range(self.attempts):
+            time.sleep(self.wait * (2**attempt - 1))
+            try:
+                return self.executor.sample(job)
+            except LostJobError as error:
+                reason = str(error)
+        raise RunError(
+            f"a job of {len(job)} circuits was lost {self.attempts} times ({reason}); results so "
+            "far are kept where there is a cache: run the same command again."
+        )
+
+
+@dataclass(frozen=True)
+class Cached(AbstractExecutor):
+    """Keeps the results of every circuit in a file as soon as they are there.
+
+    An evaluation that was interrupted asks for the same circuits in the same order again and is
+    given what it has paid for. The n-th measurement of a circuit has a key of its own, so asking
+    twice in one process measures twice.
+
+    Args:
+        executor: carries out what is not there yet.
+        folder: of the file `results.jsonl`, one line for each circuit.
+    """
+
+    executor: AbstractExecutor
+    folder: Path
+    _known: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
+    _asked: Counter[str] = field(default_factory=Counter, repr=False)
+
+    def __post_init__(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            lines = self.path.read_bytes().split(b"\n")
+            whole = b"\n".join(lines[:-1]) + b"\n" * (len(lines) > 1)
+            if lines[-1]:  # cut short when the process ended
+                os.truncate(self.path, len(whole))
+            for line in lines[:-1]:
+                record = json.loads(line)
+                self._known[record["key"]] = record["outcomes"]
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.folder / "results.jsonl"
+
+    @property
+    def name(self) -> str:
+        return self.executor.name
+
+    @property
+    def batch(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.executor.batch
+
+    @property
+    def sampled(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.executor.sampled
+
+    def counts(self, job: Job) -> dict[str, int]:
+        return self.executor.counts(job)
+
+    def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
+        keys = self._keys(job)
+        absent = np.array([key not in self._known for key in keys])
+        if absent.any():
+            found = self.executor.sample(job.part(absent))
+            self._keep([key for key, new in zip(keys, absent, strict=True) if new], found)
+        frequencies = np.zeros((len(job), 2**job.program.n_qubits))
+        for row, key in zip(frequencies, keys, strict=True):
+            for outcome, share in self._known[key].items():
+                row[int(outcome)] = share
+        return frequencies
+
+    def _keys(self, job: Job) -> list[str]:
+        keys = []
+        for digest in job.digests():
+            keys.append(f"{self.name}: {digest} {self._asked[digest]}")
+            self._asked[digest] += 1
+        return keys
+
+    def _keep(self, keys: list[str], frequencies: Float[np.ndarray, "n_rows dim"]) -> None:
+        """Add lines to the file in one go: a process that ends meanwhile cuts the last one."""
+        text = []
+        for key, row in zip(keys, frequencies, strict=True):
+            self._known[key] = {str(k): float(row[k]) for k in np.flatnonzero(row)}
+            text.append(json.dumps({"key": key, "outcomes": self._known[key]}) + "\n")
+        with self.path.open("a") as file:
+            file.write("".join(text))
+            file.flush()
+            os.fsync(file.fileno())

@@ -1,0 +1,200 @@
+"""Energy and forces of a geometry from an executor, with standard errors."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import ase
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from .._types import Qubits
+from ..model.potential import AbstractPotential
+from ..model.predict import check_atoms, precision
+from ..quantum.program import Program
+from ..quantum.shift import shifts
+from ..quantum.shots import Estimate, allocate
+from .executor import AbstractExecutor
+from .measure import Laboratory, Protocol
+from .plan import Answer, plan
+
+NEGLIGIBLE = 1e-12
+"""Circuits whose weight in every force is below this share of the largest are not sent."""
+
+
+class Measured(NamedTuple):
+    """Energy in eV and forces in eV/Å with standard errors, and what they took.
+
+    `covariance` is that of the errors of all force components, in (eV/Å)².
+    """
+
+    energy: float
+    forces: Float[np.ndarray, "n_atoms 3"]
+    energy_error: float
+    covariance: Float[np.ndarray, "3*n_atoms 3*n_atoms"]
+    n_circuits: int
+    n_shots: int
+
+    @property
+    def forces_error(self) -> Float[np.ndarray, "n_atoms 3"]:
+        """Standard error of each force component."""
+        return np.sqrt(np.diagonal(self.covariance)).reshape(-1, 3)
+
+
+def estimate(
+    potential: AbstractPotential,
+    atoms: ase.Atoms,
+    executor: AbstractExecutor,
+    protocol: Protocol | None = None,
+    after_job: Callable[[int], None] = lambda n_circuits: None,
+) -> Measured:
+    """Energy and forces of one configuration, from circuits alone.
+
+    The energy needs the circuits of the model, the forces two more for each angle that depends on
+    the positions (`quantum.shift`); all are sent together and the rest is classical.
+
+    Args:
+        potential: any potential; it is measured in float64.
+        atoms: one configuration.
+        executor: carries out circuits.
+        protocol: how to measure; default `Protocol()`.
+        after_job: called with the number of circuits carried out so far.
+
+    Raises:
+        InputError: the potential cannot describe the atoms or be sent.
+        RunError: the executor gave up.
+    """
+    laboratory = Laboratory(executor, protocol or Protocol(), after_job)
+    return measure(laboratory, potential, atoms)
+
+
+def measure(laboratory: Laboratory, potential: AbstractPotential, atoms: ase.Atoms) -> Measured:
+    """`estimate` in a laboratory that stays: its readout is calibrated once."""
+    before = laboratory.n_circuits, laboratory.n_shots
+    with _in_float64(potential, atoms) as geometry:
+        found = geometry.measure(laboratory)
+    return found._replace(
+        n_circuits=laboratory.n_circuits - before[0], n_shots=laboratory.n_shots - before[1]
+    )
+
+
+def circuits(potential: AbstractPotential, atoms: ase.Atoms) -> "tuple[Circuits, ...]":
+    """All circuits of energy and forces of one configuration, by gate list.
+
+    Raises:
+        InputError: the potential cannot describe the atoms or be sent.
+    """
+    with _in_float64(potential, atoms) as geometry:
+        return geometry.circuits
+
+
+@contextmanager
+def _in_float64(potential: AbstractPotential, atoms: ase.Atoms) -> "Iterator[Geometry]":
+    check_atoms(potential, atoms, "atoms")
+    potential = jax.tree.map(lambda leaf: np.asarray(leaf, "float64"), potential)
+    with precision(potential):
+        yield Geometry(potential, atoms)
+
+
+class Circuits(NamedTuple):
+    r"""Circuits of one gate list for a geometry: those of the energy, and shifted ones.
+
+    Args:
+        program: the gates.
+        angles: of the circuits of the energy.
+        open_slots: angles that depend on the positions.
+        shifted: angles of the shifted circuits, and to which circuit each belongs.
+        weights: $do_k/dR = \sum_r$ `weights[r]` $o_r$ over the shifted circuits $r$ of circuit $k$.
+        importance: how much each circuit, shifted ones last, matters for energy (eV) and forces
+            (eV/Å); where all values are 0, for read-outs that are not linear in them.
+    """
+
+    program: Program
+    angles: Float[np.ndarray, "n_circuits n_slots"]
+    open_slots: Qubits
+    shifted: Float[np.ndarray, "n_shifted n_slots"]
+    owners: Int[np.ndarray, " n_shifted"]
+    weights: Float[np.ndarray, "n_shifted 3*n_atoms"]
+    importance: Float[np.ndarray, " n_circuits+n_shifted"]
+
+
+class Geometry:
+    """Everything that is sent for one configuration.
+
+    Args:
+        potential: in float64.
+        atoms: one configuration.
+    """
+
+    def __init__(self, potential: AbstractPotential, atoms: ase.Atoms):
+        self.plan, self.offset = plan(potential, atoms.numbers), potential.offset(atoms.numbers)
+        self.given = jax.tree.leaves(potential), jnp.asarray(atoms.positions)
+        request: Any = jax.tree.map(np.asarray, self.plan.request(*self.given))
+        self.circuits = tuple(map(_circuits, self.plan.programs, *request))
+
+    def measure(self, laboratory: Laboratory) -> Measured:
+        """Energy and forces, their errors and what the laboratory has used so far."""
+        importance = [c.importance for c in self.circuits]
+        shots = allocate(np.concatenate(importance), laboratory.protocol.shots)
+        ends = np.cumsum([len(of_list) for of_list in importance])[:-1]
+        found = [
+            laboratory.measure(c.program, np.concatenate([c.angles, c.shifted]), own, c.open_slots)
+            for c, own in zip(self.circuits, np.split(shots, ends), strict=True)
+        ]
+        values, slopes = [], []
+        for c, of_list in zip(self.circuits, found, strict=True):
+            n = len(c.angles)
+            values.append(of_list.values[:n])
+            products = of_list.values[n:, :, None] * c.weights[:, None, :]
+            slopes.append(np.zeros((n, *products.shape[1:])))
+            np.add.at(slopes[-1], c.owners, products)
+        given: Any = *self.given, tuple(values), tuple(slopes)
+        answer: Any = jax.tree.map(np.asarray, self.plan.answer(*given))
+        result, covariance = answer.result, self._covariance(found, answer)
+        return Measured(
+            self.offset + float(result[0]),
+            result[1:].reshape(-1, 3),
+            float(np.sqrt(covariance[0, 0])),
+            covariance[1:, 1:],
+            laboratory.n_circuits,
+            laboratory.n_shots,
+        )
+
+    def _covariance(
+        self, found: Sequence[Estimate], answer: Answer
+    ) -> Float[np.ndarray, "1+3*n_atoms 1+3*n_atoms"]:
+        """Of energy and forces, to first order in the errors of all values."""
+        covariance = np.zeros((len(answer.result),) * 2)
+        parts: Any = zip(self.circuits, found, answer.sensitivities, answer.weights, strict=True)
+        for c, of_list, outer, weights in parts:
+            of_values, of_shifted = np.split(of_list.covariance, [len(c.angles)])
+            covariance += np.einsum("iko,kop,jkp->ij", outer, of_values, outer, optimize=True)
+            inner = weights[c.owners]
+            variances = np.einsum("ro,rop,rp->r", inner, of_shifted, inner)
+            covariance[1:, 1:] += c.weights.T @ (variances[:, None] * c.weights)
+        return covariance
+
+
+def _circuits(
+    program: Program, angles: np.ndarray, slopes: np.ndarray, energy_weights: np.ndarray
+) -> Circuits:
+    """The circuits of one gate list, without shifted ones that do not matter."""
+    slopes = slopes.reshape(*angles.shape, -1)
+    open_slots = tuple(int(slot) for slot in np.flatnonzero(np.any(slopes != 0, axis=(0, 2))))
+    found = shifts(program, angles, open_slots)
+    weights = np.einsum("ksi,ksr->kri", slopes, found.weights, optimize=True)
+    largest = np.abs(weights).max(-1)
+    matter = largest > NEGLIGIBLE * largest.max(initial=0)
+    owners, sizes = np.nonzero(matter)[0], np.linalg.norm(energy_weights, axis=1)
+    of_forces = sizes[owners] * np.linalg.norm(weights[matter], axis=1)
+    return Circuits(
+        program,
+        angles,
+        open_slots,
+        found.angles[matter],
+        owners,
+        weights[matter],
+        np.concatenate([sizes, of_forces]),
+    )

@@ -1,0 +1,52 @@
+"""From a name to an executor: the one dictionary of kinds."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .._checks import InputError, check_known, check_seed
+from .delivery import Cached, Retrying
+from .executor import AbstractExecutor, Exact, Shots
+from .on_pennylane import pennylane
+from .on_qiskit import aer, fake, runtime
+
+
+def _plain(executor: Callable[[int], AbstractExecutor]) -> Callable[[str, int], AbstractExecutor]:
+    """An executor that takes nothing after its name."""
+
+    def make(argument: str, seed: int) -> AbstractExecutor:
+        if argument:
+            raise InputError(f"This executor takes nothing after its name, but got `{argument}`.")
+        return executor(seed)
+
+    return make
+
+
+EXECUTORS: dict[str, Callable[[str, int], AbstractExecutor]] = {
+    "exact": _plain(lambda seed: Exact()),
+    "shots": _plain(Shots),
+    "aer": aer,
+    "fake": fake,
+    "pennylane": pennylane,
+    "runtime": runtime,
+}
+
+
+def make_executor(name: str, *, seed: int = 0, cache: Path | None = None) -> AbstractExecutor:
+    """The executor of a name such as `shots`, `fake:manila` or `aer:depolarising=0.01`.
+
+    Lost jobs are sent again.
+
+    Args:
+        name: a key of `EXECUTORS` and what it takes, after a colon.
+        seed: of simulated outcomes.
+        cache: folder in which results are kept; without it they are not.
+
+    Raises:
+        InputError: the executor or what it takes is unknown, its package is absent, or a token is
+            missing or refused.
+    """
+    kind, _, argument = name.partition(":")
+    check_known("Executor", kind, EXECUTORS)
+    check_seed(seed)
+    executor = Retrying(EXECUTORS[kind](argument, seed))
+    return Cached(executor, cache) if cache else executor

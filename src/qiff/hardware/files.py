@@ -1,0 +1,73 @@
+"""Circuits as files for other packages."""
+
+import io
+import json
+from collections.abc import Callable
+
+import numpy as np
+
+from ..quantum.export import Parameterised, to_pennylane, to_qasm3
+from .estimate import Circuits
+
+Files = dict[str, bytes | str]
+"""Contents by the suffix of their file."""
+
+
+def qasm3_files(circuits: Circuits, number: int) -> Files:
+    """One circuit in OpenQASM 3."""
+    return {".qasm": to_qasm3(circuits.program, circuits.angles[number])}
+
+
+def qiskit_files(circuits: Circuits, number: int) -> Files:
+    """One circuit of Qiskit with parameters for the data, and what goes with it.
+
+    The `.qpy` file holds the circuit; the `.json` file the names of its parameters, their values
+    for the energy and for every shifted circuit of the forces, and the observables in the words
+    of Qiskit, which have qubit 0 last.
+    """
+    program, angles = circuits.program, circuits.angles[number]
+    written = Parameterised(program, angles, circuits.open_slots)
+    from qiskit import qpy
+
+    content = io.BytesIO()
+    qpy.dump(written.circuit, content)
+    own = circuits.owners == number
+    record = {
+        "parameters": [parameter.name for parameter in written.parameters],
+        "values": written.values(angles).tolist(),
+        "shifted": written.values(circuits.shifted[own]).tolist(),
+        "weights": circuits.weights[own].tolist(),
+        "observables": [[(word[::-1], c) for c, word in o.terms] for o in program.observables],
+    }
+    return {".qpy": content.getvalue(), ".json": json.dumps(record) + "\n"}
+
+
+def pennylane_files(circuits: Circuits, number: int) -> Files:
+    """One circuit as a function of Python that PennyLane runs."""
+    program = circuits.program
+    tape = to_pennylane(program, circuits.angles[number])
+    lines = [f"    qml.{_call(gate)}" for gate in tape.operations]
+    for observable in program.observables:
+        words = ", ".join(f"word({word!r})" for _, word in observable.terms)
+        lines.append(
+            f"    yield qml.expval(qml.dot({[c for c, _ in observable.terms]}, [{words}]))"
+        )
+    head = (
+        "import pennylane as qml\n\nword = qml.pauli.string_to_pauli_word\n\n\n"
+        f'@qml.qnode(qml.device("default.qubit", wires={program.n_qubits}))\n'
+        "def circuit():\n    return list(gates())\n\n\ndef gates():\n"
+    )
+    tail = '\n\nif __name__ == "__main__":\n    print(circuit())\n'
+    return {".py": head + "\n".join(lines) + "\n" + tail}
+
+
+def _call(gate) -> str:
+    arguments = [repr(float(np.asarray(parameter))) for parameter in gate.parameters]
+    return f"{gate.name}({', '.join([*arguments, f'wires={gate.wires.tolist()}'])})"
+
+
+FORMATS: dict[str, Callable[[Circuits, int], Files]] = {
+    "qasm3": qasm3_files,
+    "qiskit": qiskit_files,
+    "pennylane": pennylane_files,
+}

@@ -1,0 +1,229 @@
+"""Expectation values from an executor: settings, jobs, mitigation."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from .._checks import check_at_least, check_known, check_seed
+from .._types import Qubits
+from ..quantum import noise
+from ..quantum.observable import PauliSum
+from ..quantum.program import Program
+from ..quantum.shots import (
+    SETTINGS,
+    Estimate,
+    conserved_axis,
+    read_outcomes,
+    settings,
+    spinless,
+    turn_to_z,
+)
+from .executor import AbstractExecutor, Job
+
+N_TWIRLS = 8
+CALIBRATION_SHOTS = 20_000
+
+
+@dataclass(frozen=True)
+class Mitigation:
+    """What is done against noise.
+
+    Args:
+        readout: errors of the readout are calibrated and undone.
+        twirl: qubits are turned over at random before the readout; with `readout`, what is undone
+            is then the same for 0 and 1.
+        symmetry: outcomes that a circuit cannot have, because it conserves the total spin along
+            an axis, are thrown away; circuits that conserve nothing are read as ever.
+        folds: multiples of the noise of gates from which it is extrapolated to none; 1 alone
+            extrapolates nothing.
+    """
+
+    readout: bool = False
+    twirl: bool = False
+    symmetry: bool = False
+    folds: tuple[int, ...] = (1,)
+
+    def __post_init__(self):
+        noise.extrapolation(self.folds)
+
+
+MITIGATIONS: dict[str, dict[str, Any]] = {
+    "readout": {"readout": True},
+    "twirl": {"readout": True, "twirl": True},
+    "symmetry": {"symmetry": True},
+    "zne": {"folds": (1, 3)},
+}
+"""Names for the command line."""
+
+
+def mitigation(names: Sequence[str]) -> Mitigation:
+    """Everything against noise that is named, see `MITIGATIONS`.
+
+    Raises:
+        InputError: a name is unknown.
+    """
+    for name in names:
+        check_known("Mitigation", name, MITIGATIONS)
+    return Mitigation(**{key: value for name in names for key, value in MITIGATIONS[name].items()})
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How expectation values are measured.
+
+    Args:
+        shots: of everything that is measured together, for instance a geometry.
+        method: a key of `SETTINGS`: which words are read together.
+        mitigation: see `Mitigation`.
+        seed: of twirls.
+    """
+
+    shots: int = 100_000
+    method: str = "bell"
+    mitigation: Mitigation = field(default_factory=Mitigation)
+    seed: int = 0
+
+    def __post_init__(self):
+        check_at_least("shots", self.shots, 1)
+        check_known("Method of measurement", self.method, SETTINGS)
+        check_seed(self.seed)
+
+
+class Laboratory:
+    """An executor at work under a protocol; counts what it sends.
+
+    Args:
+        executor: carries out circuits.
+        protocol: how to measure.
+        after_job: called after every job with the number of circuits carried out so far.
+    """
+
+    def __init__(
+        self,
+        executor: AbstractExecutor,
+        protocol: Protocol,
+        after_job: Callable[[int], None] = lambda n_circuits: None,
+    ):
+        self.executor, self.protocol, self.after_job = executor, protocol, after_job
+        self.n_circuits = self.n_shots = 0
+        self._inverses: dict[int, np.ndarray] = {}
+
+    def measure(
+        self,
+        program: Program,
+        angles: Float[np.ndarray, "n_rows n_slots"],
+        shots: Int[np.ndarray, " n_rows"],
+        open_slots: Qubits,
+    ) -> Estimate:
+        """Expectation values of circuits of one gate list.
+
+        Args:
+            program: the gates and observables.
+            angles: one row for each circuit.
+            shots: of each, shared by its settings and folds.
+            open_slots: angles that differ between circuits.
+        """
+        folds = self.protocol.mitigation.folds
+        gammas = noise.extrapolation(folds)
+        shares = np.abs(gammas) / np.abs(gammas).sum()
+        parts = [
+            self._read(program, angles, shots * share, open_slots, fold).scaled(gamma)
+            for fold, gamma, share in zip(folds, gammas, shares, strict=True)
+        ]
+        return sum(parts[1:], start=parts[0])
+
+    def _read(
+        self,
+        program: Program,
+        angles: Float[np.ndarray, "n_rows n_slots"],
+        shots: Float[np.ndarray, " n_rows"],
+        open_slots: Qubits,
+        fold: int,
+    ) -> Estimate:
+        """Expectation values, the sum of what all settings read."""
+        readings = settings(program.observables, self.protocol.method)
+        sizes = [sum(abs(c) for c, _, _ in reading.terms) for reading in readings]
+        n = len(program.observables)
+        found = Estimate(np.zeros((len(angles), n)), np.zeros((len(angles), n, n)))
+        axes = self._axes(program, angles)
+        for axis in dict.fromkeys(axes):
+            rows = np.array([other == axis for other in axes])
+            for reading, size in zip(readings, sizes, strict=True):
+                own = np.maximum(2, (shots[rows] * size / sum(sizes)).astype(np.int64))
+                setting = replace(reading, axis=axis)
+                job = Job(program, setting, angles[rows], own, open_slots, fold)
+                part = self._estimate(job, keep_spinless=bool(axis))
+                found.values[rows] += part.values
+                found.covariance[rows] += part.covariance
+        return found
+
+    def _axes(self, program: Program, angles: np.ndarray) -> list[tuple[float, ...]]:
+        """For each circuit the rotation of its conserved axis to z; empty for none."""
+        if not (self.protocol.mitigation.symmetry and all(map(_isotropic, program.observables))):
+            return [()] * len(angles)
+        axes = [conserved_axis(program, row) for row in angles]
+        return [() if a is None else turn_to_z(a) for a in axes]
+
+    def _estimate(self, job: Job, *, keep_spinless: bool) -> Estimate:
+        mitigation = self.protocol.mitigation
+        kept = spinless(job.setting) if keep_spinless else None
+        inverse = self._inverse(job.program.n_qubits) if mitigation.readout else None
+        frequencies = self._twirled(job) if mitigation.twirl else self._sent(job)
+        shots = job.shots if self.executor.sampled else None
+        values = job.setting.values(len(job.program.observables))
+        return read_outcomes(frequencies, shots, values, kept, inverse)
+
+    def _twirled(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
+        """The mean over qubits turned over at random, in opposite pairs of ways."""
+        everything, rng = 2**job.program.n_qubits, np.random.default_rng(self.protocol.seed)
+        masks = [int(mask) for mask in rng.integers(everything, size=N_TWIRLS // 2)]
+        masks += [mask ^ (everything - 1) for mask in masks]
+        shots = np.maximum(1, job.shots // N_TWIRLS)
+        results = [
+            self._sent(replace(job, setting=replace(job.setting, flips=mask), shots=shots))
+            for mask in masks
+        ]
+        return sum(results, start=np.zeros_like(results[0])) / len(masks)
+
+    def _inverse(self, n_qubits: int) -> Float[np.ndarray, "dim dim"]:
+        """Undoes the readout; calibrated once for each number of qubits."""
+        if n_qubits not in self._inverses:
+            nothing, shots = noise.nothing(n_qubits), np.array([CALIBRATION_SHOTS])
+            zeros, ones = (
+                self._sent(Job(nothing, setting, np.zeros((1, 0)), shots, ()))[0]
+                for setting in noise.calibrations(n_qubits)
+            )
+            confusion = noise.confusion(zeros, ones[::-1])
+            twirl = self.protocol.mitigation.twirl
+            self._inverses[n_qubits] = noise.unread(
+                noise.twirled(confusion) if twirl else confusion
+            )
+        return self._inverses[n_qubits]
+
+    def _sent(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
+        """Frequencies of a job, sent in parts, with flips turned back."""
+        found = []
+        for begin in range(0, len(job), self.executor.batch):
+            part = job.part(slice(begin, begin + self.executor.batch))
+            found.append(self.executor.sample(part))
+            self.n_circuits += len(part)
+            self.n_shots += int(part.shots.sum()) if self.executor.sampled else 0
+            self.after_job(self.n_circuits)
+        frequencies = np.concatenate(found)
+        return frequencies[:, np.arange(frequencies.shape[1]) ^ job.setting.flips]
+
+
+def _isotropic(observable: PauliSum) -> bool:
+    """Whether common rotations leave it unchanged: XX, YY and ZZ of a pair count alike."""
+    totals: dict[tuple[int, ...], dict[str, float]] = {}
+    for coefficient, word in observable.terms:
+        letters = set(word) - {"I"}
+        on = tuple(q for q, letter in enumerate(word) if letter != "I")
+        if len(on) != 2 or len(letters) != 1:
+            return False
+        found = totals.setdefault(on, dict.fromkeys("XYZ", 0.0))
+        found[letters.pop()] += coefficient
+    return all(len(set(found.values())) == 1 for found in totals.values())

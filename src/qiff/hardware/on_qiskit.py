@@ -1,0 +1,212 @@
+"""Executors of Qiskit: Aer with noise, fake devices, and devices behind Qiskit Runtime."""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from .._checks import InputError, check_known, missing_extra
+from ..quantum.export import Parameterised
+from .executor import AbstractExecutor, Job, LostJobError, random
+
+TOKEN, INSTANCE = "QISKIT_IBM_TOKEN", "QISKIT_IBM_INSTANCE"
+"""Environment variables that Qiskit Runtime is reached with; nothing else is read or kept."""
+NOISE = ("depolarising", "damping", "readout")
+"""What `aer` knows."""
+
+
+@dataclass(frozen=True, eq=False)
+class OnQiskit(AbstractExecutor):
+    """Compiles a gate list once for each setting and runs it with arrays of parameters.
+
+    Args:
+        label: see `AbstractExecutor.name`.
+        backend: what circuits are compiled for.
+        sampler: a sampler (Runtime primitives V2) from a seed.
+        seed: of simulated outcomes.
+        batch: most circuits in a job.
+    """
+
+    label: str
+    backend: Any
+    sampler: Callable[[int], Any]
+    seed: int = 0
+    batch: int = 300
+    _compiled: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def name(self) -> str:
+        return f"{self.label}, seed {self.seed}"
+
+    def counts(self, job: Job) -> dict[str, int]:
+        circuit, _ = self.compiled(job)
+        return {"depth": circuit.depth(), "two-qubit gates": circuit.num_nonlocal_gates()}
+
+    def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
+        circuit, parameterised = self.compiled(job)
+        values = parameterised.values(job.angles)
+        places = {parameter: k for k, parameter in enumerate(parameterised.parameters)}
+        values = values[:, [places[parameter] for parameter in circuit.parameters]]
+        different, groups = np.unique(job.shots, return_inverse=True)
+        pubs = [(circuit, values[groups == k], int(shots)) for k, shots in enumerate(different)]
+        seed = int(random(self.seed, job).integers(2**31))
+        try:
+            results = self.sampler(seed).run(pubs).result()
+        except Exception as error:  # whatever a service says of a job it lost
+            raise LostJobError(f"{type(error).__name__}: {error}") from error
+        frequencies = np.empty((len(job), 2**job.program.n_qubits))
+        for k, result in enumerate(results):
+            frequencies[groups == k] = _frequencies(result.data.meas, job.program.n_qubits)
+        return frequencies
+
+    def compiled(self, job: Job) -> tuple[Any, Parameterised]:
+        """The circuit of a job for the backend, and the same before it was compiled."""
+        fixed = np.delete(job.angles[0], job.open_slots).tobytes()
+        key = (job.program, job.setting, job.open_slots, job.fold, fixed)
+        if key not in self._compiled:
+            from qiskit.transpiler import generate_preset_pass_manager
+
+            written = Parameterised(job.program, job.angles[0], job.open_slots, job.setting)
+            compiler, translator = (
+                generate_preset_pass_manager(level, self.backend, seed_transpiler=0)
+                for level in (3, 0)
+            )
+            circuit = compiler.run(written.circuit)
+            if job.fold > 1:
+                circuit = translator.run(_folded(circuit, job.fold))
+            self._compiled[key] = circuit, written
+        return self._compiled[key]
+
+
+def _folded(circuit: Any, fold: int) -> Any:
+    """The gates forwards and backwards, with barriers that keep compilers from undoing it."""
+    gates, ends = circuit.copy_empty_like(), circuit.copy_empty_like()
+    for item in circuit.data:
+        is_end = item.operation.name in ("measure", "barrier")
+        (ends if is_end else gates).append(item)
+    folded = gates.copy()
+    for step in range(1, fold):
+        folded.barrier()
+        folded.compose(gates.inverse() if step % 2 else gates, inplace=True)
+    return folded.compose(ends)
+
+
+def _frequencies(bits: Any, n_qubits: int) -> Float[np.ndarray, "n_rows dim"]:
+    """Shares of outcomes; Qiskit writes qubit 0 last."""
+    n_rows, dim = bits.array.shape[0], 2**n_qubits
+    outcomes = np.zeros(bits.array.shape[:2], np.int64)
+    for byte in np.moveaxis(bits.array, -1, 0):
+        outcomes = outcomes * 256 + byte
+    index = np.arange(dim).reshape((2,) * n_qubits).transpose().reshape(-1)
+    outcomes = index[outcomes] + dim * np.arange(n_rows)[:, None]
+    return (
+        np.bincount(outcomes.ravel(), minlength=n_rows * dim).reshape(n_rows, dim) / bits.num_shots
+    )
+
+
+def aer(argument: str, seed: int) -> OnQiskit:
+    """Qiskit Aer, with noise as in `depolarising=0.01,damping=0.002,readout=0.02`.
+
+    Args:
+        argument: probabilities: of depolarising after a gate on two qubits, a tenth of it after
+            one on one; of amplitude damping of each qubit after any gate; of reading 0 as 1 or 1
+            as 0. None by default.
+        seed: of the outcomes.
+
+    Raises:
+        InputError: the argument is not of that form, or Qiskit Aer is absent.
+    """
+    chances = _probabilities(argument)
+    _need("qiskit_aer", "the executor `aer`")
+    from qiskit_aer import AerSimulator
+    from qiskit_aer import noise as models
+
+    basis = ["rz", "sx", "x", "cx"]
+    noise = models.NoiseModel(basis_gates=basis)
+    depolarising, decay, wrong = (chances[name] for name in NOISE)
+    damping = models.amplitude_damping_error(decay)
+    one = models.depolarizing_error(depolarising / 10, 1).compose(damping)
+    two = models.depolarizing_error(depolarising, 2).compose(damping.tensor(damping))
+    noise.add_all_qubit_quantum_error(one, ["sx", "x"])
+    noise.add_all_qubit_quantum_error(two, ["cx"])
+    noise.add_all_qubit_readout_error(models.ReadoutError([[1 - wrong, wrong], [wrong, 1 - wrong]]))
+    return _simulated(f"aer:{argument}", AerSimulator(noise_model=noise, basis_gates=basis), seed)
+
+
+def fake(argument: str, seed: int) -> OnQiskit:
+    """A device of the past as Qiskit Runtime remembers it, for instance `manila`; offline.
+
+    Raises:
+        InputError: there is no such device, or Qiskit Runtime is absent.
+    """
+    _need("qiskit_aer", "a fake device")
+    providers = _need("qiskit_ibm_runtime", "a fake device").fake_provider
+    known = {
+        re.sub(r"^Fake|V2$", "", name).lower(): name
+        for name in sorted(dir(providers))
+        if re.match(r"Fake[A-Z]", name) and hasattr(getattr(providers, name), "target")
+    }
+    check_known("Fake device", argument, known)
+    from qiskit_aer import AerSimulator
+
+    device = getattr(providers, known[argument])()
+    return _simulated(f"fake:{argument}", AerSimulator.from_backend(device), seed)
+
+
+def runtime(argument: str, seed: int) -> OnQiskit:
+    """A device behind Qiskit Runtime; the token is read from the environment.
+
+    Raises:
+        InputError: there is no token, it is refused, there is no such device, or Qiskit Runtime
+            is absent.
+    """
+    package = _need("qiskit_ibm_runtime", "a device of Qiskit Runtime")
+    token = os.environ.get(TOKEN, "")
+    if not token:
+        raise InputError(f"Qiskit Runtime needs a token: set the environment variable {TOKEN}.")
+    try:
+        service = package.QiskitRuntimeService(
+            channel="ibm_quantum_platform", token=token, instance=os.environ.get(INSTANCE)
+        )
+        device = service.backend(argument)
+    except Exception as error:  # of many kinds, the text of some with the token in it
+        reason = str(error).replace(token, "…").strip().split("\n")[0]
+        raise InputError(
+            f"Qiskit Runtime refused the token in {TOKEN} or has no device `{argument}`: {reason}"
+        ) from None
+    return OnQiskit(
+        f"runtime:{argument}", device, lambda seed: package.SamplerV2(mode=device), seed
+    )
+
+
+def _simulated(label: str, backend: Any, seed: int) -> OnQiskit:
+    from qiskit_aer.primitives import SamplerV2
+
+    return OnQiskit(label, backend, lambda own: SamplerV2.from_backend(backend, seed=own), seed)
+
+
+def _probabilities(argument: str) -> dict[str, float]:
+    chances: dict[str, float] = dict.fromkeys(NOISE, 0.0)
+    for part in filter(None, argument.split(",")):
+        name, _, text = part.partition("=")
+        check_known("Noise", name.strip(), chances)
+        try:
+            chances[name.strip()] = float(text)
+        except ValueError:
+            raise InputError(f"`{name}` must be a probability, but is `{text}`.") from None
+        if not 0 <= chances[name.strip()] <= 1:
+            raise InputError(f"`{name}` must be a probability, but is {text}.")
+    return chances
+
+
+def _need(package: str, purpose: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise missing_extra(package.replace("_", "-"), "qiskit", purpose) from None

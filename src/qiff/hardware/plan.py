@@ -1,0 +1,215 @@
+"""What a potential asks of a quantum computer, and what it makes of the answers.
+
+Any potential is traced once: its circuits are taken out, and what is left are two classical
+functions, from positions to the angles of the circuits and from positions and expectation values
+to the energy.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+from jax.interpreters import batching
+from jaxtyping import Array, Float
+
+from .._checks import InputError
+from .._types import Angles, Energy, Expectations, Positions
+from ..atoms.graph import Graph, others
+from ..model.potential import AbstractPotential
+from ..model.predict import energy
+from ..quantum.circuit import with_engine
+from ..quantum.program import Program
+
+Values = tuple[Float[Array, "n_circuits n_observables"], ...]
+"""Expectation values: for each gate list those of its circuits."""
+
+_measure = core.Primitive("measure")
+"""Stands in a trace for circuits of a gate list."""
+
+
+@_measure.def_abstract_eval
+def _shape(angles: Any, *, program: Program) -> Any:
+    return angles.update(shape=(*angles.shape[:-1], len(program.observables)))
+
+
+def _batch(arguments: Sequence[Array], axes: Sequence[int], *, program: Program) -> Any:
+    (angles,), (axis,) = arguments, axes
+    return _measure.bind(jnp.moveaxis(angles, axis, 0), program=program), 0
+
+
+batching.primitive_batchers[_measure] = _batch
+
+
+def _to_be_measured(program: Program, angles: Angles) -> Expectations:
+    """An engine that leaves a mark in the trace."""
+    return _measure.bind(angles, program=program)
+
+
+class Request(NamedTuple):
+    """What is asked for one geometry; an entry for each gate list.
+
+    `angles` of its circuits, `slopes` of these in the positions, and `weights`, the derivative of
+    the energy in the expectation values where all of those are 0.
+    """
+
+    angles: tuple[Float[Array, "n_circuits n_slots"], ...]
+    slopes: tuple[Float[Array, "n_circuits n_slots n_atoms 3"], ...]
+    weights: Values
+
+
+class Answer(NamedTuple):
+    """What is made of the values: energy in eV and after it the forces in eV/Å.
+
+    And its derivatives in the values, and in the derivatives of the values, of the energy.
+    """
+
+    result: Float[Array, " 1+3*n_atoms"]
+    sensitivities: tuple[Float[Array, "1+3*n_atoms n_circuits n_observables"], ...]
+    weights: Values
+
+
+def plan(potential: AbstractPotential, numbers: np.ndarray) -> "Plan":
+    """The circuits of a potential of this structure for atoms of these numbers.
+
+    Raises:
+        InputError: circuits depend on what others measure, or stand in a loop.
+    """
+    leaves, structure = jax.tree.flatten(with_engine(potential, _to_be_measured))
+    shapes = tuple(np.shape(leaf) for leaf in leaves)
+    return _plan(structure, shapes, tuple(map(int, numbers)))
+
+
+class Plan:
+    """The circuits of all potentials of a structure, compiled once; see `plan`.
+
+    Its functions take the weights of a potential as a list of arrays, and positions in Å.
+    """
+
+    programs: tuple[Program, ...]
+
+    def __init__(
+        self, structure: Any, shapes: tuple[tuple[int, ...], ...], numbers: tuple[int, ...]
+    ):
+        def of_weights(weights: Sequence[Array], positions: Positions) -> Energy:
+            marked = jax.tree.unflatten(structure, weights)
+            elements = np.array(numbers, "int32")
+            table = others(len(numbers), marked.reach)
+            return energy(marked, Graph(positions, elements, table))  # pyright: ignore
+
+        examples = [np.full(shape, 0.5) for shape in shapes]
+        positions = np.random.default_rng(0).normal(size=(len(numbers), 3))
+        self._trace = jax.make_jaxpr(of_weights)(examples, positions)
+        self.programs = tuple(_programs(self._trace.jaxpr))
+        if any(np.isnan(angles).any() for angles in self._angles(examples, positions)):
+            raise InputError("Circuits that depend on what others measure cannot be sent together.")
+
+    @partial(jax.jit, static_argnums=0)
+    def request(self, weights: Sequence[Array], positions: Positions) -> Request:
+        """See `Request`."""
+        angles = self._angles(weights, positions)
+        slopes = jax.jacfwd(self._angles, 1)(weights, positions)
+        zeros = tuple(
+            jnp.zeros((len(at), len(program.observables)))
+            for at, program in zip(angles, self.programs, strict=True)
+        )
+        return Request(angles, slopes, jax.grad(self._energy, 2)(weights, positions, zeros))
+
+    @partial(jax.jit, static_argnums=0)
+    def answer(
+        self,
+        weights: Sequence[Array],
+        positions: Positions,
+        values: Values,
+        slopes: tuple[Float[Array, "n_circuits n_observables 3*n_atoms"], ...],
+    ) -> Answer:
+        r"""$E$ and $F = -\partial E/\partial R - \sum_k (\partial E/\partial o_k)\, do_k/dR$.
+
+        Args:
+            weights: of the potential.
+            positions: in Å.
+            values: expectation values $o$.
+            slopes: their derivatives in the positions.
+        """
+
+        def of_values(values: Values) -> Array:
+            total, (direct, inner) = jax.value_and_grad(self._energy, (1, 2))(
+                weights, positions, values
+            )
+            gradient = direct.ravel()
+            for weight, slope in zip(inner, slopes, strict=True):
+                gradient += jnp.einsum("no,noi->i", weight, slope)
+            return jnp.concatenate([total[None], -gradient])
+
+        inner = jax.grad(self._energy, 2)(weights, positions, values)
+        return Answer(of_values(values), jax.jacrev(of_values)(values), inner)
+
+    def _angles(self, weights: Sequence[Any], positions: Any) -> tuple[Array, ...]:
+        """Angles of all circuits of each gate list."""
+        found: list[Array] = []
+
+        def read(program: Program, angles: Array) -> Array:
+            found.append(angles.reshape(-1, program.n_slots))
+            return jnp.full((*angles.shape[:-1], len(program.observables)), jnp.nan)
+
+        _evaluate(self._trace, [*weights, positions], read)
+        return tuple(found)
+
+    def _energy(self, weights: Sequence[Array], positions: Positions, values: Values) -> Energy:
+        """Energy in eV from the expectation values of all circuits."""
+        given = iter(values)
+
+        def insert(program: Program, angles: Array) -> Array:
+            return next(given).reshape(*angles.shape[:-1], len(program.observables))
+
+        (total,) = _evaluate(self._trace, [*weights, positions], insert)
+        return total
+
+
+_plan = cache(Plan)
+Measure = Callable[[Program, Array], Array]
+_CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr"}
+"""Equations that call what is in them exactly once."""
+
+
+def _programs(jaxpr: Any) -> list[Program]:
+    """Gate lists in order of appearance."""
+    found = []
+    for equation in jaxpr.eqns:
+        if equation.primitive is _measure:
+            found.append(equation.params["program"])
+        elif called := _called(equation):
+            found += _programs(called.jaxpr)
+    return found
+
+
+def _called(equation: Any) -> Any:
+    """What an equation calls if there are circuits in it, else None."""
+    if not any(map(_programs, core.jaxprs_in_params(equation.params))):
+        return None
+    if equation.primitive.name not in _CALLS:
+        raise InputError("Circuits in a loop cannot be sent to a quantum computer together.")
+    return equation.params[_CALLS[equation.primitive.name]]
+
+
+def _evaluate(closed: Any, arguments: Sequence[Any], measure: Measure) -> list[Any]:
+    """Evaluate a trace with `measure` in place of circuits."""
+    jaxpr, known = closed.jaxpr, dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
+    read = lambda variable: variable.val if isinstance(variable, core.Literal) else known[variable]
+    known.update(zip(jaxpr.invars, arguments, strict=True))
+    for equation in jaxpr.eqns:
+        inputs = [read(variable) for variable in equation.invars]
+        if equation.primitive is _measure:
+            outputs = [measure(equation.params["program"], *inputs)]
+        elif called := _called(equation):
+            outputs = _evaluate(called, inputs, measure)
+        else:
+            given = equation.primitive.get_bind_params(equation.params)
+            functions, parameters = given if isinstance(given, tuple) else ((), given)  # jax < 0.10
+            outputs = equation.primitive.bind(*functions, *inputs, **parameters)
+            outputs = outputs if equation.primitive.multiple_results else [outputs]
+        known.update(zip(equation.outvars, outputs, strict=True))
+    return [read(variable) for variable in jaxpr.outvars]

@@ -1,0 +1,325 @@
+r"""Finite shots: what is measured together, how outcomes are drawn, and what they say.
+
+A `Setting` closes a circuit with a change of basis, after which every qubit is read. Words over
+Pauli letters that differ on no qubit share a setting; or a pair of qubits is read in the Bell
+basis, which gives $XX$, $YY$ and $ZZ$ of it at once and so $\sigma_a\cdot\sigma_b$ directly.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Complex, Float, Int
+
+from .._checks import check_known
+from .._types import Pair, Qubits
+from .observable import PauliSum
+from .program import Program
+from .shift import RULES
+
+Closing = tuple[str, Qubits, tuple[float, ...]]
+"""A gate of fixed angles at the end of a circuit: name, qubits, angles."""
+
+_TO_Z: dict[str, tuple[tuple[str, float], ...]] = {
+    "X": (("ry", -np.pi / 2),),
+    "Y": (("rx", np.pi / 2),),
+    "Z": (),
+    "I": (),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the qubits are read at the end of a circuit.
+
+    Args:
+        letters: the letter measured on each qubit, I where it does not matter.
+        bells: pairs read in the Bell basis.
+        terms: coefficient, number of the observable and word of what is read.
+        axis: the direction that takes the place of z, as the vector of a rotation of all qubits
+            which turns it to z; only for observables that such rotations leave unchanged.
+        flips: qubits turned over before they are read, as a mask; outcomes are turned back.
+    """
+
+    letters: str
+    bells: tuple[Pair, ...]
+    terms: tuple[tuple[float, int, str], ...]
+    axis: tuple[float, ...] = ()
+    flips: int = 0
+
+    @property
+    def n_qubits(self) -> int:
+        return len(self.letters)
+
+    def gates(self) -> tuple[Closing, ...]:
+        """The change of basis."""
+        turns: list[Closing] = [
+            ("spin", (q,), self.axis) for q in range(self.n_qubits) if self.axis
+        ]
+        for a, b in self.bells:
+            turns += [("cnot", (a, b), ()), ("ry", (a,), (-np.pi / 2,))]
+        for qubit, letter in enumerate(self.letters):
+            turns += [(name, (qubit,), (angle,)) for name, angle in _TO_Z[letter]]
+        return (*turns, *(("rx", (q,), (np.pi,)) for q in self.flipped))
+
+    @property
+    def flipped(self) -> Qubits:
+        """The qubits in `flips`; qubit 0 is the most significant bit."""
+        n = self.n_qubits
+        return tuple(q for q in range(n) if self.flips >> (n - 1 - q) & 1)
+
+    def values(self, n_observables: int) -> Float[np.ndarray, "n_observables dim"]:
+        """What each outcome says of each observable: the part read in this setting."""
+        found = np.zeros((n_observables, 2**self.n_qubits))
+        for coefficient, observable, word in self.terms:
+            found[observable] += coefficient * self._signs(word)
+        return found
+
+    def _signs(self, word: str) -> Float[np.ndarray, " dim"]:
+        index = np.arange(2**self.n_qubits)
+        sign = {q: 1 - 2 * (index >> (self.n_qubits - 1 - q) & 1) for q in range(self.n_qubits)}
+        product = np.ones(len(index))
+        for a, b in self.bells:
+            read = {"I": 1, "X": sign[a], "Y": -sign[a] * sign[b], "Z": sign[b]}
+            product *= read[word[a]]
+        in_bells = {q for pair in self.bells for q in pair}
+        for qubit, letter in enumerate(word):
+            if letter != "I" and qubit not in in_bells:
+                product *= sign[qubit]
+        return product
+
+
+def pauli_settings(observables: Sequence[PauliSum]) -> tuple[Setting, ...]:
+    """Words that want no two letters of a qubit are measured together."""
+    return _grouped(observables, bells=False)
+
+
+def bell_settings(observables: Sequence[PauliSum]) -> tuple[Setting, ...]:
+    """Words XX, YY and ZZ on disjoint pairs are measured together, in the Bell basis."""
+    return _grouped(observables, bells=True)
+
+
+SETTINGS: dict[str, Callable[[Sequence[PauliSum]], tuple[Setting, ...]]] = {
+    "pauli": pauli_settings,
+    "bell": bell_settings,
+}
+
+
+def settings(observables: Sequence[PauliSum], method: str) -> tuple[Setting, ...]:
+    """The settings in which observables are measured.
+
+    Args:
+        observables: all of one number of qubits.
+        method: a key of `SETTINGS`.
+
+    Raises:
+        InputError: the method is unknown.
+    """
+    check_known("Method of measurement", method, SETTINGS)
+    return SETTINGS[method](observables)
+
+
+def _grouped(observables: Sequence[PauliSum], *, bells: bool) -> tuple[Setting, ...]:
+    """Words in order of appearance, each in the first setting that can read it too."""
+    n_qubits, read = observables[0].n_qubits, {}
+    words = dict.fromkeys(word for o in observables for _, word in o.terms)
+    groups: list[dict[str, Any]] = []
+    for word in words:
+        on = tuple(q for q, letter in enumerate(word) if letter != "I")
+        pair = on if bells and len(on) == 2 and len({word[q] for q in on}) == 1 else ()
+        group = next((g for g in groups if _fits(g, word, on, pair)), None)
+        if group is None:
+            group = {"letters": ["I"] * n_qubits, "bells": []}
+            groups.append(group)
+        if pair:
+            group["bells"] += [pair] if pair not in group["bells"] else []
+        else:
+            for q in on:
+                group["letters"][q] = word[q]
+        read[word] = groups.index(group)
+    terms = [(c, k, word) for k, o in enumerate(observables) for c, word in o.terms]
+    return tuple(
+        Setting(
+            "".join(group["letters"]),
+            tuple(group["bells"]),
+            tuple(term for term in terms if read[term[2]] == number),
+        )
+        for number, group in enumerate(groups)
+    )
+
+
+def _fits(group: dict[str, Any], word: str, on: Qubits, pair: Qubits) -> bool:
+    """Whether a setting in the making can read a word as well."""
+    taken = {q for bell in group["bells"] for q in bell}
+    if pair:
+        untouched = all(group["letters"][q] == "I" for q in pair)
+        return pair in group["bells"] or (untouched and not taken.intersection(pair))
+    return not taken.intersection(on) and all(group["letters"][q] in ("I", word[q]) for q in on)
+
+
+def conserved_axis(
+    program: Program, angles: Float[np.ndarray, " n_slots"]
+) -> Float[np.ndarray, "3"] | None:
+    """The direction along which a circuit conserves the total spin, if there is one.
+
+    Exchange gates conserve it along every direction, a `spin` gate along its own vector, `rz`
+    along z; singlets have none of it. Other gates, and qubits outside singlets, conserve nothing.
+    """
+    paired = {q for pair in program.state.pairs for q in pair}
+    if len(paired) < program.n_qubits:
+        return None
+    axes = []
+    for gate in program.gates():
+        at = angles[np.array(gate.slots, int)]
+        if gate.name == "spin":
+            axes.append(at)
+        elif gate.name == "rz":
+            axes.append(np.array([0, 0, at[0]]))
+        elif gate.name != "exchange":
+            return None
+    vectors = np.array([axis for axis in axes if np.linalg.norm(axis) > 1e-9]).reshape(-1, 3)
+    if len(vectors) == 0:
+        return np.array([0.0, 0.0, 1.0])
+    axis = vectors[0] / np.linalg.norm(vectors[0])
+    return axis if np.abs(np.cross(vectors, axis)).max() < 1e-9 else None
+
+
+def turn_to_z(axis: Float[np.ndarray, "3"]) -> tuple[float, ...]:
+    """The rotation that takes a direction to z, as a vector."""
+    across = np.cross(axis, [0.0, 0.0, 1.0])
+    sine = float(np.linalg.norm(across))
+    angle = np.arctan2(sine, axis[2])
+    normal = across / sine if sine > 1e-12 else np.array([1.0, 0.0, 0.0])
+    return tuple(float(x) for x in angle * normal)
+
+
+def spinless(setting: Setting) -> Float[np.ndarray, " dim"]:
+    """1 for outcomes without total spin along the axis of a setting, else 0.
+
+    A qubit read along z has ±1, a pair in the Bell basis 0 or ±2, told apart from 0 but not in
+    sign: then what is known is the parity of the number of pairs that are not 0.
+    """
+    index = np.arange(2**setting.n_qubits)
+    sign = [1 - 2 * (index >> (setting.n_qubits - 1 - q) & 1) for q in range(setting.n_qubits)]
+    in_bells = {q for pair in setting.bells for q in pair}
+    alone = [q for q in range(setting.n_qubits) if q not in in_bells]
+    if any(setting.letters[q] not in "IZ" for q in alone):
+        return np.ones(len(index))
+    if not setting.bells:
+        return np.asarray(np.sum(sign, axis=0) == 0, float)
+    parity = np.prod([sign[b] for _, b in setting.bells] + [sign[q] for q in alone], axis=0)
+    return (parity == (-1) ** (setting.n_qubits // 2)).astype(float)
+
+
+# --- simulation -------------------------------------------------------------------------------
+
+
+def probabilities(
+    program: Program, angles: Float[np.ndarray, "n_rows n_slots"], setting: Setting
+) -> Float[np.ndarray, "n_rows dim"]:
+    """Exact probabilities of the outcomes of circuits, in numpy.
+
+    Args:
+        program: the gates.
+        angles: one row for each circuit.
+        setting: how they are read.
+    """
+    states = np.broadcast_to(program.state.vector(), (len(angles), 2**program.n_qubits))
+    for gate in program.gates():
+        matrices = _matrices(gate.name, angles[:, np.array(gate.slots, int)])
+        states = _apply(matrices, gate.qubits, states)
+    for name, qubits, fixed in setting.gates():
+        states = _apply(_matrices(name, np.array([fixed])), qubits, states)
+    return np.abs(states) ** 2
+
+
+def _matrices(
+    name: str, angles: Float[np.ndarray, "n_rows n_angles"]
+) -> Complex[np.ndarray, "n_rows dim dim"]:
+    """Matrices of a gate; equal rows of angles are done once."""
+    if name in _FIXED:
+        return _FIXED[name][None]
+    different, where = np.unique(angles, axis=0, return_inverse=True)
+    values, vectors = np.linalg.eigh(np.tensordot(different, RULES[name].generators, 1))
+    phases = np.exp(-1j * values)[:, None, :]
+    return (vectors * phases @ np.swapaxes(vectors.conj(), -1, -2))[where.reshape(-1)]
+
+
+_FIXED = {"cz": np.diag([1, 1, 1, -1]), "cnot": np.eye(4)[[0, 1, 3, 2]]}
+
+
+def _apply(matrices: np.ndarray, qubits: Qubits, states: np.ndarray) -> np.ndarray:
+    n_rows, n_qubits = len(states), states.shape[1].bit_length() - 1
+    tensor = states.reshape(n_rows, *(2,) * n_qubits)
+    axes, front = [1 + q for q in qubits], range(1, 1 + len(qubits))
+    tensor = np.moveaxis(tensor, axes, front)
+    moved = matrices @ tensor.reshape(n_rows, 2 ** len(qubits), -1)
+    return np.moveaxis(moved.reshape(tensor.shape), front, axes).reshape(n_rows, -1)
+
+
+# --- estimates --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Expectation values of each circuit and the covariance of their errors."""
+
+    values: Float[np.ndarray, "n_rows n_observables"]
+    covariance: Float[np.ndarray, "n_rows n_observables n_observables"]
+
+    def __add__(self, other: "Estimate") -> "Estimate":
+        """The sum of what is independent, such as two settings."""
+        return Estimate(self.values + other.values, self.covariance + other.covariance)
+
+    def scaled(self, factor: float) -> "Estimate":
+        """A multiple."""
+        return Estimate(factor * self.values, factor**2 * self.covariance)
+
+
+def read_outcomes(
+    frequencies: Float[np.ndarray, "n_rows dim"],
+    shots: Int[np.ndarray, " n_rows"] | None,
+    values: Float[np.ndarray, "n_observables dim"],
+    kept: Float[np.ndarray, " dim"] | None = None,
+    inverse: Float[np.ndarray, "dim dim"] | None = None,
+) -> Estimate:
+    r"""Expectation values of the outcomes of one setting.
+
+    $$ \hat o = \frac{\sum_b f_b\, p_b}{\sum_b f_b\, k_b}, \qquad
+       \mathrm{cov} = \frac{\sum_b f_b\, u_b u_b^T}{N - 1}, \quad
+       u_b = \frac{p_b - \hat o\, k_b}{\sum_{b'} f_{b'} k_{b'}} $$
+
+    with $p = k v$; unbiased where every outcome is kept, $k = 1$.
+
+    Args:
+        frequencies: share of each outcome $f_b$.
+        shots: N of each circuit, at least 2; None if frequencies are exact.
+        values: $v_b$ of each observable.
+        kept: $k_b$, 0 for outcomes that are thrown away.
+        inverse: undoes what happens to outcomes when they are read: $p$ and $k$ are multiplied
+            by it.
+    """
+    weights = np.ones(len(values[0])) if kept is None else kept
+    products = values * weights
+    if inverse is not None:
+        products, weights = products @ inverse, weights @ inverse
+    total = (frequencies @ weights)[:, None]
+    found = frequencies @ products.T / total
+    if shots is None:
+        return Estimate(found, np.zeros((*found.shape, found.shape[1])))
+    residual = (products - found[:, :, None] * weights) / total[:, :, None]
+    squares = np.einsum("rb,rib,rjb->rij", frequencies, residual, residual, optimize=True)
+    return Estimate(found, squares / (shots - 1)[:, None, None])
+
+
+def allocate(weights: Float[np.ndarray, " n"], total: int) -> Int[np.ndarray, " n"]:
+    r"""Shots in proportion to $|w|$, which makes $\sum_i w_i^2 \sigma^2/N_i$ smallest.
+
+    Where weights are close the numbers of shots are equal, so that few jobs are needed. None gets
+    fewer than 2, which a standard error needs.
+    """
+    sizes = np.abs(weights)
+    sizes = np.maximum(sizes, sizes.max() / 64) if sizes.max() > 0 else np.ones(len(sizes))
+    levels = 2 ** (np.round(2 * np.log2(sizes)) / 2)
+    return np.maximum(2, np.floor(total * levels / levels.sum())).astype(np.int64)

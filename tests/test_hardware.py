@@ -1,0 +1,588 @@
+"""From potentials to executors and back: energies and forces, errors, delivery, training."""
+
+import json
+import re
+import sys
+
+import ase.io
+import jax
+import numpy as np
+import pytest
+
+import qiff
+from qiff import InputError, RunError
+from qiff.cli import main
+from qiff.hardware import (
+    Exact,
+    Measured,
+    MeasuredMotion,
+    Measuring,
+    Mitigation,
+    Protocol,
+    Shots,
+    circuits,
+    estimate,
+    make_executor,
+    resources,
+)
+from qiff.hardware import dynamics as measured_dynamics
+from qiff.hardware.delivery import Cached, Retrying
+from qiff.hardware.executor import AbstractExecutor, LostJobError
+from qiff.hardware.measure import Laboratory, mitigation
+from qiff.hardware.plan import plan
+from qiff.model.predict import precision, predict
+from qiff.quantum.circuit import with_engine
+from qiff.quantum.export import to_pennylane, to_qiskit
+from qiff.quantum.noise import nothing
+from qiff.training.fit import GRADIENTS, fit, initial_state
+from qiff.training.loss import Loss
+
+from .laws.examples import POTENTIAL_EXAMPLES, every
+
+EXAMPLES = {example.name: example for example in every(POTENTIAL_EXAMPLES)}
+WATER = EXAMPLES["water"].molecule
+
+
+@pytest.fixture(scope="module")
+def water():
+    return EXAMPLES["water"].random()
+
+
+# --- energies and forces ----------------------------------------------------------------------
+
+QUICK = ("dimer", "generic triatomic", "hybrid water")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in EXAMPLES]
+)
+def test_exact_executor_gives_energy_and_forces_of_differentiation(name):
+    example = EXAMPLES[name]
+    potential = example.random()
+    wanted = predict(potential, example.molecule)
+    found = estimate(potential, example.molecule, Exact())
+    assert abs(found.energy - wanted.energy) < 1e-9
+    np.testing.assert_allclose(found.forces, wanted.forces, atol=1e-9)
+    assert found.energy_error == 0
+    assert not found.covariance.any()
+    assert found.n_circuits == sum(
+        len(c.angles) + len(c.shifted) for c in circuits(potential, example.molecule)
+    )
+
+
+FALSE_ALARM = 5.0
+
+
+class Fresh(AbstractExecutor):
+    """Shots with another seed for every job."""
+
+    name = "fresh"
+
+    def __init__(self):
+        self.jobs = []
+
+    def sample(self, job):
+        self.jobs.append(job)
+        return Shots(len(self.jobs)).sample(job)
+
+    def counts(self, job):
+        return {}
+
+
+@pytest.mark.parametrize(("name", "method"), [("water", "pauli"), ("hybrid water", "bell")])
+def test_shots_are_unbiased_with_errors_that_are_right(name, method):
+    """Also of a read-out that is not linear, to first order in the errors."""
+    potential, repeats = EXAMPLES[name].random(), 60
+    wanted = predict(potential, WATER)
+    executor, protocol = Fresh(), Protocol(200_000, method)
+    found = [estimate(potential, WATER, executor, protocol) for _ in range(repeats)]
+    off = np.array([((f.forces - wanted.forces) / f.forces_error).ravel() for f in found])
+    assert np.abs(off.mean(0)).max() < FALSE_ALARM / np.sqrt(repeats)
+    assert 0.9 < np.sqrt(np.mean(off**2)) < 1.1
+    energies = np.array([(f.energy - wanted.energy) / f.energy_error for f in found])
+    assert abs(energies.mean()) < FALSE_ALARM / np.sqrt(repeats)
+    assert 0.6 < energies.std() < 1.5
+    assert np.abs((off + 1).mean(0)).max() > FALSE_ALARM / np.sqrt(repeats)  # control
+    for f in found:  # forces sum to zero, and so do their errors
+        of_sum = f.covariance.reshape(3, 3, 3, 3).sum((0, 2))
+        np.testing.assert_allclose(of_sum, 0, atol=1e-9 * f.covariance.max())
+        assert 190_000 < f.n_shots <= 200_000
+
+
+def test_a_loop_over_circuits_is_refused(water):
+    class Looped(qiff.Sum):
+        def __call__(self, graph):
+            body = lambda total, _: (total + self.potentials[0](graph).sum(), None)
+            total, _ = jax.lax.scan(body, 0.0, None, 2)
+            return total + jax.numpy.zeros(3)
+
+    with precision(water), pytest.raises(InputError, match="Circuits in a loop cannot be sent"):
+        plan(Looped([water]), WATER.numbers)
+
+
+def test_circuits_that_feed_circuits_are_refused(water):
+    class Fed(qiff.Sum):
+        def __call__(self, graph):
+            energies = self.potentials[0](graph)
+            moved = type(graph)(graph.positions * energies.sum(), graph.numbers)
+            return self.potentials[0](moved)
+
+    with precision(water), pytest.raises(InputError, match="depend on what others measure"):
+        plan(Fed([water]), WATER.numbers)
+
+
+def test_what_cannot_be_described_is_refused(water):
+    with pytest.raises(InputError, match="the structure is H2"):
+        estimate(water, WATER[1:], Exact())
+    for wrong, message in (
+        ({"shots": 0}, "`shots` must be at least 1"),
+        ({"method": "bel"}, "did you mean `bell`"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Protocol(**wrong)
+    with pytest.raises(InputError, match="did you mean `twirl`"):
+        mitigation(["twril"])
+    assert mitigation(["twirl", "zne"]) == Mitigation(readout=True, twirl=True, folds=(1, 3))
+
+
+# --- noise ------------------------------------------------------------------------------------
+
+
+class Imperfect(AbstractExecutor):
+    """Exact frequencies through a readout that errs; more depolarised with every fold."""
+
+    name = "imperfect"
+    sampled = False
+    readout = np.array([[0.96, 0.1], [0.04, 0.9]])
+    strength = 0.05
+
+    def sample(self, job):
+        exact, n = Exact().sample(job), job.program.n_qubits
+        mixed = self.strength * job.fold * bool(job.program.layer)
+        exact = (1 - mixed) * exact + mixed / 2**n
+        error = self.readout
+        for _ in range(n - 1):
+            error = np.kron(error, self.readout)
+        return exact @ error.T
+
+    def counts(self, job):
+        return {}
+
+
+@pytest.mark.parametrize("twirl", [False, True])
+def test_mitigation_undoes_readout_and_extrapolates(water, twirl):
+    wanted = predict(water, WATER)
+
+    def error(**arguments):
+        protocol = Protocol(mitigation=Mitigation(**arguments))
+        return np.abs(estimate(water, WATER, Imperfect(), protocol).forces - wanted.forces).max()
+
+    everything = {"readout": True, "twirl": twirl, "folds": (1, 3)}
+    assert error(**everything) < 1e-9
+    assert error() > error(readout=True, twirl=twirl) > 1e-3
+    assert error(folds=(1, 3)) > 1e-3
+
+
+@pytest.mark.parametrize("method", ["bell", "pauli"])
+def test_checking_the_spin_along_a_bond_lowers_the_error(method):
+    potential = EXAMPLES["lithium hydride"].fresh()
+    bond = ase.Atoms("LiH", [[0, 0, 0], [0.6, -0.5, 1.2]])
+    wanted = predict(potential, bond)
+
+    def error(check):
+        protocol = Protocol(method=method, mitigation=Mitigation(symmetry=check))
+        return abs(estimate(potential, bond, Imperfect(), protocol).energy - wanted.energy)
+
+    assert error(True) < 0.75 * error(False)
+
+
+# --- executors --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["aer", "pennylane", pytest.param("pennylane:default.mixed", marks=pytest.mark.slow)]
+)
+def test_executors_without_noise_agree_with_the_model(name):
+    pytest.importorskip({"aer": "qiskit_aer"}.get(name, "pennylane"))
+    potential = qiff.Molecule("diatomic", ["Li", "H"], n_layers=1, key=jax.random.key(1))
+    atoms = EXAMPLES["lithium hydride"].molecule
+    protocol = Protocol(100_000, mitigation=Mitigation(readout=True, folds=(1, 3)))
+    found = estimate(potential, atoms, make_executor(name, seed=2), protocol)
+    wanted = predict(potential, atoms)
+    assert np.all(np.abs(found.forces - wanted.forces) < FALSE_ALARM * found.forces_error)
+    assert abs(found.energy - wanted.energy) < FALSE_ALARM * found.energy_error
+    assert np.all(found.forces_error < 0.1)
+
+
+def test_fake_device_is_noisy_and_compiled_once():
+    pytest.importorskip("qiskit_ibm_runtime")
+    potential = qiff.Molecule("diatomic", ["Li", "H"], n_layers=1, key=jax.random.key(1))
+    atoms = EXAMPLES["lithium hydride"].molecule
+    executor = make_executor("fake:manila")
+    taken = resources(potential, atoms, executor, Protocol(50_000))
+    assert taken["circuits"] == 49
+    assert taken["qubits"] == 4
+    assert 8 <= taken["two-qubit gates"] <= 60
+    assert taken["depth"] > taken["gates"] > 0
+    found = estimate(potential, atoms, executor, Protocol(50_000))
+    assert found.n_shots == taken["shots"]
+    ratio = 1000 * np.sqrt(np.mean(found.forces_error**2)) / taken["error of forces (meV/Å)"]
+    assert 0.8 < ratio < 1.25
+    wanted = predict(potential, atoms)
+    assert abs(found.energy - wanted.energy) > FALSE_ALARM * found.energy_error  # noise is there
+    assert len(executor.executor._compiled) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("qpu", "Executor `qpu` is not known"),
+        ("shots:5", "takes nothing after its name, but got `5`"),
+        ("fake:manilla", "did you mean `manila`"),
+        ("aer:depolarizing=0.1", "did you mean `depolarising`"),
+        ("aer:readout=often", "`readout` must be a probability, but is `often`"),
+        ("aer:readout=1.5", "`readout` must be a probability, but is 1.5"),
+        ("pennylane:abacus", "PennyLane has no device `abacus`"),
+    ],
+)
+def test_wrong_executors(name, message):
+    pytest.importorskip("qiskit_ibm_runtime")
+    with pytest.raises(InputError, match=re.escape(message)):
+        make_executor(name)
+
+
+def test_tokens_come_from_the_environment_alone(monkeypatch, tmp_path, capsys):
+    runtime = pytest.importorskip("qiskit_ibm_runtime")
+    model, frames = tmp_path / "water.qiff", tmp_path / "water.xyz"
+    qiff.save(EXAMPLES["water"].fresh(), model)
+    ase.io.write(frames, WATER)
+    command = ["predict", str(model), str(frames), str(tmp_path / "out.xyz")]
+    command += ["--executor", "runtime:ibm_torino"]
+    monkeypatch.delenv("QISKIT_IBM_TOKEN", raising=False)
+    assert main(command) == 2
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert "set the environment variable QISKIT_IBM_TOKEN" in line
+
+    def refuse(**arguments):
+        raise ValueError(f"Token {arguments['token']} is not valid.\nSee the manual.")
+
+    monkeypatch.setattr(runtime, "QiskitRuntimeService", refuse)
+    monkeypatch.setenv("QISKIT_IBM_TOKEN", "secret")
+    assert main(command) == 2
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert "refused the token" in line
+    assert "secret" not in line
+    assert not (tmp_path / "out.xyz").exists()
+
+
+def test_a_device_of_the_runtime_is_an_executor_like_any_other(monkeypatch):
+    runtime = pytest.importorskip("qiskit_ibm_runtime")
+    from qiskit.primitives import StatevectorSampler
+
+    device = runtime.fake_provider.FakeManilaV2()
+
+    class Service:
+        def __init__(self, **arguments):
+            assert arguments["token"] == "secret"
+
+        def backend(self, name):
+            return device
+
+    monkeypatch.setattr(runtime, "QiskitRuntimeService", Service)
+    sampler = StatevectorSampler(seed=1)
+    monkeypatch.setattr(runtime, "SamplerV2", lambda mode: sampler)
+    monkeypatch.setenv("QISKIT_IBM_TOKEN", "secret")
+    potential = EXAMPLES["water"].random()
+    (group,) = circuits(potential, WATER)
+    shots = np.array([4000, 4000, 8000])
+    rows = np.concatenate([group.angles, group.shifted[:2]])
+    found, exact = (
+        Laboratory(executor, Protocol()).measure(group.program, rows, shots, group.open_slots)
+        for executor in (make_executor("runtime:manila"), Exact())
+    )
+    errors = np.sqrt(found.covariance[:, 0, 0])
+    assert np.all(np.abs(found.values - exact.values)[:, 0] < FALSE_ALARM * errors)
+
+
+@pytest.mark.parametrize("package", ["qiskit", "qiskit_aer", "qiskit_ibm_runtime", "pennylane"])
+def test_absent_packages_are_one_clear_line(package, monkeypatch):
+    pytest.importorskip("qiskit_ibm_runtime")
+    monkeypatch.setitem(sys.modules, package, None)
+    needs = {
+        "qiskit": [lambda: to_qiskit(nothing(2), np.zeros(0))],
+        "qiskit_aer": [lambda: make_executor("aer"), lambda: make_executor("fake:manila")],
+        "qiskit_ibm_runtime": [
+            lambda: make_executor("fake:manila"),
+            lambda: make_executor("runtime:ibm_torino"),
+        ],
+        "pennylane": [
+            lambda: make_executor("pennylane"),
+            lambda: to_pennylane(nothing(2), np.zeros(0)),
+        ],
+    }
+    extra = "pennylane" if package == "pennylane" else "qiskit"
+    for need in needs[package]:
+        with pytest.raises(InputError, match=re.escape(f"pip install 'qiff[{extra}]'")):
+            need()
+
+
+# --- delivery ---------------------------------------------------------------------------------
+
+
+class Unreliable(AbstractExecutor):
+    """Loses every second job."""
+
+    name = "unreliable"
+    batch = 20
+
+    def __init__(self, loses=lambda n: n % 2):
+        self.n_jobs, self.n_done, self.loses = 0, 0, loses
+
+    def sample(self, job):
+        self.n_jobs += 1
+        if self.loses(self.n_jobs):
+            raise LostJobError("the queue forgot it")
+        self.n_done += len(job)
+        return Shots().sample(job)
+
+    def counts(self, job):
+        return {}
+
+
+def same(one: Measured, other: Measured) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one[:4], other[:4], strict=True))
+
+
+def test_lost_jobs_are_sent_again(water):
+    executor = Unreliable()
+    found = estimate(water, WATER, Retrying(executor, wait=0.0))
+    assert executor.n_done == found.n_circuits == 97
+    assert executor.n_jobs == 2 * -(-97 // 20)
+    with pytest.raises(RunError, match=r"lost 3 times \(the queue forgot it\)"):
+        estimate(water, WATER, Retrying(Unreliable(lambda n: True), attempts=3, wait=0.0))
+    with pytest.raises(InputError, match="`attempts` must be at least 1"):
+        Retrying(executor, attempts=0)
+
+
+def test_an_evaluation_that_was_killed_pays_for_nothing_twice(water, tmp_path):
+    def stop(n_circuits):
+        if n_circuits >= 60:
+            raise KeyboardInterrupt
+
+    first = Unreliable(lambda n: False)
+    with pytest.raises(KeyboardInterrupt):
+        estimate(water, WATER, Cached(first, tmp_path), after_job=stop)
+    path = tmp_path / "results.jsonl"
+    with path.open("a") as file:
+        file.write('{"key": "cut sho')  # killed while it wrote
+    second = Unreliable(lambda n: False)
+    found = estimate(water, WATER, Cached(second, tmp_path))
+    assert first.n_done == 60
+    assert first.n_done + second.n_done == 97 == len(path.read_text().splitlines())
+    third = Unreliable(lambda n: True)
+    assert same(estimate(water, WATER, Cached(third, tmp_path)), found)
+    assert third.n_jobs == 0
+    moved = WATER.copy()
+    moved.positions[1] += 0.01
+    with pytest.raises(LostJobError):  # control: other circuits are not known
+        estimate(water, moved, Cached(third, tmp_path))
+
+
+def test_measuring_twice_is_two_measurements(water, tmp_path):
+    cached = Cached(Fresh(), tmp_path)
+    one, other = (estimate(water, WATER, cached) for _ in range(2))
+    assert not same(one, other)
+    again = Cached(Unreliable(lambda n: True), tmp_path)
+    again.executor.name = "fresh"
+    assert same(estimate(water, WATER, again), one)
+    assert same(estimate(water, WATER, again), other)
+
+
+# --- training ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lih():
+    frames = qiff.read(qiff.Source("bundled:lih"), need_forces=True)[::9]
+    model = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 1}
+    return qiff.build_for(frames, model, seed=0), qiff.stack(frames)
+
+
+SHORT = {"steps": 4, "evaluate_every": 2, "batch_size": 8, "average": 0.0}
+
+
+def test_training_by_shift_rules_is_training_by_differentiation(lih):
+    potential, frames = lih
+    training = qiff.Training(forces_weight=0.0, **SHORT)
+    engine = Measuring(Exact(), Protocol())
+    ends = [
+        fit(initial_state(p, training), frames, frames, training, seed=0)
+        for p in (potential, with_engine(potential, engine))
+    ]
+    for a, b in zip(*(jax.tree.leaves(end.weights.potential) for end in ends), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-9)
+    first = potential.potential.circuit
+    moved = ends[0].weights.potential.potential.circuit.weights - first.weights
+    assert np.abs(moved).max() > 0.01
+    assert engine.n_circuits == 4 * 8 * (1 + 2 * first.program.n_slots) + 2 * len(frames)
+
+
+def test_training_on_shots_counts_them_and_lowers_the_loss(lih):
+    potential, frames = lih
+    engine = Measuring(Shots(), Protocol(100))
+    training = qiff.Training(
+        forces_weight=0.0, **(SHORT | {"steps": 30, "evaluate_every": 30}), learning_rate=0.2
+    )
+    state = initial_state(with_engine(potential, engine), training)
+    state = fit(state, frames, frames, training, seed=0)
+    assert engine.n_shots == 100 * engine.n_circuits
+    with precision(potential):
+        before, after = (
+            float(Loss(1.0, 0.0)(p, frames)) for p in (potential, with_engine(state.best, "auto"))
+        )
+    assert after < 0.5 * before
+
+
+def test_second_derivatives_are_refused(lih):
+    potential, frames = lih
+    training = qiff.Training(**SHORT)
+    state = initial_state(with_engine(potential, Measuring(Exact(), Protocol())), training)
+    with pytest.raises(InputError, match="train on energies alone"):
+        fit(state, frames, frames, training, seed=0)
+
+
+def test_simultaneous_perturbation_is_the_gradient_on_average(lih):
+    potential, frames = lih
+    training = qiff.Training(gradient="spsa", perturbation=1e-4, forces_weight=0.0)
+    with precision(potential):
+        exact = jax.grad(training.loss)(potential, frames)
+        keys = jax.random.split(jax.random.key(0), 1000)
+        one = lambda key: GRADIENTS["spsa"](training, potential, frames, key)[1]
+        drawn = jax.jit(jax.vmap(one))(keys)
+    drawn = np.hstack([np.asarray(g).reshape(1000, -1) for g in jax.tree.leaves(drawn)])
+    wanted = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(exact)])
+    spread = drawn.std(0) / np.sqrt(1000)
+    assert np.all(np.abs(drawn.mean(0) - wanted) < FALSE_ALARM * spread + 1e-6)
+    assert np.any(np.abs(wanted) > 2 * FALSE_ALARM * spread)  # control: there is something to see
+
+
+@pytest.mark.parametrize("forces_weight", [0.0, pytest.param(1.0, marks=pytest.mark.slow)])
+def test_simultaneous_perturbation_on_measured_circuits(lih, forces_weight):
+    """With forces in the loss, which measured circuits can learn from in no other way."""
+    potential, frames = lih
+    training = qiff.Training(gradient="spsa", forces_weight=forces_weight, **SHORT)
+    engine = Measuring(Exact(), Protocol())
+    ends = [
+        fit(initial_state(p, training), frames, frames, training, seed=0)
+        for p in (potential, with_engine(potential, engine))
+    ]
+    for a, b in zip(*(jax.tree.leaves(end.weights.potential) for end in ends), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-8)
+    with pytest.raises(InputError, match="Gradient `sgd` is not known"):
+        qiff.Training(gradient="sgd")
+
+
+# --- dynamics ---------------------------------------------------------------------------------
+
+
+class Spring:
+    """Stands in for `measure`: a harmonic force, and noise of which a share is told."""
+
+    def __init__(self, noise, told):
+        self.noise, self.told, self.rng = noise, told, np.random.default_rng(1)
+
+    def __call__(self, laboratory, potential, atoms):
+        x = atoms.positions
+        forces = -5.0 * x + self.noise * self.rng.normal(size=x.shape)
+        return Measured(0.0, forces, 0.0, self.told * self.noise**2 * np.eye(x.size), 1, 1)
+
+
+def temperature(monkeypatch, told, noise=0.4):
+    """Mean temperature of a noisy oscillator whose thermostat knows a share of the noise."""
+    monkeypatch.setattr(measured_dynamics, "measure", Spring(noise, told))
+    monkeypatch.setattr(measured_dynamics, "circuits", lambda *arguments: ())
+    atoms = ase.Atoms("H20", np.random.default_rng(0).normal(size=(20, 3)) * 0.05)
+    dynamics = qiff.Dynamics("nvt", 300, 0.5, 4000, 10, friction=0.03, seed=2)
+    motion = MeasuredMotion(Exact(), Protocol())
+    energies = [
+        float((p.momenta**2).sum() / atoms.get_masses()[0] / 2)
+        for step, p in motion(None, atoms, dynamics, np.inf)
+        if step > 500
+    ]
+    return np.mean(energies) * 2 / 60 / ase.units.kB
+
+
+def test_the_thermostat_takes_the_known_noise_into_account(monkeypatch):
+    """The standard error of the mean is about 300 K √(2/60/n), n ≈ 50 correlation times: 8 K."""
+    assert abs(temperature(monkeypatch, told=1.0) - 300) < 40
+    assert temperature(monkeypatch, told=0.0) > 400  # control: noise that is ignored heats
+    with pytest.raises(RunError, match="noisier than the thermostat is strong"):
+        temperature(monkeypatch, told=100.0)
+
+
+# --- the command line -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hardware")
+    qiff.save(EXAMPLES["water"].random(), folder / "water.qiff")
+    ase.io.write(folder / "water.xyz", [WATER, WATER])
+    return folder
+
+
+def run(files, *arguments):
+    names = {"MODEL": files / "water.qiff", "IN": files / "water.xyz"}
+    return main([str(names.get(a, a)) for a in arguments])
+
+
+def test_predict_with_an_executor(files, tmp_path, capsys):
+    out = tmp_path / "out.xyz"
+    assert run(files, "predict", "MODEL", "IN", str(out), "--executor", "shots") == 0
+    frames = ase.io.read(out, ":")
+    exact = predict(qiff.load(files / "water.qiff"), WATER)
+    for atoms in frames:
+        off = np.abs(atoms.get_forces() - exact.forces) / atoms.arrays["forces_error"]
+        assert off.max() < FALSE_ALARM
+        assert abs(atoms.get_potential_energy() - exact.energy) < 5 * atoms.info["energy_error"]
+    assert len((tmp_path / "out.results" / "results.jsonl").read_text().splitlines()) == 2 * 97
+    capsys.readouterr()
+    command = ["predict", "MODEL", "IN", str(tmp_path / "none.xyz"), "--dry-run"]
+    assert run(files, *command, "--executor", "shots") == 0
+    text = capsys.readouterr().out
+    assert re.search(r"circuits +97\n", text)
+    assert "nothing was sent" in text
+    assert [p.name for p in tmp_path.iterdir() if "none" in p.name] == []
+    assert run(files, *command) == 2
+    assert "needs an --executor" in capsys.readouterr().err
+
+
+def test_md_with_an_executor(files, tmp_path, capsys):
+    out = str(tmp_path / "traj.xyz")
+    command = ["md", "MODEL", "IN", "--out", out, "--executor", "shots", "--steps", "4"]
+    assert run(files, *command) == 2
+    assert "use ensemble `nvt`" in capsys.readouterr().err
+    assert not (tmp_path / "traj.xyz").exists()
+    command += ["--ensemble", "nvt", "--interval", "2", "--shots", "1000000"]
+    assert run(files, *command, "--dry-run") == 0
+    assert "for each of 5 geometries; nothing was sent" in capsys.readouterr().out
+    assert run(files, *command) == 0
+    assert len(ase.io.read(out, ":")) == 3
+    record = json.loads((tmp_path / "traj.json").read_text())
+    assert record["executor"] == "shots"
+    assert 4_800_000 < record["shots"] <= 5_000_000
+
+
+def test_resources_and_export(files, tmp_path, capsys):
+    assert run(files, "resources", "MODEL") == 0
+    text = capsys.readouterr().out
+    assert re.search(r"circuits +97\n", text)
+    assert "made up" not in text
+    command = ["export", "MODEL", "--geometry", "IN", "--out", str(tmp_path / "w"), "--to"]
+    assert run(files, *command, "qasm4") == 2
+    assert "did you mean `qasm3`" in capsys.readouterr().err
+    pytest.importorskip("qiskit")
+    assert run(files, *command, "qasm3") == 0
+    assert (tmp_path / "w.qasm").read_text().startswith("OPENQASM 3.0;")
+    assert run(files, *command, "qasm3") == 2
+    assert "replace it (--overwrite)" in capsys.readouterr().err
