@@ -8,7 +8,7 @@ import pytest
 
 import qiff
 from qiff._checks import InputError
-from qiff.atoms.graph import Frames, graph, neighbours, others
+from qiff.atoms.graph import Frames, Graph, graph, neighbours, others
 from qiff.model.density import envelope
 from qiff.model.predict import energy, energy_and_forces
 from qiff.training.loss import Loss
@@ -46,15 +46,17 @@ def test_far_fragments_add_up_exactly(example):
     assert abs(nearer - sum(p.energy for p in apart)) > 1e-3
 
 
+@jax.jit
+def two_orders(potential, seen):
+    """Energy, its gradient and its Hessian."""
+    at = lambda x: energy(potential, Graph(x, seen.numbers, seen.neighbours))
+    positions = jnp.asarray(seen.positions)
+    return at(positions), jax.grad(at)(positions), jax.jacrev(jax.grad(at))(positions)
+
+
 def derivatives(potential, atoms):
-    """Energy, forces and Hessian."""
-    seen = graph(atoms, "float64", potential.reach)
-
-    def at(positions):
-        return energy(potential, type(seen)(positions, seen.numbers, seen.neighbours))
-
-    flat = jax.jit(lambda x: (at(x), jax.grad(at)(x), jax.jacrev(jax.grad(at))(x)))
-    return [np.asarray(value) for value in flat(jnp.asarray(seen.positions))]
+    """The same of atoms, as numpy arrays."""
+    return [np.asarray(v) for v in two_orders(potential, graph(atoms, "float64", potential.reach))]
 
 
 @all_near
@@ -133,7 +135,7 @@ def test_the_table_of_neighbours_may_list_more(example):
     chain = ase.Atoms("C" * 34, [[1.9 * i, 0.5 * (i % 2), 0.3 * (i % 3)] for i in range(34)])
     seen = graph(chain, "float64", potential.reach)
     assert seen.neighbours.shape[1] < 33
-    every_one = type(seen)(seen.positions, seen.numbers, others(34, 1.0))
+    every_one = Graph(seen.positions, seen.numbers, others(34, 1.0))
     both = jax.jit(energy_and_forces)
     for found, expected in zip(both(potential, seen), both(potential, every_one), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-9)
