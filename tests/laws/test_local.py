@@ -81,7 +81,7 @@ def test_the_envelope_has_two_continuous_derivatives():
     assert envelope(jnp.array(0.0)) == 1
 
 
-@all_local
+@pytest.mark.parametrize("example", LOCAL[::2], ids=lambda e: e.name)
 def test_filling_up_changes_nothing(example):
     potential = example.random()
     small, large = example.molecule, example.molecule + scattered("HHHHHH")
