@@ -15,20 +15,10 @@ from .executor import AbstractExecutor, Job, LostJobError
 
 
 @dataclass(frozen=True)
-class Retrying(AbstractExecutor):
-    """Sends a lost job again, up to `attempts` times in all, waiting twice as long each time.
-
-    Raises:
-        RunError: on sampling, when a job was lost every time.
-    """
+class AbstractDelivery(AbstractExecutor):
+    """An executor that hands circuits on to another."""
 
     executor: AbstractExecutor
-    attempts: int = 5
-    wait: float = 1.0
-
-    def __post_init__(self):
-        check_at_least("attempts", self.attempts, 1)
-        check_at_least("wait", self.wait, 0)
 
     @property
     def name(self) -> str:
@@ -45,6 +35,22 @@ class Retrying(AbstractExecutor):
     def counts(self, job: Job) -> dict[str, int]:
         return self.executor.counts(job)
 
+
+@dataclass(frozen=True)
+class Retrying(AbstractDelivery):
+    """Sends a lost job again, up to `attempts` times in all, waiting twice as long each time.
+
+    Raises:
+        RunError: on sampling, when a job was lost every time.
+    """
+
+    attempts: int = 5
+    wait: float = 1.0
+
+    def __post_init__(self):
+        check_at_least("attempts", self.attempts, 1)
+        check_at_least("wait", self.wait, 0)
+
     def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
         reason = ""
         for attempt in range(self.attempts):
@@ -60,7 +66,7 @@ class Retrying(AbstractExecutor):
 
 
 @dataclass(frozen=True)
-class Cached(AbstractExecutor):
+class Cached(AbstractDelivery):
     """Keeps the results of every circuit in a file as soon as they are there.
 
     An evaluation that was interrupted asks for the same circuits in the same order again and is
@@ -72,7 +78,6 @@ class Cached(AbstractExecutor):
         folder: of the file `results.jsonl`, one line for each circuit.
     """
 
-    executor: AbstractExecutor
     folder: Path
     _known: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
     _asked: Counter[str] = field(default_factory=Counter, repr=False)
@@ -92,21 +97,6 @@ class Cached(AbstractExecutor):
     def path(self) -> Path:
         """The file."""
         return self.folder / "results.jsonl"
-
-    @property
-    def name(self) -> str:
-        return self.executor.name
-
-    @property
-    def batch(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.executor.batch
-
-    @property
-    def sampled(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.executor.sampled
-
-    def counts(self, job: Job) -> dict[str, int]:
-        return self.executor.counts(job)
 
     def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
         keys = self._keys(job)

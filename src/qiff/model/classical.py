@@ -12,12 +12,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._checks import check_at_least
 from .._types import Energies
 from ..atoms.graph import Graph
-from .density import Density
+from .density import AbstractLocal, Density
 from .local import Network, channels
-from .potential import AbstractPotential
 
 
-class Classical(AbstractPotential):
+class Classical(AbstractLocal):
     r"""Energy of an atom from scalar products of channels of its density.
 
     $$ u_i = b + c\cdot x_i + \mathrm{MLP}(x_i), \qquad
@@ -95,13 +94,6 @@ class Classical(AbstractPotential):
             energies += self.network(invariants, species)
         return energies
 
-    def offset(self, numbers: np.ndarray) -> float:
-        return 0.0
-
-    @property
-    def reach(self) -> float:
-        return self.density.cutoff
-
     def config(self) -> dict[str, Any]:
         return {
             "kind": "classical",
@@ -112,6 +104,3 @@ class Classical(AbstractPotential):
             "n_kinds": self.embedding.shape[1],
             "n_hidden": 0 if self.network is None else self.network.shift.shape[1],
         }
-
-    def check(self, numbers: np.ndarray) -> None:
-        self.density.check(numbers)

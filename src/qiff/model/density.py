@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._checks import InputError, check_at_least, check_positive
 from ..atoms.graph import Graph
 from .order import check_symbols
+from .potential import AbstractPotential
 
 
 class Moments(NamedTuple):
@@ -130,6 +132,22 @@ class Density:
                 f"the model describes {', '.join(self.elements)}, "
                 f"but the structure has {', '.join(sorted(absent))}: use a model trained for it."
             )
+
+
+class AbstractLocal(AbstractPotential):
+    """A potential whose atoms see the density of their neighbours and nothing else."""
+
+    density: eqx.AbstractVar[Density]
+
+    def offset(self, numbers: np.ndarray) -> float:
+        return 0.0
+
+    @property
+    def reach(self) -> float:
+        return self.density.cutoff
+
+    def check(self, numbers: np.ndarray) -> None:
+        self.density.check(numbers)
 
 
 def envelope(x: Array) -> Array:

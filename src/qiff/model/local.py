@@ -19,11 +19,10 @@ from ..quantum.gate import Gate
 from ..quantum.observable import pair_exchange, vector
 from ..quantum.program import Program
 from ..quantum.state import Singlets
-from .density import Density, Moments
-from .potential import AbstractPotential
+from .density import AbstractLocal, Density, Moments
 
 
-class Local(AbstractPotential):
+class Local(AbstractLocal):
     r"""Energy of an atom from circuits whose gates are turned by the density of its neighbours.
 
     $$ v_q = \sum_F V_{qF}\, M^{(1)}_F, \qquad Q_p = \sum_F W_{pF}\, M^{(2)}_F, \qquad
@@ -207,13 +206,6 @@ class Local(AbstractPotential):
         layers = jnp.concatenate([trained, encoded[:, :, 1:]], axis=-1)
         return jnp.concatenate([encoded[:, :, 0], layers.reshape(n_atoms, n_copies, -1)], axis=-1)
 
-    def offset(self, numbers: np.ndarray) -> float:
-        return 0.0
-
-    @property
-    def reach(self) -> float:
-        return self.density.cutoff
-
     def config(self) -> dict[str, Any]:
         return {
             "kind": "local",
@@ -228,9 +220,6 @@ class Local(AbstractPotential):
             "entangling": self.entangling,
             "engine": self.simulation.engine,
         }
-
-    def check(self, numbers: np.ndarray) -> None:
-        self.density.check(numbers)
 
 
 class Network(eqx.Module):

@@ -22,15 +22,14 @@ from ..quantum.circuit import Circuit, Simulation
 from ..quantum.engine import AUTO, choose
 from ..quantum.observable import mean_exchange
 from ..quantum.state import Singlets
-from .density import Density, envelope
+from .density import AbstractLocal, Density, envelope
 from .design import DESIGNS
-from .potential import AbstractPotential
 
 _DESIGN = DESIGNS["triatomic"](["O", "H", "H"])  # stands for any atom and two that are alike
 _EVERYWHERE = 1000.0  # Å
 
 
-class Original(AbstractPotential):
+class Original(AbstractLocal):
     r"""$u_i = b + c \sum_{j<k} \tfrac12 (1 + \langle O \rangle)(r_{ij}, r_{ik})$.
 
     Neighbours turn their qubits by $e^{-\frac i2 \alpha\, r\cdot\sigma}$, one scale for the whole
@@ -83,13 +82,6 @@ class Original(AbstractPotential):
         total = _sum_over_pairs(vectors, real, weights, self.n_repeats, self.simulation)
         return species.sum(1) * (self.readout * total + self.bias)
 
-    def offset(self, numbers: np.ndarray) -> float:
-        return 0.0
-
-    @property
-    def reach(self) -> float:
-        return _EVERYWHERE
-
     def config(self) -> dict[str, Any]:
         return {
             "kind": "original",
@@ -99,11 +91,8 @@ class Original(AbstractPotential):
             "engine": self.simulation.engine,
         }
 
-    def check(self, numbers: np.ndarray) -> None:
-        self.density.check(numbers)
 
-
-class Revised(AbstractPotential):
+class Revised(AbstractLocal):
     r"""$u_i = b_z + c_z \sum_{j<k} w_{ij} w_{ik} \tfrac12 (1 + \langle O\rangle)(v_{ij}, v_{ik})$.
 
     Length and direction are encoded apart, $v_{ij} = \varphi_{z_i z_j}(r_{ij})\, \hat r_{ij}$, with
@@ -165,13 +154,6 @@ class Revised(AbstractPotential):
         total = _sum_over_pairs(vectors, near, weights, self.n_repeats, self.simulation)
         return (species @ self.readout) * total + species @ self.bias
 
-    def offset(self, numbers: np.ndarray) -> float:
-        return 0.0
-
-    @property
-    def reach(self) -> float:
-        return self.density.cutoff
-
     def config(self) -> dict[str, Any]:
         return {
             "kind": "revised",
@@ -182,9 +164,6 @@ class Revised(AbstractPotential):
             "n_basis": self.density.n_basis,
             "engine": self.simulation.engine,
         }
-
-    def check(self, numbers: np.ndarray) -> None:
-        self.density.check(numbers)
 
 
 def _exchanges(n_layers: int, n_repeats: int, key: PRNGKeyArray) -> Array:
