@@ -188,8 +188,8 @@ POTENTIAL_EXAMPLES = {
             "circuits of atoms", LOCAL, scattered("OHHCH"), swaps=((1, 2), (2, 4)), any_size=True
         ),
         Example(
-            "circuits with a network",
-            LOCAL | {"n_hidden": 3, "n_kinds": 2, "n_copies": 1},
+            "circuits in two rounds",
+            LOCAL | {"n_hidden": 3, "n_kinds": 2, "n_copies": 1, "n_rounds": 2, "n_messages": 2},
             scattered("CHHO"),
             any_size=True,
         ),

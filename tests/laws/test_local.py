@@ -15,7 +15,7 @@ from qiff.training.loss import Loss
 
 from .examples import POTENTIAL_EXAMPLES, every, scattered
 
-NAMES = ("circuits with a network", "network of atoms", "blind triples", "triples")
+NAMES = ("circuits in two rounds", "network of atoms", "blind triples", "triples")
 LOCAL = [example for example in every(POTENTIAL_EXAMPLES) if example.name in NAMES]
 NEAR = [example for example in LOCAL if example.fresh().reach < 100]  # the original has no cutoff
 all_local = pytest.mark.parametrize("example", LOCAL, ids=lambda e: e.name)
@@ -146,6 +146,8 @@ def test_the_table_of_neighbours_may_list_more(example):
     [
         ({"n_qubits": 3}, "`n_qubits` must be even, but is 3"),
         ({"n_copies": 0}, "`n_copies` must be at least 1"),
+        ({"n_rounds": 0}, "`n_rounds` must be at least 1"),
+        ({"n_messages": 0}, "`n_messages` must be at least 1"),
         ({"cutoff": 0.0}, "`cutoff` must be positive"),
         ({"n_basis": 0}, "`n_basis` must be at least 1"),
         ({"n_hidden": -1}, "`n_hidden` must be at least 0"),

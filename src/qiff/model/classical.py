@@ -13,7 +13,7 @@ from .._checks import check_at_least
 from .._types import Energies
 from ..atoms.graph import Graph
 from .density import AbstractLocal, Density
-from .local import Network, channels
+from .local import Network
 
 
 class Classical(AbstractLocal):
@@ -65,7 +65,7 @@ class Classical(AbstractLocal):
         self.density = Density(tuple(elements), float(cutoff), n_basis)
         keys = iter(jax.random.split(key, 6))
         self.embedding = self.density.start(n_kinds, next(keys))
-        n_species, n_features = len(elements), self.density.n_features(self.embedding)
+        n_species, n_features = len(elements), self.density.n_features(self.embedding.shape[1])
         self.scalars, self.vectors, self.quadrupoles = (
             0.3 * jax.random.normal(next(keys), (n_features, n_channels)) for _ in range(3)
         )
@@ -79,14 +79,15 @@ class Classical(AbstractLocal):
 
     def __call__(self, graph: Graph) -> Energies:
         density = self.density
-        moments, species = density.moments(graph, self.embedding)
+        species, edges = density.species(graph), density.edges(graph)
+        moments = density.moments(graph, edges, species, species @ self.embedding)
         scalars, n = moments.scalars @ self.scalars, self.scalars.shape[1]
-        vectors = channels(moments.vectors, self.vectors, n)
-        quadrupoles = channels(moments.quadrupoles, self.quadrupoles, n)
+        vectors = moments.vectors @ self.vectors
+        quadrupoles = moments.quadrupoles @ self.quadrupoles
         twice = np.array([1, 2, 2, 1, 2, 1], np.float32)  # off-diagonal entries occur twice
         first, second = np.triu_indices(n)
-        products = jnp.einsum("iax,ibx->iab", vectors, vectors)
-        contractions = jnp.einsum("iax,ibx->iab", quadrupoles * twice, quadrupoles)
+        products = jnp.einsum("ixa,ixb->iab", vectors, vectors)
+        contractions = jnp.einsum("ixa,ixb->iab", quadrupoles * twice[:, None], quadrupoles)
         pairs = (products[:, first, second], contractions[:, first, second])
         invariants = jnp.concatenate([scalars, *pairs], axis=-1)
         energies = (invariants * (species @ self.readout)).sum(-1) + species @ self.bias

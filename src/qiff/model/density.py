@@ -38,14 +38,16 @@ class Edges(NamedTuple):
 
 @dataclass(frozen=True)
 class Density:
-    r"""The density of the neighbours $j$ of atom $i$, by element of both atoms and radius.
+    r"""The density of the neighbours $j$ of atom $i$, by its element, their kinds and radius.
 
-    $$ M_{i,\,z k n} = \delta_{z z_i} \sum_j e_k(z_j)\, b_n(r_{ij})\, Y(\hat r_{ij}), \qquad
+    $$ M_{i,\,z k n} = \delta_{z z_i} \sum_j b_n(r_{ij})\, s_{jk}\, Y(\hat r_{ij}), \qquad
        b_n(r) = \sqrt{\tfrac{2}{r_c}}\, \frac{\sin(n\pi r/r_c)}{r}\, w(r/r_c) $$
 
-    with $Y$ = 1, $\hat r$ and $\hat r\hat r^T - \tfrac13$, the envelope
-    $w(x) = 1 - 10x^3 + 15x^4 - 6x^5$, which has two continuous derivatives at the cutoff, and
-    what $e_k$ an atom of an element counts as. Sums over neighbours do not know their order.
+    with $Y$ = 1, $\hat r$ and $\hat r\hat r^T - \tfrac13$, and the envelope
+    $w(x) = 1 - 10x^3 + 15x^4 - 6x^5$, which has two continuous derivatives at the cutoff.
+    A neighbour counts as the numbers $s_{jk}$. Where it carries vectors $u_{jk}$, their
+    multipoles $\hat r\cdot u$, $u$ and $\tfrac12(\hat r u^T + u\hat r^T) - \tfrac13\hat r\cdot u$
+    stand in the place of $s\,Y$. Sums over neighbours do not know their order.
 
     Args:
         elements: chemical symbols that may occur.
@@ -96,23 +98,31 @@ class Density:
         return Edges(apart, distance, basis, harmonics)
 
     def moments(
-        self, graph: Graph, embedding: Float[Array, "n_species n_kinds"]
-    ) -> tuple[Moments, Float[Array, "n_atoms n_species"]]:
-        """The density around each atom, and the element of each: see `species`.
+        self,
+        graph: Graph,
+        edges: Edges,
+        species: Float[Array, "n_atoms n_species"],
+        scalars: Float[Array, "n_atoms n_scalars"],
+        vectors: Float[Array, "n_atoms 3 n_vectors"] | None = None,
+    ) -> Moments:
+        """The density around each atom.
 
         Args:
             graph: one configuration.
-            embedding: $e_k(z)$, what an atom of each element counts as when it is a neighbour.
+            edges: those of the configuration.
+            species: the element of each atom, see `species`.
+            scalars: what each atom counts as when it is a neighbour.
+            vectors: what each atom carries when it is a neighbour.
         """
-        species, edges = self.species(graph), self.edges(graph)
-        seen = (species @ embedding)[jnp.asarray(graph.neighbours)]
-        n_atoms, n_neighbours, _ = seen.shape
-        features = seen[..., :, None] * edges.basis[..., None, :]
-        features = features.reshape(n_atoms, n_neighbours, -1)
-        around = jnp.einsum("ijm,ijF->imF", edges.harmonics, features)
-        by_species = around[:, :, None, :] * species[:, None, :, None]
-        found = by_species.reshape(n_atoms, 10, -1)
-        return Moments(found[:, 0], found[:, 1:4], found[:, 4:]), species
+        neighbours = jnp.asarray(graph.neighbours)
+        multipoles = edges.harmonics[..., None] * scalars[neighbours][:, :, None, :]
+        if vectors is not None:
+            carried = _multipoles(edges.harmonics[..., 1:4], vectors[neighbours])
+            multipoles = jnp.concatenate([multipoles, carried], axis=-1)
+        around = jnp.einsum("ijmk,ijn->imkn", multipoles, edges.basis)
+        by_species = around[:, :, None] * species[:, None, :, None, None]
+        found = by_species.reshape(*around.shape[:2], -1)
+        return Moments(found[:, 0], found[:, 1:4], found[:, 4:])
 
     def start(self, n_kinds: int, key: PRNGKeyArray) -> Float[Array, "n_species n_kinds"]:
         """An embedding to start from: every element for itself, or mixed if kinds are fewer."""
@@ -120,9 +130,9 @@ class Density:
         same = n_kinds in (0, n_species)
         return jnp.eye(n_species) if same else jax.random.normal(key, (n_species, n_kinds))
 
-    def n_features(self, embedding: Float[Array, "n_species n_kinds"]) -> int:
-        """Length of the last axis of `moments`."""
-        return embedding.size * self.n_basis
+    def n_features(self, n_kinds: int) -> int:
+        """Length of the last axis of `moments`, for neighbours that count as so many kinds."""
+        return len(self.elements) * n_kinds * self.n_basis
 
     def check(self, numbers: np.ndarray) -> None:
         """Raise InputError unless every atom is of a known element."""
@@ -148,6 +158,19 @@ class AbstractLocal(AbstractPotential):
 
     def check(self, numbers: np.ndarray) -> None:
         self.density.check(numbers)
+
+
+def _multipoles(
+    unit: Float[Array, "n_atoms n_neighbours 3"],
+    vectors: Float[Array, "n_atoms n_neighbours 3 n_vectors"],
+) -> Float[Array, "n_atoms n_neighbours 10 n_vectors"]:
+    """Scalar, vector and symmetric traceless products of directions with vectors."""
+    along = (unit[..., None] * vectors).sum(2, keepdims=True)
+    first, second = np.triu_indices(3)
+    twice = unit[:, :, first, None] * vectors[:, :, second]
+    twice += unit[:, :, second, None] * vectors[:, :, first]
+    trace = (first == second).astype(unit.dtype)[:, None] * along
+    return jnp.concatenate([along, vectors, twice / 2 - trace / 3], axis=2)
 
 
 def envelope(x: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -11,6 +12,7 @@ import numpy as np
 import optax
 import optax.contrib
 from jaxtyping import Array, Float, Int, PRNGKeyArray
+from optax.contrib import MuonDimensionNumbers
 
 from .._checks import InputError, RunError, check_at_least, check_known, check_positive
 from ..atoms.graph import Frames
@@ -23,9 +25,16 @@ SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
     "constant": lambda rate, steps: optax.constant_schedule(rate),
 }
 
+
+def _matrices(weights: Any) -> Any:
+    """Which axes of weights are a matrix: the last two of two or three."""
+    axes = {2: MuonDimensionNumbers(0, 1), 3: MuonDimensionNumbers(1, 2)}
+    return jax.tree.map(lambda weight: axes.get(weight.ndim), weights)
+
+
 OPTIMISERS: dict[str, Callable[[optax.Schedule], optax.GradientTransformation]] = {
     "adam": optax.adam,
-    "muon": optax.contrib.muon,
+    "muon": partial(optax.contrib.muon, muon_weight_dimension_numbers=_matrices),
 }
 """Muon turns the steps of matrices into orthogonal ones, so that weak directions learn as fast as
 strong ones (Jordan et al. 2024); all other weights are left to Adam."""
