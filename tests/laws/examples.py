@@ -201,7 +201,13 @@ POTENTIAL_EXAMPLES = {
         ),
     ],
     "classical": [
-        Example("network of atoms", CONTROL, scattered("OHHCH"), swaps=((1, 2),), any_size=True),
+        Example(
+            "network of atoms",
+            CONTROL | {"n_rounds": 2},
+            scattered("OHHCH"),
+            swaps=((1, 2),),
+            any_size=True,
+        ),
         Example(
             "linear in invariants", CONTROL | {"n_hidden": 0}, scattered("CHHO"), any_size=True
         ),

@@ -1,7 +1,7 @@
 """Densities: the neighbours of each atom as sums of radial functions times multipoles."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -123,6 +123,14 @@ class Density:
         by_species = around[:, :, None] * species[:, None, :, None, None]
         found = by_species.reshape(*around.shape[:2], -1)
         return Moments(found[:, 0], found[:, 1:4], found[:, 4:])
+
+    def config(self) -> dict[str, Any]:
+        """The arguments from which it was made."""
+        return {
+            "elements": list(self.elements),
+            "cutoff": self.cutoff,
+            "n_basis": self.n_basis,
+        }
 
     def start(self, n_kinds: int, key: PRNGKeyArray) -> Float[Array, "n_species n_kinds"]:
         """An embedding to start from: every element for itself, or mixed if kinds are fewer."""

@@ -1,13 +1,13 @@
 """Circuits of atoms: gates turned by the density of the neighbours, in one round or several."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._checks import InputError, check_at_least
@@ -20,16 +20,7 @@ from ..quantum.observable import pair_exchange, vector
 from ..quantum.program import Program
 from ..quantum.state import Singlets
 from .density import AbstractLocal, Density, Moments
-
-N_MESSAGES = 4
-"""Numbers, and vectors, that an atom tells its neighbours, unless said otherwise."""
-
-
-class Measured(NamedTuple):
-    """What the circuits of a round say of each atom: numbers, and vectors that turn with it."""
-
-    invariants: Float[Array, "n_atoms n_invariants"]
-    vectors: Float[Array, "n_atoms 3 n_vectors"]
+from .rounds import N_MESSAGES, AbstractRound, Measured, Rounds
 
 
 class Local(AbstractLocal):
@@ -51,20 +42,15 @@ class Local(AbstractLocal):
     so many hidden units reads all these invariants too.
 
     With `n_rounds`, atoms tell their neighbours sums of these invariants and of the vectors
-    $\langle\sigma_q\rangle$; the densities that turn the circuits of the next round count neighbours
-    by these too, and the read-out is of the circuits of all rounds.
+    $\langle\sigma_q\rangle$; the densities that turn the circuits of the next round count
+    neighbours by these too, and the read-out is of the circuits of all rounds.
 
     Sums over neighbours make it invariant under exchange of alike atoms and extensive, its gates
     under rotations; the mean over $(v, w)$ and $(-v, -w)$ under reflections. It is smooth to the
     second derivative where a neighbour crosses the cutoff.
     """
 
-    embedding: Float[Array, "n_species n_kinds"]
-    rounds: "tuple[Round, ...]"
-    messages: "tuple[Message, ...]"
-    readout: Float[Array, "n_species n_rounds*n_invariants"]
-    bias: Float[Array, " n_species"]
-    network: "Network | None"
+    rounds: Rounds
     density: Density = eqx.field(static=True)
 
     def __init__(
@@ -107,71 +93,29 @@ class Local(AbstractLocal):
             InputError: an element is unknown or named twice, a number is out of range, or the
                 engine cannot be used here.
         """
-        numbers = {"n_rounds": n_rounds, "n_messages": n_messages}
-        for name, size in numbers.items():
-            check_at_least(name, size, 1)
-        check_at_least("n_kinds", n_kinds, 0)
-        check_at_least("n_hidden", n_hidden, 0)
+        size = (len(elements), n_qubits, n_layers, n_copies)
+        make = partial(Circuits, size, entangling, engine)
         self.density = Density(tuple(elements), float(cutoff), n_basis)
-        keys = iter(jax.random.split(key, 2 * n_rounds + 4))
-        self.embedding = self.density.start(n_kinds, next(keys))
-        n_species, n_kinds = self.embedding.shape
-        self.rounds = tuple(
-            Round(
-                n_species,
-                self.density.n_features(n_kinds + (2 * n_messages if later else 0)),
-                (n_qubits, n_layers, n_copies),
-                entangling,
-                engine,
-                key=next(keys),
-            )
-            for later in range(n_rounds)
-        )
-        n_invariants = self.rounds[0].n_invariants
-        self.messages = tuple(
-            Message(n_invariants, n_copies * n_qubits, n_messages, key=next(keys))
-            for _ in range(n_rounds - 1)
-        )
-        n_read = n_rounds * n_invariants
-        self.readout = jax.random.normal(next(keys), (n_species, n_read)) * 0.3 / np.sqrt(n_read)
-        self.bias = jnp.zeros(n_species)
-        self.network = Network(n_read, n_hidden, n_species, key=next(keys)) if n_hidden else None
+        self.rounds = Rounds(self.density, make, n_rounds, n_messages, n_kinds, n_hidden, key=key)
 
     def __call__(self, graph: Graph) -> Energies:
-        density = self.density
-        species, edges = density.species(graph), density.edges(graph)
-        element = species @ self.embedding
-        first, *later = self.rounds
-        measured = [first(density.moments(graph, edges, species, element), species)]
-        for message, circuits in zip(self.messages, later, strict=True):
-            scalars, vectors = message(measured[-1])
-            scalars = jnp.concatenate([element, scalars], axis=-1)
-            moments = density.moments(graph, edges, species, scalars, vectors)
-            measured.append(circuits(moments, species))
-        invariants = jnp.concatenate([found.invariants for found in measured], axis=-1)
-        energies = (invariants * (species @ self.readout)).sum(-1) + species @ self.bias
-        return energies + self.network(invariants, species) if self.network else energies
+        return self.rounds(self.density, graph)
 
     def config(self) -> dict[str, Any]:
-        first = self.rounds[0]
+        circuits: Any = self.rounds.rounds[0]
         return {
             "kind": "local",
-            "elements": list(self.density.elements),
-            "n_qubits": first.n_qubits,
-            "n_layers": first.exchanges.shape[2],
-            "n_copies": first.exchanges.shape[1],
-            "n_rounds": len(self.rounds),
-            "n_messages": self.messages[0].scalars.shape[1] if self.messages else N_MESSAGES,
-            "cutoff": self.density.cutoff,
-            "n_basis": self.density.n_basis,
-            "n_kinds": self.embedding.shape[1],
-            "n_hidden": 0 if self.network is None else self.network.shift.shape[1],
-            "entangling": first.entangling,
-            "engine": first.simulation.engine,
+            **self.density.config(),
+            **self.rounds.config(),
+            "n_qubits": circuits.n_qubits,
+            "n_layers": circuits.exchanges.shape[2],
+            "n_copies": circuits.exchanges.shape[1],
+            "entangling": circuits.entangling,
+            "engine": circuits.simulation.engine,
         }
 
 
-class Round(eqx.Module):
+class Circuits(AbstractRound):
     """Circuits of every atom, turned by the density around it: see `Local`."""
 
     vectors: Float[Array, "n_copies n_features n_encodings*n_qubits"]
@@ -185,25 +129,29 @@ class Round(eqx.Module):
 
     def __init__(
         self,
-        n_species: int,
-        n_features: int,
-        size: tuple[int, int, int],
+        size: tuple[int, int, int, int],
         entangling: bool,
         engine: str,
-        *,
+        n_features: int,
         key: PRNGKeyArray,
     ):
         """
         Args:
-            n_species: elements that may occur.
-            n_features: of the density.
-            size: `n_qubits`, `n_layers` and `n_copies` of `Local`.
+            size: number of elements, and `n_qubits`, `n_layers` and `n_copies` of `Local`.
             entangling, engine: see `Local`.
+            n_features: of the density.
             key: of the random start.
+
+        Raises:
+            InputError: a number is out of range, or the engine cannot be used here.
         """
-        n_qubits, n_layers, n_copies = size
-        for name, number in zip(("n_qubits", "n_layers", "n_copies"), size, strict=True):
-            check_at_least(name, number, 2 if name == "n_qubits" else 1)
+        n_species, n_qubits, n_layers, n_copies = size
+        for name, number, least in (
+            ("n_qubits", n_qubits, 2),
+            ("n_layers", n_layers, 1),
+            ("n_copies", n_copies, 1),
+        ):
+            check_at_least(name, number, least)
         if n_qubits % 2:
             raise InputError(f"`n_qubits` must be even, but is {n_qubits}.")
         choose(engine)
@@ -223,9 +171,13 @@ class Round(eqx.Module):
 
     @property
     def n_invariants(self) -> int:
-        """Numbers measured on every atom."""
-        n_copies, _, n_qubits = self.measured.shape
-        return n_copies * (n_qubits * (n_qubits - 1) // 2 + n_qubits)
+        """Numbers measured on every atom: of every pair of qubits and of every qubit."""
+        return self.n_vectors * (self.n_qubits + 1) // 2
+
+    @property
+    def n_vectors(self) -> int:
+        """Vectors measured on every atom: one of every qubit."""
+        return len(self.measured) * self.n_qubits
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -297,47 +249,6 @@ class Round(eqx.Module):
         trained = constant + scalars.reshape(constant.shape)
         layers = jnp.concatenate([trained, encoded[:, :, 1:]], axis=-1)
         return jnp.concatenate([encoded[:, :, 0], layers.reshape(n_atoms, n_copies, -1)], axis=-1)
-
-
-class Message(eqx.Module):
-    """What an atom tells its neighbours: sums of what was measured on it."""
-
-    scalars: Float[Array, "n_invariants n_messages"]
-    vectors: Float[Array, "n_vectors n_messages"]
-
-    def __init__(self, n_invariants: int, n_vectors: int, n_messages: int, *, key: PRNGKeyArray):
-        first, second = jax.random.split(key)
-        scalars = jax.random.normal(first, (n_invariants, n_messages))
-        vectors = jax.random.normal(second, (n_vectors, n_messages))
-        self.scalars, self.vectors = scalars / np.sqrt(n_invariants), vectors / np.sqrt(n_vectors)
-
-    def __call__(
-        self, measured: Measured
-    ) -> tuple[Float[Array, "n_atoms n_messages"], Float[Array, "n_atoms 3 n_messages"]]:
-        """Numbers and vectors of each atom."""
-        return measured.invariants @ self.scalars, measured.vectors @ self.vectors
-
-
-class Network(eqx.Module):
-    r"""One hidden layer, $a_z\cdot\mathrm{silu}(W x + c_z)$, of the invariants $x$ of an atom."""
-
-    hidden: Float[Array, "n_invariants n_hidden"]
-    shift: Float[Array, "n_species n_hidden"]
-    readout: Float[Array, "n_species n_hidden"]
-
-    def __init__(self, n_invariants: int, n_hidden: int, n_species: int, *, key: PRNGKeyArray):
-        first, second = jax.random.split(key)
-        self.hidden = jax.random.normal(first, (n_invariants, n_hidden)) / np.sqrt(n_invariants)
-        self.shift = jnp.zeros((n_species, n_hidden))
-        self.readout = 0.1 * jax.random.normal(second, (n_species, n_hidden)) / np.sqrt(n_hidden)
-
-    def __call__(
-        self,
-        invariants: Float[Array, "n_atoms n_invariants"],
-        species: Float[Array, "n_atoms n_species"],
-    ) -> Energies:
-        hidden = jax.nn.silu(invariants @ self.hidden + species @ self.shift)
-        return (hidden * (species @ self.readout)).sum(-1)
 
 
 def channels(

@@ -11,13 +11,14 @@ from .study import Budget, Study
 
 MOLECULE = "ethanol"
 N_TRAIN = 950
-_COPIES = {"kind": "local", "n_copies": 4}
+_ROUNDS = {"kind": "local", "n_copies": 2, "n_rounds": 2}
+_PRODUCTS = {"kind": "classical", "n_channels": 16, "n_rounds": 2}
 MODELS: dict[str, tuple[dict[str, Any], int]] = {
-    "circuits, linear read-out": (_COPIES, 20000),
-    "circuits and network": ({**_COPIES, "n_hidden": 32}, 20000),
-    "circuits without entangling gates": ({**_COPIES, "entangling": False}, 60000),
-    "network on invariants": ({"kind": "classical", "n_channels": 16, "n_hidden": 32}, 60000),
-    "linear in invariants": ({"kind": "classical", "n_channels": 24, "n_hidden": 0}, 60000),
+    "circuits, linear read-out": (_ROUNDS, 10000),
+    "circuits and network": ({**_ROUNDS, "n_hidden": 32}, 10000),
+    "circuits without entangling gates": ({**_ROUNDS, "n_hidden": 32, "entangling": False}, 13000),
+    "network on invariants": ({**_PRODUCTS, "n_hidden": 32}, 20000),
+    "linear in invariants": ({**_PRODUCTS, "n_rounds": 1, "n_hidden": 0}, 40000),
 }
 """Model and steps: about as many weights, and as many steps as take the same time."""
 

@@ -4,7 +4,7 @@ Their two architectures, as reconstructed, and circuits of atoms on revised MD17
 """
 
 from .controls import CONTROLS
-from .learning_curve import LEARNING_CURVE
+from .learning_curve import LEARNING_CURVES
 from .reproduce import Part
 
-PARTS: dict[str, Part] = {"learning-curve": LEARNING_CURVE, "controls": CONTROLS}
+PARTS: dict[str, Part] = {**LEARNING_CURVES, "controls": CONTROLS}
