@@ -5,6 +5,8 @@ import json
 import pickle
 import zipfile
 
+import ase.build
+import ase.optimize
 import jax
 import numpy as np
 import pytest
@@ -99,6 +101,22 @@ def test_absent_and_folder(tmp_path):
         qiff.load(tmp_path / "absent.qiff")
     with pytest.raises(InputError, match="is a folder"):
         qiff.load(tmp_path)
+
+
+def test_a_model_comes_with_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    potential = qiff.load("ethanol")
+    assert read_notes("ethanol")["step"] > 0
+    atoms = ase.build.molecule("CH3CH2OH")
+    atoms.rattle(0.1, seed=0)
+    atoms.calc = qiff.Calculator(potential)
+    assert ase.optimize.BFGS(atoms, logfile=None).run(fmax=0.01, steps=200)
+    bonds = [atoms.get_distance(0, 1), atoms.get_distance(1, 2)]
+    np.testing.assert_allclose(bonds, [1.51, 1.43], atol=0.02)  # C-C and C-O, in Å
+    with pytest.raises(InputError, match="etanol: no such file, nor a model that comes with qiff"):
+        qiff.load("etanol")
+    qiff.save(qiff.build(CONFIG, jax.random.key(0)), "ethanol")
+    assert qiff.load("ethanol").config()["kind"] == "triatomic"  # a file of the name goes first
 
 
 def test_writing_is_atomic(path, monkeypatch):

@@ -65,7 +65,9 @@ def print_table(lines: Mapping[str, object]) -> None:
 def add_model_and_source(sub: argparse.ArgumentParser, name: str) -> None:
     """Arguments for `model_and_frames`."""
     sub.add_argument(
-        "model", metavar="MODEL", help="a model file, for instance runs/water/model.qiff"
+        "model",
+        metavar="MODEL",
+        help="a model file, for instance runs/water/model.qiff, or one that comes along: ethanol",
     )
     add_source(sub, name)
 

@@ -66,6 +66,7 @@ def _md(options: argparse.Namespace) -> None:
     from ..atoms.dataset import file_hash
     from ..md import Dynamics, samples_csv, simulate
     from ..report import dynamics_figure, dynamics_line
+    from ..training.checkpoint import model_file
 
     given = {f.name for f in fields(Dynamics)} & vars(options).keys()
     dynamics = Dynamics(**{name: getattr(options, name) for name in given})
@@ -93,7 +94,7 @@ def _md(options: argparse.Namespace) -> None:
         samples, report = simulate(
             potential, start, dynamics, path, lambda done: show(done, text), motion
         )
-    origin = {"model": options.model, "model_sha256": file_hash(options.model)}
+    origin = {"model": options.model, "model_sha256": file_hash(str(model_file(options.model)))}
     if motion:
         origin |= {"executor": options.executor, "shots": motion.n_shots}
     found = {**asdict(dynamics), **asdict(report), **origin}

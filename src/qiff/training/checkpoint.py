@@ -6,6 +6,7 @@ by its path in the potential, for instance `potential.circuit.weights`. Nothing 
 
 import io
 import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,10 @@ from ..model.potential import AbstractPotential
 from ..model.predict import enable_x64
 
 FORMAT = "qiff 1"
+
+_FOLDER = Path(str(files("qiff.model"))) / "bundled"
+BUNDLED = tuple(sorted(path.stem for path in _FOLDER.glob("*.qiff")))
+"""Names of the models that come with the package."""
 
 Tree = TypeVar("Tree")
 
@@ -39,11 +44,14 @@ def save(
 def load(path: Path | str) -> AbstractPotential:
     """Read a potential from a model file.
 
+    Args:
+        path: the file, or the name of a model that comes with the package, see `BUNDLED`.
+
     Raises:
         InputError: the file is missing, corrupt, of another format or not a model; it holds
             pickled objects; an array is unknown, missing, mis-shaped or not finite.
     """
-    path = Path(path)
+    path = model_file(path)
     header, arrays = read_arrays(path)
     try:
         with enable_x64(True):
@@ -56,9 +64,21 @@ def load(path: Path | str) -> AbstractPotential:
 
 
 def read_notes(path: Path | str) -> dict[str, Any]:
-    """The notes saved with a model."""
-    header, _ = read_arrays(Path(path))
+    """The notes saved with a model, of a file or of the package."""
+    header, _ = read_arrays(model_file(path))
     return header.get("notes", {})
+
+
+def model_file(model: Path | str) -> Path:
+    """The file of a model: where there is none of this path, it may come with the package."""
+    path = Path(model)
+    if path.suffix or path.exists() or path.name != str(model):
+        return path
+    if path.name not in BUNDLED:
+        raise InputError(
+            f"{model}: no such file, nor a model that comes with qiff: {', '.join(BUNDLED)}."
+        )
+    return _FOLDER / f"{model}.qiff"
 
 
 def write_arrays(path: Path, tree: Any, header: dict[str, Any]) -> None:
