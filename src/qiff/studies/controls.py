@@ -47,8 +47,9 @@ def _section(found: Mapping[str, Outcome]) -> Section:
 _NOTES = (
     f"{N_TRAIN} training frames of split 1 of revised MD17. The controls read invariants of the "
     "same radial functions, multipoles and species, with messages between two rounds but for the "
-    "linear one. Muon with a learning rate of 0.01 for all, one seed. A simulated circuit is a classical model too: the "
-    "question is what its structure is worth, not whether a quantum computer would be."
+    "linear one. Muon with a learning rate of 0.01 for all, one seed. A simulated circuit is a "
+    "classical model too: the question is what its structure is worth, not whether a quantum "
+    "computer would be."
 )
 
 CONTROLS = Study(_experiments, _section)
