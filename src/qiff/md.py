@@ -4,7 +4,7 @@ import csv
 import errno
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -329,7 +329,7 @@ def _run(
     return point, points
 
 
-def samples_csv(samples: list[Sample]) -> str:
+def samples_csv(samples: Sequence[Sample]) -> str:
     """The samples as a table with units in its header."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
