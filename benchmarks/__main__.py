@@ -42,7 +42,7 @@ def main() -> None:
     report["others"] = list(circuits.run_others())
     report["dynamics"] = dynamics.run()
     report["scaling"] = scaling.run()
-    report["atoms"] = atoms.run()
+    report["atoms"] = list(atoms.run())
     report["seconds"] = time.time() - begin
     scaling.plot(report["scaling"], RESULTS / "scaling.png")
     atoms.save(report["atoms"])
@@ -96,7 +96,8 @@ def print_tables(console: Console, report: dict[str, Any]) -> None:
         console.print(f"{what}, {peer} {seconds / ours:.0f} times that")
     for key in ("dynamics", "roofline", "scaling"):
         console.print(key, report[key])
-    console.print("\n".join(atoms.lines(report["atoms"])))
+    for row in report["atoms"]:
+        console.print(atoms.line(row))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ writes `results/atoms.json` and `results/atoms.png`.
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,21 +52,19 @@ def local(n_rounds: int) -> qiff.AbstractPotential:
         return qiff.Scaled(qiff.build(config, jax.random.key(0)), 0.01, {"C": 0.0, "H": 0.0})
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> Iterator[dict[str, Any]]:
     """Rows: seconds of an evaluation and of a step of dynamics, and bytes, by size."""
-    rows = []
     for n_rounds in ROUNDS:
         potential, chains = local(n_rounds), {n: chain(n) for n in SIZES}
         calls = {
             n: partial(evaluator(potential, atoms.numbers), atoms.positions)
             for n, atoms in chains.items()
         }
-        rows += [
-            _row(n_rounds, "energy and forces, s", side_by_side(calls)),
-            _row(n_rounds, "step of dynamics, s", {n: _step(potential, chains[n]) for n in SIZES}),
-            _row(n_rounds, "memory, bytes", {n: _bytes(potential, chains[n]) for n in SIZES}),
-        ]
-    return rows
+        yield _row(n_rounds, "energy and forces, s", side_by_side(calls))
+        memory = {n: _bytes(potential, atoms) for n, atoms in chains.items()}
+        yield _row(n_rounds, "memory, bytes", memory)
+        steps = {n: _step(potential, atoms) for n, atoms in chains.items()}
+        yield _row(n_rounds, "step of dynamics, s", steps)
 
 
 def _row(n_rounds: int, what: str, found: Mapping[int, float]) -> dict[str, Any]:
@@ -119,17 +117,16 @@ def save(rows: list[dict[str, Any]], folder: Path = RESULTS) -> None:
     figure.savefig(folder / "atoms.png", dpi=150)
 
 
-def lines(rows: list[dict[str, Any]]) -> list[str]:
-    """The rows as text."""
-    return [
-        f"{row['what']}, {row['rounds']} rounds: "
-        + ", ".join(f"{n} atoms {value:.3g}" for n, value in row["by_atoms"].items())
-        + f"; exponent {row['exponent']:.2f} ± {row['half_width']:.2f}"
-        for row in rows
-    ]
+def line(row: dict[str, Any]) -> str:
+    """A row as text."""
+    values = ", ".join(f"{n} atoms {value:.3g}" for n, value in row["by_atoms"].items())
+    exponent = f"exponent {row['exponent']:.2f} ± {row['half_width']:.2f}"
+    return f"{row['what']}, rounds {row['rounds']}: {values}; {exponent}"
 
 
 if __name__ == "__main__":
-    found = run()
-    save(found)
-    print("\n".join(lines(found)))
+    rows = []
+    for row in run():
+        rows.append(row)
+        print(line(row), flush=True)
+    save(rows)
