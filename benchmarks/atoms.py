@@ -107,8 +107,9 @@ def save(rows: list[dict[str, Any]], folder: Path = RESULTS) -> None:
 
     atomic_write(folder / "atoms.json", json.dumps(rows, indent=1))
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
+    by_what = dict(zip(dict.fromkeys(row["what"] for row in rows), axes, strict=True))
     for row in rows:
-        axis = axes[[r["what"] for r in rows].index(row["what"])]
+        axis = by_what[row["what"]]
         slope = f"exponent {row['exponent']:.2f} ± {row['half_width']:.2f}"
         label = f"{row['rounds']} round{'s' * (row['rounds'] > 1)}, {slope}"
         axis.loglog(list(row["by_atoms"]), list(row["by_atoms"].values()), "o-", label=label)
@@ -120,8 +121,8 @@ def save(rows: list[dict[str, Any]], folder: Path = RESULTS) -> None:
 def line(row: dict[str, Any]) -> str:
     """A row as text."""
     values = ", ".join(f"{n} atoms {value:.3g}" for n, value in row["by_atoms"].items())
-    exponent = f"exponent {row['exponent']:.2f} ± {row['half_width']:.2f}"
-    return f"{row['what']}, rounds {row['rounds']}: {values}; {exponent}"
+    slope = f"exponent {row['exponent']:.2f} ± {row['half_width']:.2f}"
+    return f"{row['what']}, rounds {row['rounds']}: {values}; {slope}"
 
 
 if __name__ == "__main__":
