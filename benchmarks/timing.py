@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from statistics import median
+from typing import Any
 
 import jax
 
@@ -10,8 +11,12 @@ ROUNDS = 9
 ROUND_SECONDS = 0.05
 
 
-def side_by_side(functions: Mapping[str, Callable], rounds: int = ROUNDS) -> dict[str, float]:
-    """Median seconds of a call, in rounds that take turns, after one call to warm up."""
+def side_by_side(
+    functions: Mapping[Any, Callable],
+    rounds: int = ROUNDS,
+    typical: Callable[[list[float]], float] = median,
+) -> dict[Any, float]:
+    """Seconds of a call, the median of rounds that take turns, after one call to warm up."""
     counts, times = {}, {name: [] for name in functions}
     for name, function in functions.items():
         jax.block_until_ready(function())
@@ -19,7 +24,7 @@ def side_by_side(functions: Mapping[str, Callable], rounds: int = ROUNDS) -> dic
     for _ in range(rounds):
         for name, function in functions.items():
             times[name].append(_time(function, counts[name]))
-    return {name: median(found) for name, found in times.items()}
+    return {name: typical(found) for name, found in times.items()}
 
 
 def first_call(function: Callable) -> float:
