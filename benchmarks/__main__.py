@@ -1,4 +1,4 @@
-"""All benchmarks: a table, `results/latest.json` and `results/scaling.png`.
+"""All benchmarks: tables and figures in `results/`, all rows in `results/latest.json`.
 
     python -m benchmarks [--full]
 
@@ -21,7 +21,7 @@ from rich.table import Table
 from qiff._files import atomic_write
 from qiff.quantum.engine import describe
 
-from . import circuits, dynamics, roofline, scaling
+from . import atoms, circuits, dynamics, roofline, scaling
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("jax", "numpy", "pennylane", "pennylane-lightning", "tensorcircuit-ng", "qiskit-aer")
@@ -42,8 +42,10 @@ def main() -> None:
     report["others"] = list(circuits.run_others())
     report["dynamics"] = dynamics.run()
     report["scaling"] = scaling.run()
+    report["atoms"] = list(atoms.run())
     report["seconds"] = time.time() - begin
     scaling.plot(report["scaling"], RESULTS / "scaling.png")
+    atoms.save(report["atoms"])
     atomic_write(RESULTS / "latest.json", json.dumps(report, indent=1))
     print_tables(console, report)
 
@@ -94,6 +96,8 @@ def print_tables(console: Console, report: dict[str, Any]) -> None:
         console.print(f"{what}, {peer} {seconds / ours:.0f} times that")
     for key in ("dynamics", "roofline", "scaling"):
         console.print(key, report[key])
+    for row in report["atoms"]:
+        console.print(atoms.line(row))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def frames(batch: int, dtype: str) -> Frames:
     positions = WATER + 0.1 * rng.normal(size=(batch, 3, 3))
     numbers = np.tile(np.array([8, 1, 1], np.int32), (batch, 1))
     return Frames(
-        Graph(jnp.asarray(positions, dtype), jnp.asarray(numbers)),
+        Graph(jnp.asarray(positions, dtype), jnp.asarray(numbers), jnp.zeros((batch, 3, 0), int)),  # pyright: ignore
         jnp.asarray(rng.normal(size=batch), dtype),
         jnp.asarray(rng.normal(size=(batch, 3, 3)), dtype),
     )

@@ -5,13 +5,15 @@ import re
 import ase
 import ase.io
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase.calculators.fd import calculate_numerical_forces
 from ase.optimize import BFGS
 
 import qiff
-from qiff import Calculator, Dynamics, InputError, RunError, simulate
+from qiff import Calculator, Dynamics, InputError, RunError, md, simulate
+from qiff.atoms import graph
 from qiff.md import ENSEMBLES, samples_csv
 from qiff.model.predict import enable_x64
 
@@ -135,6 +137,40 @@ def test_an_explosion_between_recorded_frames_is_one_too(steep, relaxed, tmp_pat
         simulate(steep, start, wild, tmp_path / "a.xyz")
     assert float(re.search(r"at (\S+) fs", str(raised.value))[1]) < 500  # not only at the end
     assert isinstance(ase.io.read(tmp_path / "a.xyz"), ase.Atoms)
+
+
+@pytest.fixture(scope="module")
+def chain():
+    """Hot atoms on a loose string, more than have all others listed, and what draws them."""
+    config = {"kind": "local", "elements": ["C"], "n_qubits": 2, "n_layers": 1, "n_copies": 1}
+    config |= {"n_basis": 4, "entangling": False, "cutoff": 3.0}
+    with enable_x64(True):
+        potential = qiff.Scaled(qiff.build(config, jax.random.key(0)), 1.0, {"C": 0.0})
+    k = np.arange(40)
+    return potential, ase.Atoms("C40", np.stack([1.3 * k, 0.5 * (k % 2), 0.3 * (k % 3)], axis=1))
+
+
+def recorded_positions(chain, path):
+    dynamics = Dynamics("nvt", temperature=1500, timestep=1.0, steps=300, interval=50)
+    simulate(*chain, dynamics, path)
+    frames = ase.io.read(path, ":")
+    return np.array([atoms.positions for atoms in frames])
+
+
+def test_neighbours_are_listed_anew_before_one_is_missed(chain, tmp_path, monkeypatch):
+    found = recorded_positions(chain, tmp_path / "a.xyz")
+    assert len(found) == 7
+    with monkeypatch.context() as patch:
+        patch.setattr(graph, "_FEW", 40)
+        np.testing.assert_allclose(recorded_positions(chain, tmp_path / "b.xyz"), found, atol=2e-8)
+    monkeypatch.setattr(md, "_SKIN", 0.02)  # a single step may cross it
+    np.testing.assert_allclose(recorded_positions(chain, tmp_path / "c.xyz"), found, atol=2e-8)
+    monkeypatch.setattr(graph.VerletList, "holds", lambda *_: jnp.array(True))
+    jax.clear_caches()
+    never = recorded_positions(chain, tmp_path / "d.xyz")  # control
+    jax.clear_caches()
+    np.testing.assert_allclose(never[0], found[0])
+    assert np.abs(never[-1] - found[-1]).max() > 1e-3
 
 
 def test_isotopes_are_kept(potential, relaxed, tmp_path):

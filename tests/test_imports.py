@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "run": {"training", "model", "atoms", "config", "report"},
     "studies": {
         *("studies", "hardware", "quantum", "training", "model", "atoms"),
-        *("config", "report", "run"),
+        *("config", "report", "run", "md", "harmonic"),
     },
     "_types": set(),
     "_checks": set(),

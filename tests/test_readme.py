@@ -33,7 +33,7 @@ def test_commands_named_in_the_readme_exist(capsys):
 
     (block,) = re.findall(r"## The command line\n\n```\n(.*?)```", README, re.DOTALL)
     commands = set(re.findall(r"^qiff (\w+)", block, re.MULTILINE))
-    assert len(commands) == 11
+    assert len(commands) == 12
     for command in commands:
         with pytest.raises(SystemExit) as exit:
             main([command, "--help"])

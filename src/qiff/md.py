@@ -4,10 +4,10 @@ import csv
 import errno
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ase
 import ase.units
@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ._checks import RunError, check_at_least, check_known, check_positive, check_seed
 from ._files import atomic_write
 from ._types import Energy, Forces, Numbers, Positions
-from .atoms.graph import Graph, others
+from .atoms.graph import Graph, VerletList
 from .atoms.rigid import n_rigid
 from .model.potential import AbstractPotential
 from .model.predict import check_atoms, dtype, enable_x64, energy_and_forces
@@ -30,6 +30,7 @@ HOT = 20.0
 """Dynamics count as exploded above this multiple of the temperature plus `HOT_FLOOR`."""
 HOT_FLOOR = 5000.0  # K
 _STEPS_AT_ONCE = 2000  # between two looks at the clock and the keyboard
+_SKIN = 1.0  # Å beyond the reach up to which neighbours are listed
 
 
 @dataclass(frozen=True)
@@ -221,10 +222,11 @@ def compiled(
 ) -> Iterator[tuple[int, Point]]:
     """See `Motion`; in numpy.
 
-    Positions and momenta are float64 whatever the precision of the potential.
+    Positions and momenta are float64 whatever the precision of the potential. The loop stops
+    before a step that takes an atom further than neighbours are listed for, and lists them anew.
     """
-    counts = np.diff(dynamics.recorded, prepend=0).astype(np.int32)
-    size = max(1, min(len(counts), _STEPS_AT_ONCE // dynamics.interval))
+    ends = dynamics.recorded
+    size, skin = max(1, min(len(ends), _STEPS_AT_ONCE // dynamics.interval)), _SKIN
     thermostat = ENSEMBLES[dynamics.ensemble].thermostat
     with enable_x64(True):
         masses = jnp.asarray(atoms.get_masses()[:, None])
@@ -237,20 +239,26 @@ def compiled(
         course = _Course(masses, timestep, jnp.asarray(limit), bath)
         numbers = jnp.asarray(atoms.numbers.astype("int32"))
         offset = jnp.asarray(potential.offset(atoms.numbers))
-        table = others(len(atoms), potential.reach)
-        surface = _Surface(potential, offset, numbers, table)
+        near = VerletList.of(atoms.positions, potential.reach, skin)
+        surface = _Surface(potential, offset, numbers, near)
         point = _first_point(
             surface, jnp.asarray(atoms.positions), jnp.asarray(atoms.get_momenta())
         )
-    for begin in range(0, len(counts), size):
-        chunk = counts[begin : begin + size]
+    while len(ends):
+        chunk, before = ends[:size], int(point.step)
         with enable_x64(True):
-            padded = np.pad(chunk, (0, size - len(chunk)))
+            padded = np.pad(chunk, (0, size - len(chunk)), mode="edge")
             point, points = _run(surface, point, padded, course, thermostat)
             frames = jax.tree.map(np.asarray, points)
-        for k in range(len(chunk)):
+        n_done = np.count_nonzero(((frames.step == padded) | ~frames.calm)[: len(chunk)])
+        for k in range(n_done):
             frame = jax.tree.map(lambda values, k=k: values[k], frames)
             yield int(frame.step), frame
+        ends = ends[n_done:]
+        if n_done < len(chunk):
+            skin *= 2 if int(point.step) == before else 1  # a single step was too long for it
+            near = VerletList.of(np.asarray(point.positions), potential.reach, skin)
+            surface = eqx.tree_at(lambda s: s.near, surface, near)
 
 
 class _Course(eqx.Module):
@@ -263,15 +271,15 @@ class _Course(eqx.Module):
 
 
 class _Surface(eqx.Module):
-    """A potential energy surface: energy and forces of these atoms at any positions."""
+    """A potential energy surface: energy and forces of these atoms, as far as `near` holds."""
 
     potential: AbstractPotential
     offset: Energy
     numbers: Numbers
-    neighbours: Int[np.ndarray, "n_atoms n_neighbours"]
+    near: VerletList
 
     def __call__(self, positions: Positions) -> tuple[Energy, Forces]:
-        graph = Graph(positions.astype(dtype(self.potential)), self.numbers, self.neighbours)  # pyright: ignore
+        graph = Graph(positions.astype(dtype(self.potential)), self.numbers, self.near.table)  # pyright: ignore
         energy, forces = energy_and_forces(self.potential, graph)
         return self.offset + energy.astype(positions.dtype), forces.astype(positions.dtype)
 
@@ -285,18 +293,21 @@ def _first_point(surface: _Surface, positions: Positions, momenta: Momenta) -> P
 def _run(
     surface: _Surface,
     point: Point,
-    counts: Int[np.ndarray, " n_frames"],
+    ends: Int[np.ndarray, " n_frames"],
     course: _Course,
     thermostat: Callable[[Momenta, Bath, Int[Array, ""]], Momenta],
 ) -> tuple[Point, Point]:
-    """The last point, and those after so many steps each; an explosion stops all steps.
+    """The last point, and those after so many steps in all.
+
+    An explosion stops all steps, and so does one after which `surface.near` would not hold: it is
+    not made.
 
     A time step is half a kick, half a drift, the thermostat, and the same backwards: velocity
     Verlet for an isolated molecule, else Langevin dynamics in the BAOAB splitting (Leimkuhler and
     Matthews, Appl. Math. Res. Express 2013, 34).
     """
 
-    def step(point: Point) -> Point:
+    def step(point: Point, _: Array) -> tuple[Point, Array]:
         half, drift = course.timestep / 2, course.timestep / 2 / course.masses
         momenta = point.momenta + half * point.forces
         positions = point.positions + drift * momenta
@@ -305,17 +316,20 @@ def _run(
         energy, forces = surface(positions)
         momenta = momenta + half * forces
         calm = jnp.sum(momenta**2 / course.masses) / 2 < course.limit
-        return Point(positions, momenta, energy, forces, point.step + 1, calm)
+        after = Point(positions, momenta, energy, forces, point.step + 1, calm)
+        holds = surface.near.holds(positions)
+        return jax.tree.map(lambda new, old: jnp.where(holds, new, old), after, point), holds
 
-    def frame(point: Point, count: Int[Array, ""]) -> tuple[Point, Point]:
-        end = point.step + count
-        point = jax.lax.while_loop(lambda p: p.calm & (p.step < end), step, point)
-        return point, point
+    def frame(state: tuple[Point, Array], end: Int[Array, ""]) -> tuple[Any, Point]:
+        goes_on = lambda point, holds: point.calm & holds & (point.step < end)
+        state = jax.lax.while_loop(lambda s: goes_on(*s), lambda s: step(*s), state)
+        return state, state[0]
 
-    return jax.lax.scan(frame, point, jnp.asarray(counts))
+    (point, _), points = jax.lax.scan(frame, (point, jnp.array(True)), jnp.asarray(ends))
+    return point, points
 
 
-def samples_csv(samples: list[Sample]) -> str:
+def samples_csv(samples: Sequence[Sample]) -> str:
     """The samples as a table with units in its header."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")

@@ -6,6 +6,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 from ._checks import InputError
 from ._files import atomic_write
 from .atoms.dataset import Source, file_hash, labels, locate, read
-from .md import Sample
+from .md import Dynamics, Sample, samples_csv
+from .md import Report as DynamicsReport
 from .model.predict import Prediction
 from .training.fit import Row
 from .training.metrics import Metrics
@@ -88,6 +90,26 @@ def dynamics_figure(samples: Sequence[Sample], n_atoms: int) -> bytes:
     right.plot(time, [sample.temperature for sample in samples], color=COLOURS["valid"], lw=1)
     right.set(xlabel="time (ps)", ylabel="temperature (K)")
     return png(figure)
+
+
+def save_dynamics(
+    path: Path,
+    dynamics: Dynamics,
+    samples: Sequence[Sample],
+    report: DynamicsReport,
+    origin: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write table, figure and record beside a trajectory; returns the record."""
+    found = {**asdict(dynamics), **asdict(report), **origin}
+    atomic_write(path.with_suffix(".csv"), samples_csv(samples))
+    atomic_write(path.with_suffix(".png"), dynamics_figure(samples, report.n_atoms))
+    return save_record(path.with_suffix(".json"), found)
+
+
+def save_record(path: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Write a JSON object, see `read_record`; returns it."""
+    atomic_write(path, json.dumps(record, indent=2) + "\n")
+    return record
 
 
 def data_lines(source: Source) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import ase
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from .._checks import InputError
 from .dataset import labels
@@ -74,7 +75,7 @@ def neighbours(
 ) -> Int[np.ndarray, "n_atoms n_neighbours"]:
     """The table of neighbours of `Graph`: of few atoms all others, of many those within `reach`."""
     n_atoms = len(positions)
-    if n_atoms <= _FEW or not reach:
+    if _lasting(n_atoms, reach):
         return others(n_atoms, reach)
     from scipy.spatial import KDTree
 
@@ -88,6 +89,11 @@ def neighbours(
     return table
 
 
+def _lasting(n_atoms: int, reach: float) -> bool:
+    """Whether the table of `neighbours` is the same wherever atoms go."""
+    return n_atoms <= _FEW or not reach
+
+
 def others(n_atoms: int, reach: float) -> Int[np.ndarray, "n_atoms n_neighbours"]:
     """The table of neighbours that holds wherever atoms go: all others, or none without a reach.
 
@@ -95,9 +101,32 @@ def others(n_atoms: int, reach: float) -> Int[np.ndarray, "n_atoms n_neighbours"
     """
     if not reach:
         return np.empty((n_atoms, 0), np.int32)
-    table = np.arange(n_atoms, dtype=np.int32)
-    rows = [np.delete(table, i) for i in range(n_atoms)]
-    return np.stack(rows) if n_atoms > 1 else np.zeros((n_atoms, 1), np.int32)
+    row, column = np.ogrid[:n_atoms, : max(1, n_atoms - 1)]
+    return (column + (column >= row) * (n_atoms > 1)).astype(np.int32)
+
+
+class VerletList(eqx.Module):
+    """A table of neighbours that holds while no atom is further than `slack` from `positions`.
+
+    Without a slack it holds everywhere. Reference: Verlet, Phys. Rev. 159, 98 (1967).
+    """
+
+    table: Int[np.ndarray, "n_atoms n_neighbours"]
+    positions: Float[np.ndarray, "n_atoms 3"]
+    slack: Float[np.ndarray, ""] | None
+
+    @classmethod
+    def of(cls, positions: np.ndarray, reach: float, skin: float) -> "VerletList":
+        """Neighbours within `reach` and `skin`, both in Å; all others if atoms are few."""
+        if _lasting(len(positions), reach):
+            return cls(neighbours(positions, reach), positions, None)
+        return cls(neighbours(positions, reach + skin), positions, np.array(skin / 2))
+
+    def holds(self, positions: Float[Array, "n_atoms 3"]) -> Bool[Array, ""]:
+        """Whether it does; also for NaN, which is an explosion."""
+        if self.slack is None:
+            return jnp.array(True)
+        return ~jnp.any(((positions - self.positions) ** 2).sum(-1) > self.slack**2)
 
 
 def stack(frames: Sequence[ase.Atoms], dtype: str = "float64", reach: float = 0.0) -> Frames:

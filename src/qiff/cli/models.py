@@ -1,10 +1,11 @@
-"""Commands that use a model: evaluate, predict, md, info."""
+"""Commands that use a model: evaluate, predict, md, validate, info."""
 
 import argparse
 import json
 from collections import Counter
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .._checks import InputError, check_suffix
 from .._progress import progress, working
@@ -18,6 +19,9 @@ from .command import (
     print_table,
 )
 from .hardware import add_executor, measured, motion_of, print_resources
+
+if TYPE_CHECKING:
+    from ..md import Dynamics
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -62,14 +66,10 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _md(options: argparse.Namespace) -> None:
-    from .._files import atomic_write
-    from ..atoms.dataset import file_hash
-    from ..md import Dynamics, samples_csv, simulate
-    from ..report import dynamics_figure, dynamics_line
-    from ..training.checkpoint import model_file
+    from ..md import simulate
+    from ..report import dynamics_line, save_dynamics
 
-    given = {f.name for f in fields(Dynamics)} & vars(options).keys()
-    dynamics = Dynamics(**{name: getattr(options, name) for name in given})
+    dynamics = _dynamics(options)
     path = Path(options.out)
     table, record, picture = (path.with_suffix(suffix) for suffix in (".csv", ".json", ".png"))
     check_suffix(path, (".xyz", ".extxyz"))
@@ -94,14 +94,40 @@ def _md(options: argparse.Namespace) -> None:
         samples, report = simulate(
             potential, start, dynamics, path, lambda done: show(done, text), motion
         )
-    origin = {"model": options.model, "model_sha256": file_hash(str(model_file(options.model)))}
+    origin = _origin(options.model)
     if motion:
         origin |= {"executor": options.executor, "shots": motion.n_shots}
-    found = {**asdict(dynamics), **asdict(report), **origin}
-    atomic_write(table, samples_csv(samples))
-    atomic_write(picture, dynamics_figure(samples, report.n_atoms))
-    atomic_write(record, json.dumps(found, indent=2) + "\n")
+    found = save_dynamics(path, dynamics, samples, report, origin)
     print(f"{dynamics_line(dynamics.ensemble, found)}\ntrajectory: {path}")
+
+
+def _dynamics(options: argparse.Namespace) -> "Dynamics":
+    from ..md import Dynamics
+
+    given = {f.name for f in fields(Dynamics)} & vars(options).keys()
+    return Dynamics(**{name: getattr(options, name) for name in given})
+
+
+def _origin(model: str) -> dict[str, object]:
+    """Which model it was, for records."""
+    from ..atoms.dataset import file_hash
+    from ..training.checkpoint import model_file
+
+    return {"model": model, "model_sha256": file_hash(str(model_file(model)))}
+
+
+def _validate(options: argparse.Namespace) -> None:
+    from ..studies.dynamics import courses, validate
+
+    dynamics, out = _dynamics(options), Path(options.out)
+    potential, frames = model_and_frames(options)
+    mention_slow_engine()
+    with progress(sum(course.steps for course in courses(dynamics).values())) as show:
+        origin = _origin(options.model)
+        section, record = validate(potential, frames, dynamics, out, origin, show)
+    report = section.save(out.parent, record)
+    print_table({str(row["what"]): row["found"] for row in section.rows})
+    print(f"report: {report}")
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -143,20 +169,32 @@ def add_commands(commands: Commands) -> None:
 
     sub = add(commands, "md", _md, "molecular dynamics from the first configuration of a file")
     add_model_and_source(sub, "START.xyz")
-    for option, kind, text in (
-        ("--ensemble", str, "nve (default) or nvt"),
-        ("--temperature", float, "K, default 300"),
-        ("--timestep", float, "fs, default 0.5"),
-        ("--steps", int, "default 4000"),
-        ("--interval", int, "steps between frames, default 10"),
-        ("--friction", float, "of nvt, 1/fs, default 0.01"),
-        ("--seed", int, "default 0"),
-    ):
-        sub.add_argument(option, type=kind, default=argparse.SUPPRESS, help=text)
+    sub.add_argument("--ensemble", default=argparse.SUPPRESS, help="nve (default) or nvt")
+    _add_dynamics(sub, steps=4000, interval=10)
     sub.add_argument("--out", default="traj.xyz", help="default traj.xyz; also .csv, .json, .png")
     sub.add_argument("--overwrite", action="store_true", help="replace the trajectory")
     add_executor(sub)
     sub.add_argument("--dry-run", action="store_true", help="say what would be sent, send nothing")
     sub.set_defaults(remedy="; the frames so far are in the trajectory.")
 
+    sub = add(commands, "validate", _validate, "dynamics of a model against its data: a report")
+    add_model_and_source(sub, "DATA")
+    _add_dynamics(sub, steps=200_000, interval=50)
+    sub.add_argument("--out", default="validation", help="folder, default validation")
+    sub.set_defaults(remedy="; the same command goes on.")
+
     add(commands, "info", _info, "what a model is").add_argument("model", metavar="MODEL")
+
+
+def _add_dynamics(sub: argparse.ArgumentParser, steps: int, interval: int) -> None:
+    """Options for `_dynamics`."""
+    sub.set_defaults(steps=steps, interval=interval)
+    for option, kind, text in (
+        ("--temperature", float, "K, default 300"),
+        ("--timestep", float, "fs, default 0.5"),
+        ("--steps", int, f"default {steps}"),
+        ("--interval", int, f"steps between frames, default {interval}"),
+        ("--friction", float, "of nvt, 1/fs, default 0.01"),
+        ("--seed", int, "default 0"),
+    ):
+        sub.add_argument(option, type=kind, default=argparse.SUPPRESS, help=text)
