@@ -55,7 +55,7 @@ def _agreement(work: Work) -> Section:
     """Energies and forces through every way there is, for LiH and water."""
     rows, claims = [], []
     n_geometries = 2 if work.budget.quick else 10
-    for name in ("LiH siVQLM", "water siVQLM"):
+    for name in ("LiH siVQLM", "water siVQLM", "water siVQLM, 4 layers"):
         potential, tests = work.subject(name)
         frames = tests[:n_geometries]
         each = SHOTS_PER_CIRCUIT // (10 if work.budget.quick else 1)
@@ -79,7 +79,8 @@ def _agreement(work: Work) -> Section:
         f"Errors against automatic differentiation over {n_geometries} test geometries, "
         f"{each} shots for each circuit on average, {NOISY_SHOTS} times as many on the noisy "
         "device, read in the Bell basis. Mitigated: readout "
-        "calibrated and undone, gates extrapolated from one and three times their noise."
+        "calibrated and undone, gates extrapolated from one and three times their noise after the "
+        "decay that all circuits share was divided out."
     ]
     return Section("agreement", "Four ways to a force", rows, claims, {}, notes)
 
@@ -119,7 +120,7 @@ def _agreement_claims(name: str, found: Mapping[str, Errors], each: int) -> list
         Claim(
             f"{name}: mitigation is closer than none on four of five geometries",
             f"forces on {100 * closer[0]:.0f} %, energy on {100 * closer[1]:.0f} %",
-            closer[0] >= 0.8,
+            min(closer) >= 0.8,
         ),
     ]
 

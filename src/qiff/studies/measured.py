@@ -48,6 +48,9 @@ SUBJECTS = {
         (60, 20),
     ),
     "water siVQLM": Subject(
+        {"kind": "triatomic", "elements": _WATER, "n_layers": 3}, "bundled:water", (640, 40)
+    ),
+    "water siVQLM, 4 layers": Subject(
         {"kind": "triatomic", "elements": _WATER, "n_layers": 4}, "bundled:water", (640, 40)
     ),
     "water VQLM": Subject(
