@@ -32,6 +32,7 @@ from qiff.hardware.delivery import Cached, Retrying
 from qiff.hardware.executor import AbstractExecutor, Job, LostJobError
 from qiff.hardware.measure import Laboratory, mitigation
 from qiff.hardware.plan import plan
+from qiff.model.local import Local
 from qiff.model.predict import precision, predict
 from qiff.quantum.circuit import with_engine
 from qiff.quantum.export import to_pennylane, to_qiskit
@@ -54,10 +55,11 @@ def water():
 # --- energies and forces ----------------------------------------------------------------------
 
 QUICK = ("dimer", "generic triatomic", "hybrid water")
+SENT = [name for name in EXAMPLES if name != "circuits in two rounds"]
 
 
 @pytest.mark.parametrize(
-    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in EXAMPLES]
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in SENT]
 )
 def test_exact_executor_gives_energy_and_forces_of_differentiation(name):
     example = EXAMPLES[name]
@@ -132,6 +134,20 @@ def test_circuits_that_feed_circuits_are_refused(water):
 
     with precision(water), pytest.raises(InputError, match="depend on what others measure"):
         plan(Fed([water]), WATER.numbers)
+
+
+@pytest.mark.parametrize("n_rounds", [1, 2])
+def test_circuits_of_atoms_are_sent_in_one_round(n_rounds):
+    atoms = ase.Atoms("HO", [[0.1, 0, 0], [0.3, 0.4, 1.0]])
+    model = {"elements": ["H", "O"], "n_qubits": 2, "n_layers": 1, "n_copies": 1, "n_basis": 2}
+    potential = Local(**model, n_rounds=n_rounds, key=jax.random.key(0))
+    if n_rounds == 2:
+        with pytest.raises(InputError, match=r"use a model with one round .*\(n_rounds = 1\)\.$"):
+            estimate(potential, atoms, Exact())
+        return
+    found, wanted = estimate(potential, atoms, Exact()), predict(potential, atoms)
+    assert abs(found.energy - wanted.energy) < 1e-6  # the potential is in single precision
+    np.testing.assert_allclose(found.forces, wanted.forces, atol=1e-6)
 
 
 def test_what_cannot_be_described_is_refused(water):

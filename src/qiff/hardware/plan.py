@@ -105,7 +105,10 @@ class Plan:
         self._trace = jax.make_jaxpr(of_weights)(examples, positions)
         self.programs = tuple(_programs(self._trace.jaxpr))
         if any(np.isnan(angles).any() for angles in self._angles(examples, positions)):
-            raise InputError("Circuits that depend on what others measure cannot be sent together.")
+            raise InputError(
+                "Circuits that depend on what others measure cannot be sent together: use a model "
+                "with one round of circuits (n_rounds = 1)."
+            )
 
     @partial(jax.jit, static_argnums=0)
     def request(self, weights: Sequence[Array], positions: Positions) -> Request:
