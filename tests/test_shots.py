@@ -183,12 +183,12 @@ def test_errors_of_extrapolated_values_are_right():
 def test_decay_is_unbiased_and_not_read_from_noise():
     rng, wanted = np.random.default_rng(2), np.random.default_rng(3).uniform(-0.2, 0.2, (50, 1))
     pairs = [[in_shots(0.7**f * wanted, 500, rng) for f in (1, 3)] for _ in range(300)]
-    found = [noise.decay(*pair, 2) for pair in pairs]
+    found = [noise.decay(one, more, 2) for one, more in pairs]
     assert np.mean(found) == pytest.approx(0.7, abs=0.02)
     uncorrected = [np.sqrt(np.sum(a.values * b.values) / np.sum(a.values**2)) for a, b in pairs]
     assert np.mean(uncorrected) < 0.65  # control: errors of the shots look like signal
-    lost = [in_shots(0 * wanted, 200, rng) for _ in range(2)]
-    assert noise.decay(*lost, 2) == 1.0
+    lost, lost_too = (in_shots(0 * wanted, 200, rng) for _ in range(2))
+    assert noise.decay(lost, lost_too, 2) == 1.0
 
 
 @pytest.mark.parametrize("n_qubits", [2, 4, 7, 9])
