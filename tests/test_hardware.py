@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 
 import ase.io
 import jax
@@ -23,17 +24,20 @@ from qiff.hardware import (
     circuits,
     estimate,
     make_executor,
+    on_qiskit,
     resources,
 )
 from qiff.hardware import dynamics as measured_dynamics
 from qiff.hardware.delivery import Cached, Retrying
-from qiff.hardware.executor import AbstractExecutor, LostJobError
+from qiff.hardware.executor import AbstractExecutor, Job, LostJobError
 from qiff.hardware.measure import Laboratory, mitigation
 from qiff.hardware.plan import plan
+from qiff.model.local import Local
 from qiff.model.predict import precision, predict
 from qiff.quantum.circuit import with_engine
 from qiff.quantum.export import to_pennylane, to_qiskit
 from qiff.quantum.noise import nothing
+from qiff.quantum.shots import settings
 from qiff.training.fit import GRADIENTS, fit, initial_state
 from qiff.training.loss import Loss, relative
 
@@ -51,10 +55,11 @@ def water():
 # --- energies and forces ----------------------------------------------------------------------
 
 QUICK = ("dimer", "generic triatomic", "hybrid water")
+SENT = [name for name in EXAMPLES if name != "circuits in two rounds"]
 
 
 @pytest.mark.parametrize(
-    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in EXAMPLES]
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in SENT]
 )
 def test_exact_executor_gives_energy_and_forces_of_differentiation(name):
     example = EXAMPLES[name]
@@ -131,6 +136,20 @@ def test_circuits_that_feed_circuits_are_refused(water):
         plan(Fed([water]), WATER.numbers)
 
 
+@pytest.mark.parametrize("n_rounds", [1, 2])
+def test_circuits_of_atoms_are_sent_in_one_round(n_rounds):
+    atoms = ase.Atoms("HO", [[0.1, 0, 0], [0.3, 0.4, 1.0]])
+    model = {"elements": ["H", "O"], "n_qubits": 2, "n_layers": 1, "n_copies": 1, "n_basis": 2}
+    potential = Local(**model, n_rounds=n_rounds, key=jax.random.key(0))
+    if n_rounds == 2:
+        with pytest.raises(InputError, match=r"use a model with one round .*\(n_rounds = 1\)\.$"):
+            estimate(potential, atoms, Exact())
+        return
+    found, wanted = estimate(potential, atoms, Exact()), predict(potential, atoms)
+    assert abs(found.energy - wanted.energy) < 1e-6  # the potential is in single precision
+    np.testing.assert_allclose(found.forces, wanted.forces, atol=1e-6)
+
+
 def test_what_cannot_be_described_is_refused(water):
     with pytest.raises(InputError, match="the structure is H2"):
         estimate(water, WATER[1:], Exact())
@@ -158,7 +177,7 @@ class Imperfect(AbstractExecutor):
 
     def sample(self, job):
         exact, n = Exact().sample(job), job.program.n_qubits
-        mixed = self.strength * job.fold * bool(job.program.layer)
+        mixed = (1 - (1 - self.strength) ** job.fold) * bool(job.program.layer)
         exact = (1 - mixed) * exact + mixed / 2**n
         error = self.readout
         for _ in range(n - 1):
@@ -175,7 +194,8 @@ def test_mitigation_undoes_readout_and_extrapolates(water, twirl):
 
     def error(**arguments):
         protocol = Protocol(mitigation=Mitigation(**arguments))
-        return np.abs(estimate(water, WATER, Imperfect(), protocol).forces - wanted.forces).max()
+        found = estimate(water, WATER, Imperfect(), protocol)
+        return max(np.abs(found.forces - wanted.forces).max(), abs(found.energy - wanted.energy))
 
     everything = {"readout": True, "twirl": twirl, "folds": (1, 3)}
     assert error(**everything) < 1e-9
@@ -212,6 +232,24 @@ def test_executors_without_noise_agree_with_the_model(name):
     assert np.all(np.abs(found.forces - wanted.forces) < FALSE_ALARM * found.forces_error)
     assert abs(found.energy - wanted.energy) < FALSE_ALARM * found.energy_error
     assert np.all(found.forces_error < 0.1)
+
+
+@pytest.mark.parametrize("name", ["fake:manila", "aer:depolarising=0.02,damping=0.01,readout=0.05"])
+def test_noisy_outcomes_are_those_of_the_sampler_of_aer(name):
+    pytest.importorskip("qiskit_ibm_runtime")
+    from qiskit_aer.primitives import SamplerV2
+
+    executor, potential = make_executor(name).executor, EXAMPLES["water"].random()
+    (group,) = circuits(potential, WATER)
+    (setting,) = settings(group.program.observables, "bell")
+    shots = np.array([40_000, 20_000, 40_000])
+    job = Job(group.program, setting, group.shifted[:3], shots, group.open_slots)
+    sampler = on_qiskit._primitive(lambda: SamplerV2.from_backend(executor.backend, seed=1))
+    one, other = executor.sample(job), replace(executor, sampler=sampler).sample(job)
+    errors = np.sqrt((one + other + 2 / shots[:, None]) / shots[:, None])
+    assert np.all(np.abs(one - other) < FALSE_ALARM * errors)
+    exact = Exact().sample(job)
+    assert np.any(np.abs(one - exact) > FALSE_ALARM * errors)  # control: there is noise
 
 
 def test_fake_device_is_noisy_and_compiled_once():

@@ -1,5 +1,7 @@
 """Finite shots: settings, estimates within their errors, readout, extrapolation, conserved spin."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from qiff.quantum.gate import Gate
 from qiff.quantum.observable import mean_exchange, mean_z, pair_exchange, vector
 from qiff.quantum.program import Program
 from qiff.quantum.shots import (
+    Estimate,
     Setting,
     allocate,
     conserved_axis,
@@ -138,6 +141,63 @@ def test_extrapolation_is_exact_for_polynomials():
     for wrong in ((1, 2), (3, 3), (), (-1,)):
         with pytest.raises(InputError, match="`folds` must be different odd numbers"):
             noise.extrapolation(wrong)
+
+
+def in_shots(exact, shots, rng):
+    """Estimates of traceless observables of values ±1."""
+    values = 2 * rng.binomial(shots, (1 + exact) / 2) / shots - 1
+    return Estimate(values, ((1 - values**2) / shots)[:, :, None] * np.eye(exact.shape[1]))
+
+
+@pytest.mark.parametrize("folds", [(1, 3), (3, 1, 5)])
+def test_extrapolation_is_exact_for_depolarised_circuits(folds):
+    rng, mixed = np.random.default_rng(0), np.array([[0.1, -0.2]])
+    wanted, none = rng.uniform(-1, 1, (30, 2)), np.zeros((30, 2, 2))
+
+    def found(shrink):
+        parts = [Estimate(mixed + shrink(f) * (wanted - mixed), none) for f in folds]
+        return noise.extrapolated(parts, folds, np.broadcast_to(mixed, wanted.shape))
+
+    np.testing.assert_allclose(found(lambda fold: 0.6**fold).values, wanted, atol=1e-12)
+    np.testing.assert_allclose(found(lambda fold: 1.0).values, wanted, atol=1e-12)
+    growing = found(lambda fold: 1 + 0.1 * fold).values  # nothing decays: as a polynomial
+    np.testing.assert_allclose(growing, wanted, atol=1e-12)
+    away = found(lambda fold: 0.6**fold + 0.1).values  # control: another end than the mixed state
+    assert np.abs(away - wanted).max() > 1e-2
+
+
+def test_errors_of_extrapolated_values_are_right():
+    rng, folds, shots, repeats = np.random.default_rng(1), (1, 3), 4000, 400
+    wanted = rng.uniform(-1, 1, (40, 1))
+    zeros, off = np.zeros((40, 1)), []
+    for _ in range(repeats):
+        parts = [in_shots(0.7**fold * wanted, shots, rng) for fold in folds]
+        found = noise.extrapolated(parts, folds, zeros)
+        off.append((found.values - wanted)[:, 0] / np.sqrt(found.covariance[:, 0, 0]))
+    off = np.array(off)
+    assert np.abs(off.mean(0)).max() < 5 / np.sqrt(repeats)
+    assert 0.95 < np.sqrt(np.mean(off**2)) < 1.05
+    assert 0.8 < off.std(0).min() < off.std(0).max() < 1.2
+
+
+def test_decay_is_unbiased_and_not_read_from_noise():
+    rng, wanted = np.random.default_rng(2), np.random.default_rng(3).uniform(-0.2, 0.2, (50, 1))
+    pairs = [[in_shots(0.7**f * wanted, 500, rng) for f in (1, 3)] for _ in range(300)]
+    found = [noise.decay(one, more, 2) for one, more in pairs]
+    assert np.mean(found) == pytest.approx(0.7, abs=0.02)
+    uncorrected = [np.sqrt(np.sum(a.values * b.values) / np.sum(a.values**2)) for a, b in pairs]
+    assert np.mean(uncorrected) < 0.65  # control: errors of the shots look like signal
+    lost, lost_too = (in_shots(0 * wanted, 200, rng) for _ in range(2))
+    assert noise.decay(lost, lost_too, 2) == 1.0
+
+
+@pytest.mark.parametrize("n_qubits", [2, 4, 7, 9])
+def test_twirls_turn_every_pair_of_qubits_in_all_ways(n_qubits):
+    masks = np.array(noise.twirls(n_qubits, seed=3))
+    bits = masks[:, None] >> np.arange(n_qubits) & 1
+    for a, b in combinations(range(n_qubits), 2):
+        np.testing.assert_array_equal(np.bincount(2 * bits[:, a] + bits[:, b]), len(masks) / 4)
+    assert not np.array_equal(masks, noise.twirls(n_qubits, seed=4))
 
 
 def test_shots_go_where_they_matter():

@@ -14,7 +14,7 @@ from qiff.model.predict import Prediction, enable_x64
 from qiff.quantum.gate import PAULIS
 from qiff.studies import experiment, hardware, le2023, lih, study, trainability
 from qiff.studies.experiment import Experiment, carry_out
-from qiff.studies.measured import Errors, standard_error
+from qiff.studies.measured import SUBJECTS, Errors, standard_error
 from qiff.studies.reproduce import reproduce, total_runs
 from qiff.studies.section import Claim, Section, ratio, spread
 from qiff.studies.study import Budget, read_frames, shuffled
@@ -218,6 +218,13 @@ def test_parts_of_the_hardware_study_are_checked(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["reproduce", "hardware", "sots", "--quick"]) == 2
     assert "did you mean `shots`" in capsys.readouterr().err
+
+
+def test_subjects_without_data_say_what_is_missing(tmp_path, monkeypatch):
+    read_frames.cache_clear()
+    monkeypatch.setenv("QIFF_DATA", str(tmp_path))
+    assert "qiff data fetch rmd17" in SUBJECTS["ethanol local"].missing()
+    assert SUBJECTS["LiH siVQLM"].missing() == ""
 
 
 def test_errors_of_measurements():

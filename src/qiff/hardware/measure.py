@@ -23,8 +23,8 @@ from ..quantum.shots import (
 )
 from .executor import AbstractExecutor, Job
 
-N_TWIRLS = 8
 CALIBRATION_SHOTS = 20_000
+"""Least shots of a calibration of the readout; else a hundredth of what the protocol has."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Mitigation:
             is then the same for 0 and 1.
         symmetry: outcomes that a circuit cannot have, because it conserves the total spin along
             an axis, are thrown away; circuits that conserve nothing are read as ever.
-        folds: multiples of the noise of gates from which it is extrapolated to none; 1 alone
-            extrapolates nothing.
+        folds: multiples of the noise of gates from which it is extrapolated to none, see
+            `quantum.noise.extrapolated`; 1 alone extrapolates nothing.
     """
 
     readout: bool = False
@@ -92,6 +92,10 @@ class Protocol:
         check_seed(self.seed)
 
 
+Axes = Sequence[tuple[float, ...]]
+"""For each circuit the rotation of its conserved axis to z; empty for none."""
+
+
 class Laboratory:
     """An executor at work under a protocol; counts what it sends.
 
@@ -127,13 +131,14 @@ class Laboratory:
             open_slots: angles that differ between circuits.
         """
         folds = self.protocol.mitigation.folds
-        gammas = noise.extrapolation(folds)
-        shares = np.abs(gammas) / np.abs(gammas).sum()
+        axes = self._axes(program, angles)
         parts = [
-            self._read(program, angles, shots * share, open_slots, fold).scaled(gamma)
-            for fold, gamma, share in zip(folds, gammas, shares, strict=True)
+            self._read(program, angles, shots / len(folds), open_slots, fold, axes)
+            for fold in folds
         ]
-        return sum(parts[1:], start=parts[0])
+        if len(folds) == 1:
+            return parts[0]
+        return noise.extrapolated(parts, folds, self._mixed(program, axes))
 
     def _read(
         self,
@@ -142,13 +147,13 @@ class Laboratory:
         shots: Float[np.ndarray, " n_rows"],
         open_slots: Qubits,
         fold: int,
+        axes: Axes,
     ) -> Estimate:
         """Expectation values, the sum of what all settings read."""
         readings = settings(program.observables, self.protocol.method)
         sizes = [sum(abs(c) for c, _, _ in reading.terms) for reading in readings]
         n = len(program.observables)
         found = Estimate(np.zeros((len(angles), n)), np.zeros((len(angles), n, n)))
-        axes = self._axes(program, angles)
         for axis in dict.fromkeys(axes):
             rows = np.array([other == axis for other in axes])
             for reading, size in zip(readings, sizes, strict=True):
@@ -160,8 +165,18 @@ class Laboratory:
                 found.covariance[rows] += part.covariance
         return found
 
-    def _axes(self, program: Program, angles: np.ndarray) -> list[tuple[float, ...]]:
-        """For each circuit the rotation of its conserved axis to z; empty for none."""
+    def _mixed(self, program: Program, axes: Axes) -> Float[np.ndarray, "n_rows n_observables"]:
+        """What is read of fully mixed qubits."""
+        found, n = {}, len(program.observables)
+        for axis in dict.fromkeys(axes):
+            found[axis] = np.zeros(n)
+            for reading in settings(program.observables, self.protocol.method):
+                kept = spinless(reading) if axis else np.ones(2**program.n_qubits)
+                found[axis] += reading.values(n) @ kept / kept.sum()
+        return np.array([found[axis] for axis in axes])
+
+    def _axes(self, program: Program, angles: np.ndarray) -> Axes:
+        """See `Axes`; all empty unless outcomes are checked."""
         if not (self.protocol.mitigation.symmetry and all(map(_isotropic, program.observables))):
             return [()] * len(angles)
         axes = [conserved_axis(program, row) for row in angles]
@@ -177,11 +192,9 @@ class Laboratory:
         return read_outcomes(frequencies, shots, values, kept, inverse)
 
     def _twirled(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
-        """The mean over qubits turned over at random, in opposite pairs of ways."""
-        everything, rng = 2**job.program.n_qubits, np.random.default_rng(self.protocol.seed)
-        masks = [int(mask) for mask in rng.integers(everything, size=N_TWIRLS // 2)]
-        masks += [mask ^ (everything - 1) for mask in masks]
-        shots = np.maximum(1, job.shots // N_TWIRLS)
+        """The mean over qubits turned over at random."""
+        masks = noise.twirls(job.program.n_qubits, self.protocol.seed)
+        shots = np.maximum(1, job.shots // len(masks))
         results = [
             self._sent(replace(job, setting=replace(job.setting, flips=mask), shots=shots))
             for mask in masks
@@ -191,7 +204,8 @@ class Laboratory:
     def _inverse(self, n_qubits: int) -> Float[np.ndarray, "dim dim"]:
         """Undoes the readout; calibrated once for each number of qubits."""
         if n_qubits not in self._inverses:
-            nothing, shots = noise.nothing(n_qubits), np.array([CALIBRATION_SHOTS])
+            shots = np.array([max(CALIBRATION_SHOTS, self.protocol.shots // 100)])
+            nothing = noise.nothing(n_qubits)
             zeros, ones = (
                 self._sent(Job(nothing, setting, np.zeros((1, 0)), shots, ()))[0]
                 for setting in noise.calibrations(n_qubits)

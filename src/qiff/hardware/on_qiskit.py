@@ -12,7 +12,11 @@ from jaxtyping import Float
 from .._checks import InputError, check_known, missing_extra
 from ..quantum.export import Parameterised
 from .executor import AbstractExecutor, Job, LostJobError, random
+from .on_aer import AerSampler
 
+Sampler = Callable[[Any, np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
+"""From a compiled circuit, values of its parameters in each row, shots of each row and random
+numbers to the share of each outcome, bit 0 the least significant."""
 TOKEN, INSTANCE = "QISKIT_IBM_TOKEN", "QISKIT_IBM_INSTANCE"
 """Environment variables that Qiskit Runtime is reached with; nothing else is read or kept."""
 NOISE = ("depolarising", "damping", "readout")
@@ -26,14 +30,14 @@ class OnQiskit(AbstractExecutor):
     Args:
         label: see `AbstractExecutor.name`.
         backend: what circuits are compiled for.
-        sampler: a sampler (Runtime primitives V2) from a seed.
+        sampler: draws outcomes of a compiled circuit, see `Sampler`.
         seed: of simulated outcomes.
         batch: most circuits in a job.
     """
 
     label: str
     backend: Any
-    sampler: Callable[[int], Any]
+    sampler: Sampler
     seed: int = 0
     batch: int = 300
     _compiled: dict[Any, Any] = field(default_factory=dict, repr=False)
@@ -51,17 +55,13 @@ class OnQiskit(AbstractExecutor):
         values = parameterised.values(job.angles)
         places = {parameter: k for k, parameter in enumerate(parameterised.parameters)}
         values = values[:, [places[parameter] for parameter in circuit.parameters]]
-        different, groups = np.unique(job.shots, return_inverse=True)
-        pubs = [(circuit, values[groups == k], int(shots)) for k, shots in enumerate(different)]
-        seed = int(random(self.seed, job).integers(2**31))
         try:
-            results = self.sampler(seed).run(pubs).result()
+            frequencies = self.sampler(circuit, values, job.shots, random(self.seed, job))
         except Exception as error:  # whatever a service says of a job it lost
             raise LostJobError(f"{type(error).__name__}: {error}") from error
-        frequencies = np.empty((len(job), 2**job.program.n_qubits))
-        for k, result in enumerate(results):
-            frequencies[groups == k] = _frequencies(result.data.meas, job.program.n_qubits)
-        return frequencies
+        n_qubits = job.program.n_qubits
+        index = np.arange(2**n_qubits).reshape((2,) * n_qubits).transpose().reshape(-1)
+        return frequencies[:, index]  # Qiskit writes qubit 0 last
 
     def compiled(self, job: Job) -> tuple[Any, Parameterised]:
         """The circuit of a job for the backend, and the same before it was compiled."""
@@ -95,14 +95,29 @@ def _folded(circuit: Any, fold: int) -> Any:
     return folded.compose(ends)
 
 
-def _frequencies(bits: Any, n_qubits: int) -> Float[np.ndarray, "n_rows dim"]:
-    """Shares of outcomes; Qiskit writes qubit 0 last."""
-    n_rows, dim = bits.array.shape[0], 2**n_qubits
+def _primitive(sampler: Callable[[], Any]) -> Sampler:
+    """A sampler of Qiskit (primitives V2): one request for all circuits with the same shots."""
+
+    def sample(
+        circuit: Any, values: np.ndarray, shots: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        different, groups = np.unique(shots, return_inverse=True)
+        pubs = [(circuit, values[groups == k], int(n)) for k, n in enumerate(different)]
+        frequencies = np.empty((len(values), 2 ** len(circuit.cregs[0])))
+        for k, result in enumerate(sampler().run(pubs).result()):
+            frequencies[groups == k] = _frequencies(result.data.meas)
+        return frequencies
+
+    return sample
+
+
+def _frequencies(bits: Any) -> Float[np.ndarray, "n_rows dim"]:
+    """Shares of outcomes, bit 0 the least significant."""
+    n_rows, dim = bits.array.shape[0], 2**bits.num_bits
     outcomes = np.zeros(bits.array.shape[:2], np.int64)
     for byte in np.moveaxis(bits.array, -1, 0):
         outcomes = outcomes * 256 + byte
-    index = np.arange(dim).reshape((2,) * n_qubits).transpose().reshape(-1)
-    outcomes = index[outcomes] + dim * np.arange(n_rows)[:, None]
+    outcomes += dim * np.arange(n_rows)[:, None]
     return (
         np.bincount(outcomes.ravel(), minlength=n_rows * dim).reshape(n_rows, dim) / bits.num_shots
     )
@@ -178,15 +193,12 @@ def runtime(argument: str, seed: int) -> OnQiskit:
         raise InputError(
             f"Qiskit Runtime refused the token in {TOKEN} or has no device `{argument}`: {reason}"
         ) from None
-    return OnQiskit(
-        f"runtime:{argument}", device, lambda seed: package.SamplerV2(mode=device), seed
-    )
+    sampler = _primitive(lambda: package.SamplerV2(mode=device))
+    return OnQiskit(f"runtime:{argument}", device, sampler, seed)
 
 
 def _simulated(label: str, backend: Any, seed: int) -> OnQiskit:
-    from qiskit_aer.primitives import SamplerV2
-
-    return OnQiskit(label, backend, lambda own: SamplerV2.from_backend(backend, seed=own), seed)
+    return OnQiskit(label, backend, AerSampler(backend), seed)
 
 
 def _probabilities(argument: str) -> dict[str, float]:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from .._checks import InputError
 from .program import Program
-from .shots import Setting
+from .shots import Estimate, Setting
 from .state import Singlets
 
 
@@ -51,6 +51,18 @@ def confusion(
     return found
 
 
+def twirls(n_qubits: int, seed: int) -> list[int]:
+    """Masks of qubits to turn over at random, eight up to seven qubits.
+
+    Any two qubits are turned in all four ways equally often (the columns of a Hadamard matrix), so
+    that the mean over the masks is exact for words on one and two qubits.
+    """
+    n_masks = max(8, 2 ** n_qubits.bit_length())
+    start = int(np.random.default_rng(seed).integers(2**n_qubits))
+    turned = lambda mask, qubit: (mask & (qubit + 1)).bit_count() % 2 << (n_qubits - 1 - qubit)
+    return [start ^ sum(turned(mask, q) for q in range(n_qubits)) for mask in range(n_masks)]
+
+
 def twirled(confusion: Float[np.ndarray, "n_qubits 2 2"]) -> Float[np.ndarray, "n_qubits 2 2"]:
     """The same when qubits are turned over at random before, and turned back after the readout."""
     return (confusion + confusion[:, ::-1, ::-1]) / 2
@@ -77,3 +89,53 @@ def extrapolation(folds: Sequence[int]) -> Float[np.ndarray, " n_folds"]:
     if len(set(folds)) < len(folds) or not folds or any(f < 1 or f % 2 == 0 for f in folds):
         raise InputError(f"`folds` must be different odd numbers from 1 on, but are {folds}.")
     return np.array([np.prod([b / (b - a) for b in folds if b != a]) for a in folds])
+
+
+def decay(one: Estimate, more: Estimate, gap: int) -> float:
+    r"""What one more multiple of the noise leaves of expectation values, $s$.
+
+    $$ s^{\lambda_2 - \lambda_1} = \frac{\sum_r f_r(\lambda_1) f_r(\lambda_2)}
+       {\sum_r f_r(\lambda_1)^2 - \sigma_r^2} $$
+
+    All circuits and observables $r$ share it, so that its own error is small. 1, which is to
+    extrapolate as it is, where values do not fall or are lost in the errors of the shots.
+
+    Args:
+        one, more: values less those of fully mixed qubits at $\lambda_1$ and $\lambda_2$.
+        gap: $\lambda_2 - \lambda_1$.
+    """
+    variances = [np.einsum("roo->ro", estimate.covariance) for estimate in (one, more)]
+    square = float(np.sum(one.values**2 - variances[0]))
+    product = float(np.sum(one.values * more.values))
+    error = np.sqrt(np.sum(one.values**2 * variances[1]))
+    if square <= 0 or product <= 3 * error:
+        return 1.0
+    return min(1.0, (product / square) ** (1 / gap))
+
+
+def extrapolated(
+    parts: Sequence[Estimate],
+    folds: Sequence[int],
+    mixed: Float[np.ndarray, "n_rows n_observables"],
+) -> Estimate:
+    r"""Values without noise from values $f(\lambda)$ at multiples of the noise.
+
+    $$ f(0) = m + \sum_i \gamma_i\, s^{-\lambda_i} (f(\lambda_i) - m) $$
+
+    Noise takes circuits to the fully mixed state, whose values $m$ are known, and most of the way
+    is a factor that all have in common, `decay`. It is divided out; what is left changes little
+    with the noise and is extrapolated as a polynomial. Because $\sum_i \gamma_i \lambda_i = 0$ the
+    error of $s$ counts to second order only, and is left out of the covariance.
+
+    Args:
+        parts: $f$, for each of `folds`.
+        folds: $\lambda$, see `extrapolation`.
+        mixed: $m$.
+    """
+    above = [Estimate(part.values - mixed, part.covariance) for part in parts]
+    gammas, (first, second) = extrapolation(folds), np.argsort(folds)[:2]
+    s = decay(above[first], above[second], folds[second] - folds[first])
+    weighted = [
+        part.scaled(gamma / s**fold) for part, gamma, fold in zip(above, gammas, folds, strict=True)
+    ]
+    return sum(weighted, start=Estimate(mixed, np.zeros_like(parts[0].covariance)))

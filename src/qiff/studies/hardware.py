@@ -27,7 +27,7 @@ from . import figures
 from .measured import SUBJECTS, Errors, Work, measure_errors, n_circuits, standard_error
 from .reproduce import Part, Piece
 from .section import Claim, Row, Section
-from .study import Budget, shuffled
+from .study import Budget
 
 DEVICE = "fake:manila"
 MITIGATED = Mitigation(readout=True, folds=(1, 3))
@@ -55,7 +55,7 @@ def _agreement(work: Work) -> Section:
     """Energies and forces through every way there is, for LiH and water."""
     rows, claims = [], []
     n_geometries = 2 if work.budget.quick else 10
-    for name in ("LiH siVQLM", "water siVQLM"):
+    for name in ("LiH siVQLM", "water siVQLM", "water siVQLM, 4 layers"):
         potential, tests = work.subject(name)
         frames = tests[:n_geometries]
         each = SHOTS_PER_CIRCUIT // (10 if work.budget.quick else 1)
@@ -79,7 +79,8 @@ def _agreement(work: Work) -> Section:
         f"Errors against automatic differentiation over {n_geometries} test geometries, "
         f"{each} shots for each circuit on average, {NOISY_SHOTS} times as many on the noisy "
         "device, read in the Bell basis. Mitigated: readout "
-        "calibrated and undone, gates extrapolated from one and three times their noise."
+        "calibrated and undone, gates extrapolated from one and three times their noise after the "
+        "decay that all circuits share was divided out."
     ]
     return Section("agreement", "Four ways to a force", rows, claims, {}, notes)
 
@@ -119,7 +120,7 @@ def _agreement_claims(name: str, found: Mapping[str, Errors], each: int) -> list
         Claim(
             f"{name}: mitigation is closer than none on four of five geometries",
             f"forces on {100 * closer[0]:.0f} %, energy on {100 * closer[1]:.0f} %",
-            closer[0] >= 0.8,
+            min(closer) >= 0.8,
         ),
     ]
 
@@ -131,8 +132,9 @@ def _shots(work: Work) -> Section:
     """How many shots a geometry takes."""
     rows, series, needed = [], {}, {}
     budgets = (10_000, 100_000, 1_000_000, 10_000_000)
-    n_geometries = 2 if work.budget.quick else 5
-    for name in SUBJECTS:
+    n_geometries = 1 if work.budget.quick else 3
+    absent = {name: why for name, subject in SUBJECTS.items() if (why := subject.missing())}
+    for name in (name for name in SUBJECTS if name not in absent):
         work.show(f"{name}: shots")
         potential, tests = work.subject(name)
         frames = tests[:n_geometries]
@@ -141,7 +143,8 @@ def _shots(work: Work) -> Section:
             for method in ("bell", "pauli")
         }
         found = [measure_errors(potential, frames, Shots(), Protocol(n)) for n in budgets]
-        series[name] = (budgets, [1000 * errors.forces for errors in found])
+        taken = [errors.found[0].n_shots for errors in found]
+        series[name] = (taken, [1000 * errors.forces for errors in found])
         error = {method: standard_error(of) for method, of in expected.items()}
         needed[name] = 10**6 * (error["bell"] / GOAL) ** 2
         mae = evaluate(potential, tests)["forces_mae"]
@@ -149,7 +152,7 @@ def _shots(work: Work) -> Section:
             {
                 "model": name,
                 "qubits": max(p.program.n_qubits for p in circuits(potential, frames[0])),
-                "circuits": n_circuits(potential, frames[0]),
+                "circuits": expected["bell"][0].n_circuits,
                 "test error of forces, exact (meV/Å)": f"{1000 * (mae or 0):.3g}",
                 "error at 1e6 shots (meV/Å)": f"{1000 * error['bell']:.3g}",
                 "variance, Pauli over Bell": f"{(error['pauli'] / error['bell']) ** 2:.2f}",
@@ -169,7 +172,9 @@ def _shots(work: Work) -> Section:
     notes = [
         "Perfect circuits. Errors are those expected of the shots, by exact simulation, and in the "
         "figure those found; shots are shared by the circuits of a geometry as they matter to the "
-        "forces. The generic model is read in z, where both methods are the same."
+        f"forces. {n_geometries} test geometries. The generic model is read in z, where both "
+        "methods are the same.",
+        *(f"Left out: {name}. {why}" for name, why in absent.items()),
     ]
     return Section("shots", "Shots of a geometry", rows, claims, pictures, notes)
 
@@ -285,9 +290,9 @@ _TRAININGS = {
 
 def _train(budget: Budget, gradient: str, shots: int) -> Row:
     seed = budget.seeds[0]
-    model, data, (n_train, n_valid) = SUBJECTS["LiH siVQLM"]
-    sample = shuffled(data, n_train, n_valid, seed)
-    train, valid = sample.frames[:n_train], sample.frames[n_train:]
+    subject = SUBJECTS["LiH siVQLM"]
+    sample = subject.sample(seed)
+    train, valid = sample.frames[: -sample.n_valid], sample.frames[-sample.n_valid :]
     steps = 20 if budget.quick else 2000
     training = replace(
         budget.training(0.0),
@@ -298,7 +303,7 @@ def _train(budget: Budget, gradient: str, shots: int) -> Row:
         gradient=gradient,
     )
     engine = Measuring(Shots(seed), Protocol(shots)) if shots else "auto"
-    potential = with_engine(build_for(train, model, seed=seed), engine)
+    potential = with_engine(build_for(train, subject.model, seed=seed), engine)
     state = fit(initial_state(potential, training), stack(train), stack(valid), training, seed=seed)
     errors = evaluate(with_engine(state.best, "auto"), sample.tests["test"])
     return {
@@ -317,8 +322,8 @@ def _part(section: Callable[[Work], Section], steps: int) -> Piece:
 
 
 PARTS: dict[str, Part] = {
-    "agreement": _part(_agreement, 10),
-    "shots": _part(_shots, 12),
+    "agreement": _part(_agreement, 15),
+    "shots": _part(_shots, 16),
     "noise": _part(_noise, 31),
     "training": _part(_training, 3),
 }

@@ -1,6 +1,6 @@
 """What the parts of the hardware study share: small models, and errors of measurements."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import ase
 import numpy as np
 
+from .._checks import InputError
 from ..hardware.delivery import Cached
 from ..hardware.estimate import Measured, circuits, estimate
 from ..hardware.executor import AbstractExecutor
@@ -16,7 +17,9 @@ from ..hardware.measure import Protocol
 from ..model.potential import AbstractPotential
 from ..model.predict import Prediction, predict
 from ..training.checkpoint import load
-from .experiment import Experiment, Progress, carry_out
+from ..training.fit import Training
+from . import learning_curve
+from .experiment import Experiment, Progress, Sample, carry_out
 from .study import Budget, shuffled
 
 _WATER, _LIH = ["O", "H", "H"], ["Li", "H"]
@@ -25,17 +28,30 @@ _PERIOD = np.pi / 3.6
 
 
 class Subject(NamedTuple):
-    """A small model that is sent: its config, its data, and how many frames train and validate."""
+    """A small model that is sent: its config, its data, and how it is trained."""
 
     model: Mapping[str, Any]
-    data: str
-    n_frames: tuple[int, int]
+    sample: Callable[[int], Sample]
+    training: Callable[[Budget], Training] = lambda budget: budget.training(1.0)
+    rate: float = 0.03
+    dtype: str = "float64"
 
+    def missing(self) -> str:
+        """Why its data are not there; empty if they are."""
+        try:
+            self.sample(0)
+        except InputError as error:
+            return str(error)
+        return ""
+
+
+_LIH_DATA = partial(shuffled, "bundled:lih", 60, 20)
+_WATER_DATA = partial(shuffled, "bundled:water", 640, 40)
+_DIMER_DATA = partial(shuffled, "bundled:water-dimer", 1200, 100)
+_ETHANOL = {"kind": "local", "elements": ["H", "C", "O"], "n_layers": 2, "n_copies": 1}
 
 SUBJECTS = {
-    "LiH siVQLM": Subject(
-        {"kind": "diatomic", "elements": _LIH, "n_layers": 3}, "bundled:lih", (60, 20)
-    ),
+    "LiH siVQLM": Subject({"kind": "diatomic", "elements": _LIH, "n_layers": 3}, _LIH_DATA),
     "LiH VQLM": Subject(
         {
             "kind": "generic",
@@ -44,24 +60,26 @@ SUBJECTS = {
             "n_layers": 6,
             "initial_scale": _PERIOD,
         },
-        "bundled:lih",
-        (60, 20),
+        _LIH_DATA,
     ),
-    "water siVQLM": Subject(
-        {"kind": "triatomic", "elements": _WATER, "n_layers": 4}, "bundled:water", (640, 40)
+    "water siVQLM": Subject({"kind": "triatomic", "elements": _WATER, "n_layers": 3}, _WATER_DATA),
+    "water siVQLM, 4 layers": Subject(
+        {"kind": "triatomic", "elements": _WATER, "n_layers": 4}, _WATER_DATA
     ),
     "water VQLM": Subject(
-        {"kind": "generic", "elements": _WATER, "n_qubits": 3, "n_layers": 8},
-        "bundled:water",
-        (640, 40),
+        {"kind": "generic", "elements": _WATER, "n_qubits": 3, "n_layers": 8}, _WATER_DATA
     ),
-    "dimer siVQLM": Subject(
-        {"kind": "dimer", "elements": _WATER * 2, "n_layers": 3}, "bundled:water-dimer", (1200, 100)
-    ),
+    "dimer siVQLM": Subject({"kind": "dimer", "elements": _WATER * 2, "n_layers": 3}, _DIMER_DATA),
     "dimer coupled": Subject(
         {"kind": "coupled_dimer", "elements": _WATER * 2, "n_layers": 3, "initial_scale": 0.4},
-        "bundled:water-dimer",
-        (1200, 100),
+        _DIMER_DATA,
+    ),
+    "ethanol local": Subject(
+        _ETHANOL,
+        partial(learning_curve.sample, "ethanol", 200),
+        lambda budget: learning_curve.training(budget.steps // 2),
+        rate=0.01,
+        dtype="float32",
     ),
 }
 
@@ -75,13 +93,14 @@ class Work(NamedTuple):
 
     def subject(self, name: str) -> tuple[AbstractPotential, Sequence[ase.Atoms]]:
         """A trained model and its test frames."""
-        model, data, n_frames = SUBJECTS[name]
+        subject = SUBJECTS[name]
         experiment = Experiment(
-            f"hardware-{name}".lower().replace(" ", "-"),
-            model,
-            partial(shuffled, data, *n_frames),
-            self.budget.training(1.0),
-            (0.03,),
+            f"hardware-{name}".lower().replace(",", "").replace(" ", "-"),
+            subject.model,
+            subject.sample,
+            subject.training(self.budget),
+            (subject.rate,),
+            dtype=subject.dtype,
         )
         outcome = carry_out(experiment, self.budget.seeds[:1], self.out, self.show)
         tests = experiment.sample(outcome.seeds[0]).tests["test"]
