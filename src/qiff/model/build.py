@@ -15,6 +15,7 @@ from .._checks import InputError, check_known, typed
 from ..atoms.reference import fit_reference
 from .classical import Classical
 from .design import DESIGNS
+from .ensemble import Ensemble
 from .fragments import Fragments
 from .generic import Generic
 from .hybrid import Hybrid
@@ -27,6 +28,7 @@ from .triples import Original, Revised
 POTENTIALS: dict[str, Callable[..., AbstractPotential]] = {
     "scaled": Scaled,
     "sum": Sum,
+    "ensemble": Ensemble,
     "generic": Generic,
     "fragments": Fragments,
     "hybrid": Hybrid,
@@ -91,14 +93,32 @@ def build_for(
         dtype: precision of the weights, and of all that is computed with them.
 
     Raises:
-        InputError: as `build`; or all energies of the frames are equal.
+        InputError: as `build`; all energies of the frames are equal; or it is an ensemble.
     """
     reference = fit_reference(frames)
     with enable_x64(True):
         core = build(config, jax.random.key(seed))
         core = jax.tree.map(lambda weights: jnp.asarray(weights, dtype), core)
+    if isinstance(core, Ensemble):
+        raise InputError("Model `ensemble`: is of trained potentials; to train one set `members`.")
     energies = {chemical_symbols[z]: energy for z, energy in reference.energies.items()}
     return Scaled(core, reference.scale, energies)
+
+
+def build_ensemble_for(
+    frames: Sequence[ase.Atoms],
+    config: Mapping[str, Any],
+    *,
+    members: int,
+    seed: int,
+    dtype: str = "float64",
+) -> Ensemble:
+    """Make `members` potentials that start as those that `build_for` makes of `seed`, `seed` + 1, …
+
+    Raises:
+        InputError: as `build_for`; or there are too few members.
+    """
+    return Ensemble([build_for(frames, config, seed=seed + n, dtype=dtype) for n in range(members)])
 
 
 def _constructor(

@@ -6,15 +6,21 @@ import ase
 import numpy as np
 
 from ..atoms.dataset import labels
+from ..model.ensemble import Ensemble, uncertainty
 from ..model.potential import AbstractPotential
 from ..model.predict import Prediction, predict
+from .calibration import deviations, reliability
 
 Metrics = dict[str, float | int | None]
 
 
 def evaluate(potential: AbstractPotential, frames: Sequence[ase.Atoms]) -> Metrics:
-    """Mean absolute and root mean square errors; see `errors`."""
-    return errors(predict(potential, frames), frames)
+    """`errors` of a potential, and of an ensemble its `reliability` too."""
+    predictions = predict(potential, frames)
+    found = errors(predictions, frames)
+    if isinstance(potential, Ensemble):
+        found |= reliability(deviations(predictions, uncertainty(potential, frames), frames))
+    return found
 
 
 def errors(predictions: Sequence[Prediction], frames: Sequence[ase.Atoms]) -> Metrics:
