@@ -45,6 +45,7 @@ class Run:
         seed: of the split, the initial weights and the order of the frames.
         members: above 1 an ensemble of so many potentials, which start from `seed`, `seed` + 1, …
         dtype: precision of the weights and of all that is computed with them.
+        start: a model file of the same structure to fine-tune; empty to start at random.
         provenance: versions and data hash, written by a run and ignored when read.
     """
 
@@ -55,6 +56,7 @@ class Run:
     seed: int = 0
     members: int = 1
     dtype: str = "float64"
+    start: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -62,6 +64,8 @@ class Run:
         check_seed(self.seed)
         check_at_least("members", self.members, 1)
         check_seed(self.seed + self.members - 1)
+        if self.start and self.members > 1:
+            raise InputError(f"`members` must be 1 with a `start`, but is {self.members}.")
         if not self.output.strip():
             raise InputError("`output` must name a folder, but is empty.")
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import ase
 import jax
+import numpy as np
 
 from . import report
 from ._checks import InputError
@@ -21,12 +22,12 @@ from ._files import atomic_write
 from .atoms.dataset import Split, file_hash, read, split
 from .atoms.graph import stack
 from .config import Run, read_config, write_config
-from .model.build import build_ensemble_for, build_for, with_defaults
+from .model.build import build, build_ensemble_for, build_for, referenced_to, with_defaults
 from .model.ensemble import Ensemble, uncertainty
-from .model.potential import AbstractPotential
+from .model.potential import AbstractPotential, Scaled
 from .model.predict import check_atoms, predict
 from .training.calibration import calibrated, deviations, reliability
-from .training.checkpoint import fill, read_arrays, save, write_arrays
+from .training.checkpoint import fill, load, read_arrays, save, write_arrays
 from .training.fit import Row, State, fit, initial_state
 from .training.metrics import errors
 
@@ -105,16 +106,34 @@ def train(
 
 def _start(run: Run, frames: Sequence[ase.Atoms]) -> AbstractPotential:
     """The potential before it is trained on these frames."""
+    if run.start:
+        return referenced_to(_loaded(run), frames)
     settings: dict[str, Any] = {"seed": run.seed, "dtype": run.dtype}
     if run.members > 1:
         return build_ensemble_for(frames, run.model, members=run.members, **settings)
     return build_for(frames, run.model, **settings)
 
 
+def _loaded(run: Run) -> Scaled:
+    """The potential to fine-tune."""
+    found = load(run.start)
+    if not isinstance(found, Scaled):
+        raise InputError(f"{run.start}: must be a model that `qiff train` wrote, and no ensemble.")
+    wanted = build(run.model, jax.random.key(0)).config()
+    if different := _differences(found.potential.config(), wanted):
+        key = different[0]
+        raise InputError(
+            f"{run.start}: must have the structure of [model], but its `{key}` is "
+            f"{found.potential.config().get(key)}, not {wanted.get(key)}."
+        )
+    return jax.tree.map(lambda weights: np.asarray(weights, run.dtype), found)
+
+
 def _provenance(run: Run) -> dict[str, Any]:
     return {
         "versions": {package: version(package) for package in VERSIONS},
         "data_sha256": file_hash(run.data.path),
+        "start_sha256": file_hash(run.start) if run.start else "",
     }
 
 
@@ -137,6 +156,8 @@ def _resumed(folder: Path, run: Run, fresh: State) -> tuple[State, float]:
     changed = _differences(dataclasses.asdict(before), dataclasses.asdict(run))
     if changed:
         raise InputError(f"{folder}: cannot resume, `{changed[0]}` is not what the run began with.")
+    if before.provenance.get("start_sha256", "") != run.provenance["start_sha256"]:
+        raise InputError(f"{run.start}: is not the model that the run in {folder} began with.")
     for package, used in run.provenance["versions"].items():
         if before.provenance.get("versions", {}).get(package) != used:
             log.warning("%s is %s, not the version the run began with", package, used)

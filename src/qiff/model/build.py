@@ -8,11 +8,13 @@ from typing import Any
 import ase
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ase.data import chemical_symbols
 from jaxtyping import PRNGKeyArray
 
 from .._checks import InputError, check_known, typed
-from ..atoms.reference import fit_reference
+from ..atoms.dataset import labels
+from ..atoms.reference import fit_reference, per_element
 from .classical import Classical
 from .design import DESIGNS
 from .ensemble import Ensemble
@@ -22,7 +24,7 @@ from .hybrid import Hybrid
 from .local import Local
 from .molecule import Molecule
 from .potential import AbstractPotential, Scaled, Sum
-from .predict import enable_x64
+from .predict import enable_x64, predict
 from .triples import Original, Revised
 
 POTENTIALS: dict[str, Callable[..., AbstractPotential]] = {
@@ -119,6 +121,22 @@ def build_ensemble_for(
         InputError: as `build_for`; or there are too few members.
     """
     return Ensemble([build_for(frames, config, seed=seed + n, dtype=dtype) for n in range(members)])
+
+
+def referenced_to(potential: Scaled, frames: Sequence[ase.Atoms]) -> Scaled:
+    """The potential with reference energies moved to labelled frames: where fine-tuning starts.
+
+    The differences of energies and predictions are shared out among the elements, as
+    `fit_reference` does with energies.
+
+    Raises:
+        InputError: the potential cannot describe a frame.
+    """
+    predictions = predict(potential, frames)
+    off = [labels(a)["energy"] - p.energy for a, p in zip(frames, predictions, strict=True)]
+    moved = per_element(frames, np.array(off)).energies
+    energies = {chemical_symbols[z]: e + moved.get(z, 0.0) for z, e in potential.references}
+    return Scaled(potential.potential, potential.scale, energies)
 
 
 def _constructor(

@@ -6,5 +6,10 @@ Their two architectures, as reconstructed, and circuits of atoms on revised MD17
 from .controls import CONTROLS
 from .learning_curve import LEARNING_CURVE
 from .reproduce import Part
+from .transfer import TRANSFER
 
-PARTS: dict[str, Part] = {"learning-curve": LEARNING_CURVE, "controls": CONTROLS}
+PARTS: dict[str, Part] = {
+    "learning-curve": LEARNING_CURVE,
+    "controls": CONTROLS,
+    "transfer": TRANSFER,
+}

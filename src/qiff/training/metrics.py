@@ -26,6 +26,7 @@ def evaluate(potential: AbstractPotential, frames: Sequence[ase.Atoms]) -> Metri
 def errors(predictions: Sequence[Prediction], frames: Sequence[ase.Atoms]) -> Metrics:
     """`energy_mae`, `energy_rmse` in eV, `forces_mae`, `forces_rmse` in eV/Å (per component).
 
+    `energy_shifted_mae` is what is left when the mean error of the energies is taken off.
     An error is None where the frames do not all have the label; `n_frames` counts them.
     """
     found: Metrics = {}
@@ -40,4 +41,7 @@ def errors(predictions: Sequence[Prediction], frames: Sequence[ase.Atoms]) -> Me
         )
         found[f"{name}_mae"] = None if off is None else float(np.abs(off).mean())
         found[f"{name}_rmse"] = None if off is None else float(np.sqrt((off**2).mean()))
+        if name == "energy":
+            shifted = None if off is None else float(np.abs(off - off.mean()).mean())
+            found["energy_shifted_mae"] = shifted
     return found | {"n_frames": len(frames)}
