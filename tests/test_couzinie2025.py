@@ -8,6 +8,8 @@ import pytest
 import qiff
 from qiff.atoms.dataset import labels
 from qiff.atoms.rmd17 import MOLECULES
+from qiff.model.predict import Prediction
+from qiff.report import parity_figure
 from qiff.studies import controls, couzinie2025, learning_curve, study, transfer
 from qiff.studies.experiment import Experiment, Outcome
 from qiff.studies.reproduce import reproduce, total_runs
@@ -142,6 +144,12 @@ def test_transfer_compares_fine_tuning_with_a_start_from_scratch(tmp_path):
     errors["fine-tuned"] = 50.0
     worse = part.section(outcomes(part, tmp_path, lambda label, _: errors[label.split(", ")[1]]))
     assert not any(c.holds for c in worse.claims if "fine-tuning is better" in c.claim)
+
+
+def test_molecules_of_different_sizes_share_a_parity_figure():
+    frames = [qiff.read(qiff.Source(f"bundled:{name}"))[0] for name in ("water", "lih")]
+    predictions = [Prediction(labels(a)["energy"], labels(a)["forces"]) for a in frames]
+    assert parity_figure({"test": (predictions, frames)}).startswith(b"\x89PNG")
 
 
 @pytest.mark.slow

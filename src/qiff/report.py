@@ -38,8 +38,9 @@ def parity_figure(parts: Mapping[str, Part]) -> bytes:
         for part, (predictions, frames) in parts.items():
             if not frames or not all(name in labels(atoms) for atoms in frames):
                 continue
-            wanted = np.ravel([labels(atoms)[name] for atoms in frames]) - offset
-            found = np.ravel([getattr(prediction, name) for prediction in predictions]) - offset
+            flat = lambda values: np.concatenate([np.ravel(value) for value in values])
+            wanted = flat(labels(atoms)[name] for atoms in frames) - offset
+            found = flat(getattr(prediction, name) for prediction in predictions) - offset
             mae = 1000 * np.abs(found - wanted).mean()
             label = f"{part}  MAE {mae:.4g} m{unit}"
             axes.plot(wanted, found, ".", ms=4, color=COLOURS[part], label=label, rasterized=True)
