@@ -1,6 +1,7 @@
 """Training: learns, is deterministic, resumes bit for bit, stops where it should."""
 
 import csv
+import dataclasses
 import json
 import tomllib
 from pathlib import Path
@@ -14,6 +15,7 @@ from qiff import InputError, RunError, Training
 from qiff.atoms.dataset import labels
 from qiff.atoms.graph import Graph
 from qiff.config import Data, Run
+from qiff.model.build import referenced_to
 from qiff.model.predict import energy
 from qiff.run import FILES, train
 from qiff.training.fit import _batches, fit, initial_state
@@ -47,7 +49,7 @@ def same_weights(a, b) -> bool:
 
 
 def test_run_folder_is_complete(trained):
-    assert {path.name for path in trained.iterdir()} == set(FILES)
+    assert {path.name for path in trained.iterdir()} == set(FILES) - {"uncertainty.png"}
     metrics = json.loads((trained / "metrics.json").read_text())
     for part, n_frames in (("train", 40), ("valid", 10), ("test", 20)):
         found = metrics[part]
@@ -132,6 +134,65 @@ def test_other_data_cannot_be_resumed_with(trained, tmp_path):
 
 def _interrupt(state):
     raise KeyboardInterrupt
+
+
+# --- fine-tuning ------------------------------------------------------------------------------
+
+
+def test_fine_tuning_starts_from_the_weights_of_a_model(trained, tmp_path):
+    start = trained / "model.qiff"
+    config = dataclasses.replace(
+        run(tmp_path / "run", steps=1, evaluate_every=1, learning_rate=1e-9), start=str(start)
+    )
+    train(config)
+    for before, after in zip(leaves(start), leaves(tmp_path / "run" / "model.qiff"), strict=True):
+        np.testing.assert_allclose(after, before, atol=1e-8)
+    fresh = jax.tree.leaves(qiff.build(MODEL, jax.random.key(0)))
+    assert max(np.abs(a - b).max() for a, b in zip(fresh, leaves(start), strict=True)) > 1e-3
+    train(config, resume=True)
+    start_of_another = dataclasses.replace(config, start=str(tmp_path / "copy.qiff"))
+    (tmp_path / "copy.qiff").write_bytes(start.read_bytes())
+    with pytest.raises(InputError, match="cannot resume, `start` is not what"):
+        train(start_of_another, resume=True)
+
+
+def test_reference_energies_move_to_the_frames_that_are_fine_tuned_on(trained):
+    frames = qiff.read(qiff.Source("bundled:lih"))[::10]
+    for atoms in frames:
+        atoms.calc.results["energy"] += 100.0
+    potential = qiff.load(trained / "model.qiff")
+    moved = referenced_to(potential, frames)
+    off = [
+        np.mean([p.energy - labels(a)["energy"] for p, a in zip(found, frames, strict=True)])
+        for found in (qiff.predict(potential, frames), qiff.predict(moved, frames))
+    ]
+    assert abs(off[1]) < 1e-8
+    assert abs(off[0]) > 90  # control
+
+
+def test_models_that_cannot_be_started_from_are_refused(trained, tmp_path):
+    fine = dataclasses.replace(run(tmp_path / "run"), start=str(trained / "model.qiff"))
+    with pytest.raises(InputError, match=r"but its `n_layers` is 2, not 3"):
+        train(dataclasses.replace(fine, model=MODEL | {"n_layers": 3}))
+    qiff.save(qiff.build(MODEL, jax.random.key(0)), tmp_path / "bare.qiff")
+    with pytest.raises(InputError, match="must be a model that `qiff train` wrote"):
+        train(dataclasses.replace(fine, start=str(tmp_path / "bare.qiff")))
+    with pytest.raises(InputError, match="no such file"):
+        train(dataclasses.replace(fine, start=str(tmp_path / "none.qiff")))
+    with pytest.raises(InputError, match="`members` must be 1 with a `start`, but is 2"):
+        dataclasses.replace(fine, members=2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_start_that_was_replaced_cannot_be_resumed_with(trained, tmp_path):
+    start = tmp_path / "start.qiff"
+    start.write_bytes((trained / "model.qiff").read_bytes())
+    config = dataclasses.replace(run(tmp_path / "run", steps=2), start=str(start))
+    with pytest.raises(KeyboardInterrupt):
+        train(config, after_validation=_interrupt)
+    start.write_bytes((trained / "last.qiff").read_bytes())
+    with pytest.raises(InputError, match="is not the model that the run in"):
+        train(config, resume=True)
 
 
 def test_nan_stops_with_a_message_and_the_last_good_model(tmp_path, monkeypatch):

@@ -19,7 +19,10 @@ from .harmonic import vibrations as vibrations
 from .md import Dynamics as Dynamics
 from .md import simulate as simulate
 from .model.build import build as build
+from .model.build import build_ensemble_for as build_ensemble_for
 from .model.build import build_for as build_for
+from .model.ensemble import Ensemble as Ensemble
+from .model.ensemble import uncertainty as uncertainty
 from .model.molecule import Molecule as Molecule
 from .model.potential import AbstractPotential as AbstractPotential
 from .model.potential import Scaled as Scaled
@@ -30,6 +33,7 @@ from .model.predict import predict as predict
 from .quantum.circuit import Circuit as Circuit
 from .quantum.gate import Gate as Gate
 from .run import train as train
+from .training.calibration import calibrated as calibrated
 from .training.checkpoint import load as load
 from .training.checkpoint import save as save
 from .training.fit import Training as Training

@@ -7,14 +7,19 @@ import numpy as np
 from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import all_changes
 
+from .model.ensemble import Ensemble, uncertainty
 from .model.potential import AbstractPotential
 from .model.predict import check_atoms, evaluator
+
+DEVIATIONS = ("energy_std", "forces_std")
+"""Names of the parts of `Uncertainty`."""
 
 
 class Calculator(AseCalculator):
     """ASE calculator of a potential: energy and free_energy in eV, forces in eV/Å.
 
-    Compiled once for each number of atoms.
+    Compiled once for each number of atoms. Of an ensemble there are `energy_std` and `forces_std`
+    too, see `uncertainty`; they are computed when asked for, by `get_property` for instance.
 
     Args:
         potential: any potential, for instance from `qiff.load`.
@@ -28,6 +33,8 @@ class Calculator(AseCalculator):
     def __init__(self, potential: AbstractPotential):
         super().__init__()
         self.potential = potential
+        if isinstance(potential, Ensemble):
+            self.implemented_properties = [*self.implemented_properties, *DEVIATIONS]
 
     def calculate(
         self,
@@ -43,3 +50,6 @@ class Calculator(AseCalculator):
             self._evaluate = evaluator(self.potential, current.numbers)
         energy, forces = self._evaluate(current.positions)
         self.results = {"energy": energy, "free_energy": energy, "forces": forces}
+        if {*DEVIATIONS} & {*(properties or ())}:
+            expected = uncertainty(self.potential, current)
+            self.results |= dict(zip(DEVIATIONS, expected, strict=True))

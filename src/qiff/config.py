@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 import jax
 import tomli_w
 
-from ._checks import InputError, check_file, check_known, check_seed, typed
+from ._checks import InputError, check_at_least, check_file, check_known, check_seed, typed
 from .atoms.dataset import Source
 from .model.build import build
 from .training.fit import Training
@@ -43,7 +43,9 @@ class Run:
         train: how it is fitted.
         output: the run folder.
         seed: of the split, the initial weights and the order of the frames.
+        members: above 1 an ensemble of so many potentials, which start from `seed`, `seed` + 1, …
         dtype: precision of the weights and of all that is computed with them.
+        start: a model file of the same structure to fine-tune; empty to start at random.
         provenance: versions and data hash, written by a run and ignored when read.
     """
 
@@ -52,12 +54,18 @@ class Run:
     train: Training = field(default_factory=Training)
     output: str = "runs/run"
     seed: int = 0
+    members: int = 1
     dtype: str = "float64"
+    start: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         check_known("`dtype`", self.dtype, DTYPES)
         check_seed(self.seed)
+        check_at_least("members", self.members, 1)
+        check_seed(self.seed + self.members - 1)
+        if self.start and self.members > 1:
+            raise InputError(f"`members` must be 1 with a `start`, but is {self.members}.")
         if not self.output.strip():
             raise InputError("`output` must name a folder, but is empty.")
 

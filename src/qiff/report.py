@@ -19,6 +19,7 @@ from .atoms.dataset import Source, file_hash, labels, locate, read
 from .md import Dynamics, Sample, samples_csv
 from .md import Report as DynamicsReport
 from .model.predict import Prediction
+from .training.calibration import Deviations
 from .training.fit import Row
 from .training.metrics import Metrics
 
@@ -39,8 +40,9 @@ def parity_figure(parts: Mapping[str, Part]) -> bytes:
         for part, (predictions, frames) in parts.items():
             if not frames or not all(name in labels(atoms) for atoms in frames):
                 continue
-            wanted = np.ravel([labels(atoms)[name] for atoms in frames]) - offset
-            found = np.ravel([getattr(prediction, name) for prediction in predictions]) - offset
+            flat = lambda values: np.concatenate([np.ravel(value) for value in values])
+            wanted = flat(labels(atoms)[name] for atoms in frames) - offset
+            found = flat(getattr(prediction, name) for prediction in predictions) - offset
             mae = 1000 * np.abs(found - wanted).mean()
             label = f"{part}  MAE {mae:.4g} m{unit}"
             axes.plot(wanted, found, ".", ms=4, color=COLOURS[part], label=label, rasterized=True)
@@ -69,6 +71,26 @@ def learning_figure(rows: Sequence[Row]) -> bytes:
     axes.plot(best.step, best.valid_loss, "o", color=COLOURS["valid"], label="kept model")
     axes.set(xlabel="step", ylabel="loss")
     axes.legend(frameon=False, fontsize=8)
+    return png(figure)
+
+
+def uncertainty_figure(found: Mapping[str, Deviations], n_bins: int = 10) -> bytes:
+    """Root mean square errors against the standard deviations expected, in bins of equal number.
+
+    Where an ensemble is calibrated and knows large errors from small ones, the points lie on
+    the diagonal.
+    """
+    figure, axes = new_figure(len(found), width=4.5 * len(found))
+    for one, (label, (wrong, expected)) in zip(axes, found.items(), strict=True):
+        bins = np.array_split(np.argsort(expected), min(n_bins, len(expected)))
+        size, deviation = (
+            [1000 * np.sqrt(np.mean(values[bin] ** 2)) for bin in bins]
+            for values in (wrong, expected)
+        )
+        unit = "meV" if label == "energy" else "meV/Å"
+        one.plot(deviation, size, "o", ms=4, color=COLOURS["test"])
+        one.axline((0, 0), slope=1, color="0.5", lw=0.8, zorder=0)
+        one.set(xlabel=f"{label}: expected σ ({unit})", ylabel=f"RMS error on test ({unit})")
     return png(figure)
 
 
@@ -152,6 +174,24 @@ def error_lines(metrics: Mapping[str, Metrics]) -> list[str]:
     return lines
 
 
+def reliability_lines(metrics: Mapping[str, Metrics]) -> list[str]:
+    """One line of text for each part and label; none unless the metrics are of an ensemble."""
+    columns = ("coverage_1sigma", "coverage_2sigma", "z_rms", "rank_correlation")
+
+    def shown(value: float | int | None, name: str) -> str:
+        form = "6.1%" if "coverage" in name else "6.2f"
+        return ("–" if value is None else format(value, form)).rjust(len(name) + 2)
+
+    lines = [
+        f"{part:6} {label:6}" + "".join(shown(found[f"{label}_{n}"], n) for n in columns)
+        for part, found in metrics.items()
+        for label in ("energy", "forces")
+        if f"{label}_z_rms" in found
+    ]
+    names = "uncertainty  " + "".join(f"  {name}" for name in columns)
+    return [names, *lines] if lines else []
+
+
 def dynamics_line(name: str, report: Mapping[str, Any]) -> str:
     """One line of text for a trajectory."""
     line = (
@@ -172,6 +212,7 @@ def summary(folder: Path) -> list[str]:
     return [
         f"{metrics['n_weights']} weights, {metrics['steps']} steps in {metrics['seconds']:.0f} s",
         *error_lines(parts),
+        *reliability_lines(parts),
         *(dynamics_line(name, report) for name, report in trajectories.items()),
         f"run folder: {folder}",
     ]
@@ -187,7 +228,10 @@ def html_page(folder: Path) -> Path:
     pictures = [
         f'<img alt="{html.escape(name)}" src="data:image/png;base64,'
         f'{base64.b64encode((folder / name).read_bytes()).decode()}">'
-        for name in ("parity.png", "learning.png", *(f"{n}.png" for n in _results(folder)[1]))
+        for name in (
+            *("parity.png", "learning.png", "uncertainty.png"),
+            *(f"{n}.png" for n in _results(folder)[1]),
+        )
         if (folder / name).exists()
     ]
     page = PAGE.format(

@@ -14,6 +14,7 @@ from typing import Any
 
 import ase
 import jax
+import numpy as np
 
 from . import report
 from ._checks import InputError
@@ -21,9 +22,12 @@ from ._files import atomic_write
 from .atoms.dataset import Split, file_hash, read, split
 from .atoms.graph import stack
 from .config import Run, read_config, write_config
-from .model.build import build_for, with_defaults
+from .model.build import build, build_ensemble_for, build_for, referenced_to, with_defaults
+from .model.ensemble import Ensemble, uncertainty
+from .model.potential import AbstractPotential, Scaled
 from .model.predict import check_atoms, predict
-from .training.checkpoint import fill, read_arrays, save, write_arrays
+from .training.calibration import calibrated, deviations, reliability
+from .training.checkpoint import fill, load, read_arrays, save, write_arrays
 from .training.fit import Row, State, fit, initial_state
 from .training.metrics import errors
 
@@ -63,7 +67,7 @@ def train(
     frames = read(run.data, need_energy=True, need_forces=run.train.forces_weight > 0)
     parts = split(frames, run.data.train, run.data.valid, run.data.test, run.seed)
     train_frames = [frames[i] for i in parts.train]
-    potential = build_for(train_frames, run.model, seed=run.seed, dtype=run.dtype)
+    potential = _start(run, train_frames)
     for index, atoms in enumerate(frames):
         check_atoms(potential, atoms, f"{run.data.path}: frame {index}")
     run = dataclasses.replace(run, model=with_defaults(run.model), provenance=_provenance(run))
@@ -89,25 +93,56 @@ def train(
         )
         after_validation(state)
         state = fit(state, train_part, valid_part, run.train, seed=run.seed, after_validation=keep)
-        metrics = _finish(folder, state, frames, parts, time.perf_counter() - begin)
+        seconds = time.perf_counter() - begin
+        if isinstance(state.best, Ensemble):
+            best = calibrated(state.best, [frames[i] for i in parts.valid])
+            save(best, folder / "model.qiff", _notes(state, seconds, run))
+            state = dataclasses.replace(state, best=best)
+        metrics = _finish(folder, state, frames, parts, seconds)
         for line in report.summary(folder):
             log.info(line)
     return metrics
+
+
+def _start(run: Run, frames: Sequence[ase.Atoms]) -> AbstractPotential:
+    """The potential before it is trained on these frames."""
+    if run.start:
+        return referenced_to(_loaded(run), frames)
+    settings: dict[str, Any] = {"seed": run.seed, "dtype": run.dtype}
+    if run.members > 1:
+        return build_ensemble_for(frames, run.model, members=run.members, **settings)
+    return build_for(frames, run.model, **settings)
+
+
+def _loaded(run: Run) -> Scaled:
+    """The potential to fine-tune."""
+    found = load(run.start)
+    if not isinstance(found, Scaled):
+        raise InputError(f"{run.start}: must be a model that `qiff train` wrote, and no ensemble.")
+    wanted = build(run.model, jax.random.key(0)).config()
+    if different := _differences(found.potential.config(), wanted):
+        key = different[0]
+        raise InputError(
+            f"{run.start}: must have the structure of [model], but its `{key}` is "
+            f"{found.potential.config().get(key)}, not {wanted.get(key)}."
+        )
+    return jax.tree.map(lambda weights: np.asarray(weights, run.dtype), found)
 
 
 def _provenance(run: Run) -> dict[str, Any]:
     return {
         "versions": {package: version(package) for package in VERSIONS},
         "data_sha256": file_hash(run.data.path),
+        "start_sha256": file_hash(run.start) if run.start else "",
     }
 
 
 FILES = (
     *("config.toml", "split.json", "history.csv", "metrics.json", "train.log"),
     *("state.npz", "model.qiff", "last.qiff"),
-    *("parity.png", "learning.png", "report.html"),
+    *("parity.png", "learning.png", "uncertainty.png", "report.html"),
 )
-"""What a run leaves in its folder."""
+"""What a run leaves in its folder; the picture of uncertainties only if it is of an ensemble."""
 
 
 def _resumed(folder: Path, run: Run, fresh: State) -> tuple[State, float]:
@@ -121,6 +156,8 @@ def _resumed(folder: Path, run: Run, fresh: State) -> tuple[State, float]:
     changed = _differences(dataclasses.asdict(before), dataclasses.asdict(run))
     if changed:
         raise InputError(f"{folder}: cannot resume, `{changed[0]}` is not what the run began with.")
+    if before.provenance.get("start_sha256", "") != run.provenance["start_sha256"]:
+        raise InputError(f"{run.start}: is not the model that the run in {folder} began with.")
     for package, used in run.provenance["versions"].items():
         if before.provenance.get("versions", {}).get(package) != used:
             log.warning("%s is %s, not the version the run began with", package, used)
@@ -148,13 +185,18 @@ def _differences(before: Any, after: Any, place: str = "") -> list[str]:
 
 def _keep(folder: Path, state: State, seconds: float, run: Run) -> None:
     """Write the models and, last, what a resume needs: it is never ahead of them."""
-    notes = {"step": state.step, "seconds": seconds, **run.provenance}
+    notes = _notes(state, seconds, run)
     save(state.best, folder / "model.qiff", notes)
     save(state.weights.average, folder / "last.qiff", notes)
     atomic_write(folder / "history.csv", _history_csv(state.history))
     arrays = {"weights": state.weights, "best": state.best}
     write_arrays(folder / "state.npz", arrays, {"history": state.history, "seconds": seconds})
     log.info("step %d  loss %.4g  validation %.4g", *state.history[-1][:3])
+
+
+def _notes(state: State, seconds: float, run: Run) -> dict[str, Any]:
+    """What is written into model files."""
+    return {"step": state.step, "seconds": seconds, **run.provenance}
 
 
 def _finish(
@@ -167,6 +209,13 @@ def _finish(
         for name, indices in parts._asdict().items()
     }
     table = {name: errors(*part) for name, part in found.items()}
+    if isinstance(state.best, Ensemble):
+        expected = uncertainty(state.best, frames)
+        for name, indices in parts._asdict().items():
+            sure = deviations(found[name][0], [expected[i] for i in indices], found[name][1])
+            table[name] |= reliability(sure)
+            if name == "test" and sure:
+                atomic_write(folder / "uncertainty.png", report.uncertainty_figure(sure))
     metrics: dict[str, Any] = {
         **table,
         "n_weights": sum(leaf.size for leaf in jax.tree.leaves(state.best)),

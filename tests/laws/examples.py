@@ -225,6 +225,14 @@ POTENTIAL_EXAMPLES = {
             OHH,
         )
     ],
+    "ensemble": [
+        Example(
+            "ensemble",
+            {"kind": "ensemble", "potentials": [CONTROL, CONTROL]},
+            scattered("OHHC"),
+            any_size=True,
+        )
+    ],
     "sum": [Example("sum", {"kind": "sum", "potentials": [TRIATOMIC, TRIATOMIC]}, OHH)],
 }
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import ase
 import numpy as np
+from jaxtyping import Float
 
 from .._checks import InputError
 from .dataset import labels
@@ -32,11 +33,17 @@ def fit_reference(frames: Sequence[ase.Atoms]) -> Reference:
     """
     if not frames:
         raise InputError("`frames` must not be empty.")
+    energies = np.array([labels(atoms)["energy"] for atoms in frames])
+    reference = per_element(frames, energies)
+    if not reference.scale > 1e-9:
+        raise InputError("`frames` must have different energies, but all are equal.")
+    return reference
+
+
+def per_element(frames: Sequence[ase.Atoms], energies: Float[np.ndarray, " n_frames"]) -> Reference:
+    """The same of any energies, one for each frame."""
     elements = sorted({int(z) for atoms in frames for z in atoms.numbers})
     counts = np.array([[np.sum(atoms.numbers == z) for z in elements] for atoms in frames], float)
-    energies = np.array([labels(atoms)["energy"] for atoms in frames])
-    per_element, *_ = np.linalg.lstsq(counts, energies, rcond=None)
-    scale = float(np.ptp(energies - counts @ per_element)) / 2
-    if not scale > 1e-9:
-        raise InputError("`frames` must have different energies, but all are equal.")
-    return Reference(dict(zip(elements, per_element.tolist(), strict=True)), scale)
+    found, *_ = np.linalg.lstsq(counts, energies, rcond=None)
+    scale = float(np.ptp(energies - counts @ found)) / 2
+    return Reference(dict(zip(elements, found.tolist(), strict=True)), scale)

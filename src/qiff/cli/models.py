@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from ..report import error_lines
+    from ..report import error_lines, reliability_lines
     from ..training.metrics import evaluate
 
     potential, frames = model_and_frames(options, need_energy=True)
     with working("evaluating"):
         metrics = evaluate(potential, frames)
-    print(
-        json.dumps(metrics, indent=2) if options.json else "\n".join(error_lines({"all": metrics}))
-    )
+    lines = [*error_lines({"all": metrics}), *reliability_lines({"all": metrics})]
+    print(json.dumps(metrics, indent=2) if options.json else "\n".join(lines))
 
 
 def _predict(options: argparse.Namespace) -> None:
     from ase.calculators.singlepoint import SinglePointCalculator
 
     from ..atoms.dataset import write
+    from ..model.ensemble import Ensemble, uncertainty
     from ..model.predict import predict
 
     target = Path(options.target)
@@ -58,10 +58,16 @@ def _predict(options: argparse.Namespace) -> None:
     else:
         with working("predicting"):
             predictions = predict(potential, frames)
+            deviations = uncertainty(potential, frames) if isinstance(potential, Ensemble) else []
+        for atoms, expected in zip(frames, deviations, strict=False):
+            atoms.info["energy_std"], atoms.arrays["forces_std"] = expected
     for atoms, found in zip(frames, predictions, strict=True):
         atoms.calc = SinglePointCalculator(atoms, energy=found.energy, forces=found.forces)
     write(target, frames)
-    errors = " and their standard errors" if options.executor else ""
+    if options.executor:
+        errors = " and their standard errors"
+    else:
+        errors = " and their standard deviations" if isinstance(potential, Ensemble) else ""
     print(f"{len(frames)} frames with energy (eV) and forces (eV/Å){errors}: {target}")
 
 
@@ -133,6 +139,7 @@ def _validate(options: argparse.Namespace) -> None:
 def _info(options: argparse.Namespace) -> None:
     import jax
 
+    from ..model.ensemble import Ensemble
     from ..model.predict import dtype
     from ..quantum.circuit import is_circuit
     from ..quantum.engine import describe
@@ -143,6 +150,9 @@ def _info(options: argparse.Namespace) -> None:
         "model": json.dumps(potential.config(), ensure_ascii=False),
         "weights": f"{sum(leaf.size for leaf in jax.tree.leaves(potential))} ({dtype(potential)})",
     }
+    if isinstance(potential, Ensemble):
+        lines["ensemble"] = f"{len(potential.potentials)} members, all as the following"
+        potential = potential.potentials[0]
     circuits = [c for c in jax.tree.leaves(potential, is_leaf=is_circuit) if is_circuit(c)]
     for number, circuit in enumerate(circuits, 1):
         gates = Counter(gate.name for gate in circuit.program.gates())

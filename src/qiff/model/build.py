@@ -8,25 +8,29 @@ from typing import Any
 import ase
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ase.data import chemical_symbols
 from jaxtyping import PRNGKeyArray
 
 from .._checks import InputError, check_known, typed
-from ..atoms.reference import fit_reference
+from ..atoms.dataset import labels
+from ..atoms.reference import fit_reference, per_element
 from .classical import Classical
 from .design import DESIGNS
+from .ensemble import Ensemble
 from .fragments import Fragments
 from .generic import Generic
 from .hybrid import Hybrid
 from .local import Local
 from .molecule import Molecule
 from .potential import AbstractPotential, Scaled, Sum
-from .predict import enable_x64
+from .predict import enable_x64, predict
 from .triples import Original, Revised
 
 POTENTIALS: dict[str, Callable[..., AbstractPotential]] = {
     "scaled": Scaled,
     "sum": Sum,
+    "ensemble": Ensemble,
     "generic": Generic,
     "fragments": Fragments,
     "hybrid": Hybrid,
@@ -91,14 +95,48 @@ def build_for(
         dtype: precision of the weights, and of all that is computed with them.
 
     Raises:
-        InputError: as `build`; or all energies of the frames are equal.
+        InputError: as `build`; all energies of the frames are equal; or it is an ensemble.
     """
     reference = fit_reference(frames)
     with enable_x64(True):
         core = build(config, jax.random.key(seed))
         core = jax.tree.map(lambda weights: jnp.asarray(weights, dtype), core)
+    if isinstance(core, Ensemble):
+        raise InputError("Model `ensemble`: is of trained potentials; to train one set `members`.")
     energies = {chemical_symbols[z]: energy for z, energy in reference.energies.items()}
     return Scaled(core, reference.scale, energies)
+
+
+def build_ensemble_for(
+    frames: Sequence[ase.Atoms],
+    config: Mapping[str, Any],
+    *,
+    members: int,
+    seed: int,
+    dtype: str = "float64",
+) -> Ensemble:
+    """Make `members` potentials that start as those that `build_for` makes of `seed`, `seed` + 1, …
+
+    Raises:
+        InputError: as `build_for`; or there are too few members.
+    """
+    return Ensemble([build_for(frames, config, seed=seed + n, dtype=dtype) for n in range(members)])
+
+
+def referenced_to(potential: Scaled, frames: Sequence[ase.Atoms]) -> Scaled:
+    """The potential with reference energies moved to labelled frames: where fine-tuning starts.
+
+    The differences of energies and predictions are shared out among the elements, as
+    `fit_reference` does with energies.
+
+    Raises:
+        InputError: the potential cannot describe a frame.
+    """
+    predictions = predict(potential, frames)
+    off = [labels(a)["energy"] - p.energy for a, p in zip(frames, predictions, strict=True)]
+    moved = per_element(frames, np.array(off)).energies
+    energies = {chemical_symbols[z]: e + moved.get(z, 0.0) for z, e in potential.references}
+    return Scaled(potential.potential, potential.scale, energies)
 
 
 def _constructor(

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,6 +49,8 @@ class Experiment:
         rates: learning rates to choose from by the validation loss of the first seed.
         n_seeds: the first so many seeds of the budget; None for all.
         dtype: precision of the model.
+        start: another experiment, from whose model, of its first rate and the first seed, this
+            one is fine-tuned.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Experiment:
     rates: tuple[float, ...] = RATES
     n_seeds: int | None = None
     dtype: str = "float64"
+    start: "Experiment | None" = None
 
 
 class Outcome(NamedTuple):
@@ -107,11 +111,12 @@ def carry_out(experiment: Experiment, seeds: Sequence[int], out: Path, show: Pro
     """
     seeds = seeds[: experiment.n_seeds]
     first = seeds[0]
-    trials = {rate: _run(experiment, rate, first, out, show) for rate in experiment.rates}
+    train_one = partial(
+        _run, experiment, out=out, show=show, start=_start(experiment, first, out, show)
+    )
+    trials = {rate: train_one(rate, first) for rate in experiment.rates}
     best = min(trials, key=lambda rate: _validation_loss(trials[rate]))
-    folders = [
-        trials[best] if seed == first else _run(experiment, best, seed, out, show) for seed in seeds
-    ]
+    folders = [trials[best] if seed == first else train_one(best, seed) for seed in seeds]
     tests = [
         _test(folder, experiment.sample(seed).tests)
         for seed, folder in zip(seeds, folders, strict=True)
@@ -119,7 +124,18 @@ def carry_out(experiment: Experiment, seeds: Sequence[int], out: Path, show: Pro
     return Outcome(experiment, best, tuple(seeds), tuple(folders), tuple(tests))
 
 
-def _run(experiment: Experiment, rate: float, seed: int, out: Path, show: Progress) -> Path:
+def _start(experiment: Experiment, seed: int, out: Path, show: Progress) -> str:
+    """The model file that an experiment starts from; empty if there is none."""
+    before = experiment.start
+    if before is None:
+        return ""
+    start = _start(before, seed, out, show)
+    return str(_run(before, before.rates[0], seed, out, show, start) / "model.qiff")
+
+
+def _run(
+    experiment: Experiment, rate: float, seed: int, out: Path, show: Progress, start: str
+) -> Path:
     """The folder of a run, trained if it is not yet."""
     name = f"{experiment.name}-rate{rate:g}-seed{seed}"
     folder = out / "runs" / name
@@ -137,6 +153,7 @@ def _run(experiment: Experiment, rate: float, seed: int, out: Path, show: Progre
         output=str(folder),
         seed=seed,
         dtype=experiment.dtype,
+        start=start,
     )
     begun = (folder / "config.toml").exists()
     train(run, resume=begun, after_validation=lambda state: show(name))

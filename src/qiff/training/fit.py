@@ -16,6 +16,7 @@ from optax.contrib import MuonDimensionNumbers
 
 from .._checks import InputError, RunError, check_at_least, check_known, check_positive
 from ..atoms.graph import Frames
+from ..model.ensemble import Ensemble
 from ..model.potential import AbstractPotential
 from ..model.predict import NotFiniteError, precision
 from .loss import Loss, relative
@@ -188,9 +189,13 @@ def _best(history: tuple[Row, ...]) -> int:
 
 def initial_state(potential: AbstractPotential, training: Training) -> State:
     """The state before the first step."""
+    start: Any = training.transformation.init
     with precision(potential):
-        weights = Weights(potential, potential, training.transformation.init(potential))  # pyright: ignore
-        return State(weights, potential, ())
+        if isinstance(potential, Ensemble):
+            optimiser = jax.vmap(start)(potential.members)
+        else:
+            optimiser = start(potential)
+        return State(Weights(potential, potential, optimiser), potential, ())
 
 
 def fit(
@@ -203,6 +208,9 @@ def fit(
     after_validation: Callable[[State], None] = lambda state: None,
 ) -> State:
     """Fit a potential, from `initial_state` or any later one: both end bit for bit the same.
+
+    Members of an `Ensemble` are fitted side by side, each as if it were alone, with the same
+    batches; validated, and kept where it is best, is the ensemble.
 
     Args:
         state: where to begin.
@@ -271,7 +279,13 @@ def _take_steps(
         )
         return Weights(potential, average, state), loss
 
-    return jax.lax.scan(step, weights, (jnp.asarray(batches), jnp.asarray(steps)))
+    numbered = jnp.asarray(batches), jnp.asarray(steps)
+    if not isinstance(weights.potential, Ensemble):
+        return jax.lax.scan(step, weights, numbered)
+    members = Weights(weights.potential.members, weights.average.members, weights.optimiser)  # pyright: ignore
+    members, losses = jax.lax.scan(jax.vmap(step, (0, None)), members, numbered)
+    whole = jax.tree.unflatten(jax.tree.structure(weights), jax.tree.leaves(members))
+    return whole, losses.mean(1)
 
 
 @eqx.filter_jit

@@ -6,20 +6,27 @@ import ase
 import numpy as np
 
 from ..atoms.dataset import labels
+from ..model.ensemble import Ensemble, uncertainty
 from ..model.potential import AbstractPotential
 from ..model.predict import Prediction, predict
+from .calibration import deviations, reliability
 
 Metrics = dict[str, float | int | None]
 
 
 def evaluate(potential: AbstractPotential, frames: Sequence[ase.Atoms]) -> Metrics:
-    """Mean absolute and root mean square errors; see `errors`."""
-    return errors(predict(potential, frames), frames)
+    """`errors` of a potential, and of an ensemble its `reliability` too."""
+    predictions = predict(potential, frames)
+    found = errors(predictions, frames)
+    if isinstance(potential, Ensemble):
+        found |= reliability(deviations(predictions, uncertainty(potential, frames), frames))
+    return found
 
 
 def errors(predictions: Sequence[Prediction], frames: Sequence[ase.Atoms]) -> Metrics:
     """`energy_mae`, `energy_rmse` in eV, `forces_mae`, `forces_rmse` in eV/Å (per component).
 
+    `energy_shifted_mae` is what is left when the mean error of the energies is taken off.
     An error is None where the frames do not all have the label; `n_frames` counts them.
     """
     found: Metrics = {}
@@ -34,4 +41,7 @@ def errors(predictions: Sequence[Prediction], frames: Sequence[ase.Atoms]) -> Me
         )
         found[f"{name}_mae"] = None if off is None else float(np.abs(off).mean())
         found[f"{name}_rmse"] = None if off is None else float(np.sqrt((off**2).mean()))
+        if name == "energy":
+            shifted = None if off is None else float(np.abs(off - off.mean()).mean())
+            found["energy_shifted_mae"] = shifted
     return found | {"n_frames": len(frames)}
