@@ -102,15 +102,16 @@ def test_exponents_of_power_laws():
 
 def test_learning_curves_are_judged_by_their_slopes(tmp_path):
     def forces(label, seed):
-        _, model, size = label.split(", ")
+        model, size = label.split(", ")
         return (1 + 0.01 * seed) * (300 * int(size) ** -0.8 if model == "local" else 50.0)
 
-    part = learning_curve.LEARNING_CURVE
+    part = learning_curve.LEARNING_CURVES["learning-curve-aspirin"]
     section = part.section(outcomes(part, tmp_path, forces))
-    assert len(section.rows) == 3 * 3 * len(learning_curve.SIZES)
-    assert len(section.claims) == 9
+    assert section.name == "learning-curve-aspirin"
+    assert len(section.rows) == 3 * len(learning_curve.SIZES)
+    assert len(section.claims) == 3
     assert all(claim.holds for claim in section.claims)
-    assert sum("power −(0.80" in claim.finding for claim in section.claims) == 3
+    assert sum("power −(0.80" in claim.finding for claim in section.claims) == 1
     assert section.figures["curves"].startswith(b"\x89PNG")
     swapped = part.section(
         outcomes(
@@ -119,6 +120,17 @@ def test_learning_curves_are_judged_by_their_slopes(tmp_path):
     )
     ours = [claim for claim in swapped.claims if "(ours)" in claim.claim]
     assert not any(claim.holds for claim in ours)  # control: a flat curve is no power law
+
+
+def test_baselines_are_repeated_on_one_molecule():
+    seeds = {
+        name: {label: e.n_seeds for label, e in part.experiments(Budget()).items()}
+        for name, part in learning_curve.LEARNING_CURVES.items()
+    }
+    assert seeds["learning-curve-ethanol"]["revised, 50"] is None
+    assert seeds["learning-curve-aspirin"]["revised, 50"] == 1
+    assert seeds["learning-curve-aspirin"]["local, 50"] is None
+    assert seeds["learning-curve-aspirin"]["local, 400"] == 1
 
 
 def test_controls_are_a_table(tmp_path):
