@@ -118,6 +118,8 @@ class Example:
     swaps: tuple[tuple[int, int], ...] = ((1, 2),)
     reorders: bool = True
     any_size: bool = False
+    spread: float = 1.0
+    """Of random weights; in two rounds less, so that forces are of order one like all others."""
 
     def fresh(self):
         """The potential as it starts."""
@@ -131,7 +133,7 @@ class Example:
             leaves, structure = jax.tree.flatten(potential)
             rng = np.random.default_rng(3)
             return jax.tree.unflatten(
-                structure, [jnp.asarray(rng.normal(size=leaf.shape)) for leaf in leaves]
+                structure, [jnp.asarray(rng.normal(0, self.spread, leaf.shape)) for leaf in leaves]
             )
 
 
@@ -192,6 +194,7 @@ POTENTIAL_EXAMPLES = {
             LOCAL | {"n_hidden": 3, "n_kinds": 2, "n_copies": 1, "n_rounds": 2, "n_messages": 2},
             scattered("CHHO"),
             any_size=True,
+            spread=0.4,
         ),
         Example(
             "circuits of qubits alone",
@@ -207,6 +210,7 @@ POTENTIAL_EXAMPLES = {
             scattered("OHHCH"),
             swaps=((1, 2),),
             any_size=True,
+            spread=0.4,
         ),
         Example(
             "linear in invariants", CONTROL | {"n_hidden": 0}, scattered("CHHO"), any_size=True
