@@ -13,7 +13,7 @@ import pytest
 
 import qiff
 from qiff import InputError
-from qiff.training.checkpoint import read_notes
+from qiff.training.checkpoint import model_hash, read_notes
 
 CONFIG = {"kind": "triatomic", "elements": ["O", "H", "H"], "n_layers": 2}
 
@@ -107,6 +107,7 @@ def test_a_model_comes_with_the_package(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     potential = qiff.load("ethanol")
     assert read_notes("ethanol")["step"] > 0
+    assert len(model_hash("ethanol")) == 64
     atoms = ase.build.molecule("CH3CH2OH")
     atoms.rattle(0.1, seed=0)
     atoms.calc = qiff.Calculator(potential)

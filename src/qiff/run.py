@@ -27,7 +27,7 @@ from .model.ensemble import Ensemble, uncertainty
 from .model.potential import AbstractPotential, Scaled
 from .model.predict import check_atoms, predict
 from .training.calibration import calibrated, deviations, reliability
-from .training.checkpoint import fill, load, read_arrays, save, write_arrays
+from .training.checkpoint import fill, load, model_hash, read_arrays, save, write_arrays
 from .training.fit import Row, State, fit, initial_state
 from .training.metrics import errors
 
@@ -133,7 +133,7 @@ def _provenance(run: Run) -> dict[str, Any]:
     return {
         "versions": {package: version(package) for package in VERSIONS},
         "data_sha256": file_hash(run.data.path),
-        "start_sha256": file_hash(run.start) if run.start else "",
+        "start_sha256": model_hash(run.start) if run.start else "",
     }
 
 

@@ -116,10 +116,9 @@ def _dynamics(options: argparse.Namespace) -> "Dynamics":
 
 def _origin(model: str) -> dict[str, object]:
     """Which model it was, for records."""
-    from ..atoms.dataset import file_hash
-    from ..training.checkpoint import model_file
+    from ..training.checkpoint import model_hash
 
-    return {"model": model, "model_sha256": file_hash(str(model_file(model)))}
+    return {"model": model, "model_sha256": model_hash(model)}
 
 
 def _validate(options: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ from ..quantum.circuit import Simulation
 from ..quantum.engine import AUTO, choose
 from ..quantum.gate import Gate
 from ..quantum.observable import pair_exchange, vector
-from ..quantum.program import Program
+from ..quantum.program import Program, in_order, reuploading
 from ..quantum.state import Singlets
 from .density import AbstractLocal, Density, Moments
 from .rounds import N_MESSAGES, AbstractRound, Measured, Rounds
@@ -209,13 +209,8 @@ class Circuits(AbstractRound):
         )
         exchanges = (pair_exchange(pair, n_qubits) for pair in combinations(range(n_qubits), 2))
         axes = (axis for q in range(n_qubits) for axis in vector(q, n_qubits))
-        return Program(
-            Singlets(n_qubits, self.singlets),
-            first=encoded,
-            layer=trained + tuple(gate.shifted(len(trained)) for gate in encoded),
-            n_layers=n_layers,
-            observables=(*exchanges, *axes),
-        )
+        state = Singlets(n_qubits, self.singlets)
+        return reuploading(state, encoded, trained, n_layers, (*exchanges, *axes))
 
     def __call__(self, moments: Moments, species: Float[Array, "n_atoms n_species"]) -> Measured:
         r"""$\langle\sigma_a\cdot\sigma_b\rangle$ and $w_q\cdot\langle\sigma_q\rangle$."""
@@ -246,9 +241,7 @@ class Circuits(AbstractRound):
             [part.reshape(n_atoms, n_copies, n_layers + 1, -1) for part in (vectors, quadrupoles)],
             axis=-1,
         )
-        trained = constant + scalars.reshape(constant.shape)
-        layers = jnp.concatenate([trained, encoded[:, :, 1:]], axis=-1)
-        return jnp.concatenate([encoded[:, :, 0], layers.reshape(n_atoms, n_copies, -1)], axis=-1)
+        return in_order(encoded, constant + scalars.reshape(constant.shape))
 
 
 def channels(

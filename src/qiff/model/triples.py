@@ -18,9 +18,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._checks import check_at_least
 from .._types import Energies
 from ..atoms.graph import Graph
-from ..quantum.circuit import Circuit, Simulation
+from ..quantum.circuit import Simulation
 from ..quantum.engine import AUTO, choose
 from ..quantum.observable import mean_exchange
+from ..quantum.program import in_order, reuploading
 from ..quantum.state import Singlets
 from .density import AbstractLocal, Density, envelope
 from .design import DESIGNS
@@ -157,11 +158,9 @@ class Revised(AbstractLocal):
     def config(self) -> dict[str, Any]:
         return {
             "kind": "revised",
-            "elements": list(self.density.elements),
+            **self.density.config(),
             "n_layers": self.exchanges.shape[1],
             "n_repeats": self.n_repeats,
-            "cutoff": self.density.cutoff,
-            "n_basis": self.density.n_basis,
             "engine": self.simulation.engine,
         }
 
@@ -187,9 +186,7 @@ def _sum_over_pairs(
 
     def run(both: Float[Array, "n_layers+1 2 3"], weights: Float[Array, "n_layers n"]) -> Array:
         encoded = jnp.tile(both, (1, 2, 1)).reshape(len(both), -1)
-        layers = jnp.concatenate([jax.vmap(layer.angles)(weights), encoded[1:]], axis=1)
-        angles = jnp.concatenate([encoded[0], layers.ravel()])
-        return simulation(angles)[0]
+        return simulation(in_order(encoded, jax.vmap(layer.angles)(weights)))[0]
 
     both = jnp.stack([vectors[:, first], vectors[:, second]], axis=3)
     found = jax.vmap(jax.vmap(run, (0, None)))(both, exchanges)
@@ -203,14 +200,8 @@ def _simulation(n_layers: int, n_repeats: int, engine: str) -> Simulation:
         InputError: the engine is unknown or cannot be used here.
     """
     choose(engine)
-    layer, encoding = _DESIGN.layer(n_repeats, symmetry_breaking=False), _DESIGN.encoding()
+    state = Singlets(_DESIGN.n_qubits, _DESIGN.singlets)
+    gates = _DESIGN.encoding().gates(), _DESIGN.layer(n_repeats, symmetry_breaking=False).gates()
     (pairs,) = _DESIGN.observed
-    circuit = Circuit(
-        scales=jnp.zeros((n_layers + 1, encoding.n_scales)),
-        weights=jnp.zeros((n_layers, layer.n_weights)),
-        state=Singlets(_DESIGN.n_qubits, _DESIGN.singlets),
-        encoding=encoding,
-        ansatz=layer,
-        observables=(mean_exchange(pairs, _DESIGN.n_qubits),),
-    )
-    return Simulation(circuit.program, engine)
+    observables = (mean_exchange(pairs, _DESIGN.n_qubits),)
+    return Simulation(reuploading(state, *gates, n_layers, observables), engine)

@@ -5,7 +5,6 @@ from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import Angles, Expectations, Vectors
@@ -13,7 +12,7 @@ from .ansatz import AbstractAnsatz
 from .encoding import AbstractEncoding
 from .engine import AUTO, Engine, expectations
 from .observable import PauliSum
-from .program import Program
+from .program import Program, in_order, reuploading
 from .state import Singlets
 
 Tree = TypeVar("Tree")
@@ -39,17 +38,13 @@ class Circuit(eqx.Module):
     @property
     def program(self) -> Program:
         """The gate list: what engines, exporters and counters read."""
-        trained, encoded = self.ansatz.gates(), self.encoding.gates()
-        n_trained = sum(gate.kind.n_angles for gate in trained)
-        layer = trained + tuple(gate.shifted(n_trained) for gate in encoded)
-        return Program(self.state, encoded, layer, len(self.weights), self.observables)
+        gates = self.encoding.gates(), self.ansatz.gates()
+        return reuploading(self.state, *gates, len(self.weights), self.observables)
 
     def angles(self, vectors: Vectors) -> Angles:
         """Angles of every gate of `program` for these vectors, in radians."""
         encoded = jax.vmap(self.encoding.angles, (0, None))(self.scales, vectors)
-        trained = jax.vmap(self.ansatz.angles)(self.weights)
-        layers = jnp.concatenate([trained, encoded[1:]], axis=1)
-        return jnp.concatenate([encoded[0], layers.ravel()])
+        return in_order(encoded, jax.vmap(self.ansatz.angles)(self.weights))
 
     def __call__(self, vectors: Vectors) -> Expectations:
         """Expectation values of the observables."""

@@ -1,7 +1,10 @@
 """The program: everything of a circuit that is not a number. What an engine compiles."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from .._checks import InputError
 from .gate import Gate
@@ -57,3 +60,33 @@ class Program:
             yield from (
                 gate.shifted(self.n_first_slots + n * self.n_layer_slots) for gate in self.layer
             )
+
+
+def reuploading(
+    state: Singlets,
+    encoded: Sequence[Gate],
+    trained: Sequence[Gate],
+    n_layers: int,
+    observables: Sequence[PauliSum],
+) -> Program:
+    """Data first, then in every layer trainable gates and data again; see `in_order`.
+
+    Args:
+        state: at the start.
+        encoded, trained: gates of data and of weights, the slots of each counted from 0.
+        n_layers: trainable layers.
+        observables: what is measured.
+    """
+    n_trained = sum(gate.kind.n_angles for gate in trained)
+    layer = (*trained, *(gate.shifted(n_trained) for gate in encoded))
+    return Program(state, tuple(encoded), layer, n_layers, tuple(observables))
+
+
+def in_order(
+    encoded: Float[Array, "*circuits n_layers+1 n_encoded"],
+    trained: Float[Array, "*circuits n_layers n_trained"],
+) -> Float[Array, "*circuits n_slots"]:
+    """Angles of data and of weights in the order of the slots of `reuploading`."""
+    layers = jnp.concatenate([trained, encoded[..., 1:, :]], axis=-1)
+    flat = layers.reshape(*layers.shape[:-2], -1)
+    return jnp.concatenate([encoded[..., 0, :], flat], axis=-1)

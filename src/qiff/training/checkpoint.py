@@ -15,6 +15,7 @@ import numpy as np
 
 from .._checks import InputError, check_file
 from .._files import atomic_write
+from ..atoms.dataset import file_hash
 from ..model.build import build
 from ..model.potential import AbstractPotential
 from ..model.predict import enable_x64
@@ -79,6 +80,11 @@ def model_file(model: Path | str) -> Path:
             f"{model}: no such file, nor a model that comes with qiff: {', '.join(BUNDLED)}."
         )
     return _FOLDER / f"{model}.qiff"
+
+
+def model_hash(model: Path | str) -> str:
+    """SHA-256 of a model, of a file or of the package."""
+    return file_hash(str(model_file(model)))
 
 
 def write_arrays(path: Path, tree: Any, header: dict[str, Any]) -> None:
