@@ -14,11 +14,11 @@ demo: .venv/ready  ## train water, evaluate it, run 2 ps of molecular dynamics w
 		--timestep 0.5 --steps 4000 --out $(DEMO)/nve.xyz --overwrite
 	@.venv/bin/qiff report $(DEMO)
 
-test: .venv-test/ready  ## the default test suite
-	.venv-test/bin/pytest -n 2 -m "not slow"
+test: .venv-test/ready  ## the default test suite, compiled in little time rather than for speed
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 .venv-test/bin/pytest -n 2 -m "not slow"
 
-test-slow: .venv-test/ready  ## full trainings on the data in $$QIFF_DATA, some minutes
-	.venv-test/bin/pytest -m slow
+test-slow: .venv-test/ready  ## every test, compiled for speed; trains fully on the data in $$QIFF_DATA
+	.venv-test/bin/pytest -n 2
 
 test-sanitize: .venv-sanitize/ready  ## the tests of the kernels, under the sanitizers of the compiler
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \

@@ -231,6 +231,19 @@ def test_early_stopping_and_best_is_kept(tmp_path):
     assert found["b"] != found["l"]
 
 
+@pytest.mark.parametrize(("average", "share"), [(0.0, 0.0), (0.9999, 0.3)])
+def test_a_slow_average_soon_forgets_what_the_weights_began_as(average, share):
+    frames = qiff.read(qiff.Source("bundled:lih"))[::7]
+    training = Training(60, 8, learning_rate=0.03, average=average, forces_weight=0.0)
+    start = initial_state(qiff.build_for(frames, MODEL, seed=0), training)
+    weights = fit(start, *map(qiff.stack, (frames[:16], frames[16:])), training, seed=0).weights
+    far = lambda other: np.linalg.norm(
+        np.concatenate(jax.tree.leaves(jax.tree.map(np.subtract, weights.potential, other)), None)
+    )
+    # a constant decay would leave 0.9999**60, more than 99 %
+    assert far(weights.average) <= share * far(start.weights.potential)
+
+
 def test_a_short_training_beats_the_mean_by_far(trained):
     energies = [labels(atoms)["energy"] for atoms in qiff.read(qiff.Source("bundled:lih"))]
     deviation = np.abs(np.array(energies) - np.mean(energies)).mean()

@@ -53,7 +53,8 @@ class Training:
         schedule: a key of `SCHEDULES`: how the learning rate goes on.
         clip: largest norm of a gradient; longer ones are shortened to it.
         average: decay per step of the exponential moving average of the weights, which is what
-            is validated and kept; 0 turns it off.
+            is validated and kept; 0 turns it off. At step $n$ it is at most $(1 + n)/(10 + n)$,
+            so that what the weights began as is soon forgotten.
         evaluate_every: steps between validations, which are also the points of resume.
         patience: validations without improvement after which to stop; 0 never stops early.
         energy_weight, forces_weight: see `Loss`.
@@ -263,7 +264,7 @@ def _take_steps(
     key: PRNGKeyArray,
     training: Training,
 ) -> tuple[Weights, Float[Array, " n_steps"]]:
-    optimiser, decay = training.transformation, training.average
+    optimiser = training.transformation
     loss_and_gradient = GRADIENTS[training.gradient]
 
     def step(weights: Weights, now: tuple[Array, Array]) -> tuple[Weights, Float[Array, ""]]:
@@ -274,9 +275,8 @@ def _take_steps(
         loss, gradient = loss_and_gradient(training, potential, frames, own_key)
         updates, state = optimiser.update(gradient, weights.optimiser, potential)  # pyright: ignore
         potential = optax.apply_updates(potential, updates)
-        average = jax.tree.map(
-            lambda old, new: decay * old + (1 - decay) * new, weights.average, potential
-        )
+        decay = jnp.minimum(training.average, (1 + number) / (10 + number))
+        average = optax.incremental_update(potential, weights.average, 1 - decay)
         return Weights(potential, average, state), loss
 
     numbered = jnp.asarray(batches), jnp.asarray(steps)
