@@ -11,14 +11,14 @@ from ase.data import atomic_numbers
 from jaxtyping import Array, Float
 
 from .._checks import InputError, check_positive
-from .._types import Energies
 from ..atoms.graph import Graph, others
+from .density import envelope
 from .molecule import Molecule
 from .order import check_elements, in_order
-from .potential import AbstractPotential
+from .potential import AbstractPotential, AbstractWhole
 
 
-class Fragments(AbstractPotential):
+class Fragments(AbstractWhole):
     r"""$E = \sum_A u(A) + \sum_{A<B} w(r_{AB})\, v(A, B)$ over molecules $A$.
 
     One circuit $u$ serves every molecule, one $v$ every pair. With $x = r/r_c$ the distance of
@@ -57,9 +57,9 @@ class Fragments(AbstractPotential):
         check_positive("cutoff", cutoff)
         self.molecule, self.pair, self.cutoff = molecule, pair, cutoff
 
-    def __call__(self, graph: Graph) -> Energies:
-        n_atoms, n = len(graph.numbers), len(self.molecule.elements)
-        n_molecules = n_atoms // n
+    def total(self, graph: Graph) -> Float[Array, ""]:
+        n = len(self.molecule.elements)
+        n_molecules = len(graph.numbers) // n
         central, outer = self._elements(n_molecules)
         positions = in_order(graph, central + outer)
         molecules = jnp.concatenate(
@@ -70,16 +70,10 @@ class Fragments(AbstractPotential):
             first, second = np.array(list(combinations(range(n_molecules), 2))).T
             both = jnp.concatenate([molecules[first], molecules[second]], axis=1)
             apart = positions[second] - positions[first]
-            weights = _envelope((apart**2).sum(1), self.cutoff)
+            near = jnp.minimum((apart**2).sum(1), self.cutoff**2)
+            weights = envelope(jnp.sqrt(near) / self.cutoff)
             energy += weights @ jax.vmap(self._energy_of(self.pair, 2))(both)
-        return jnp.full(n_atoms, energy / n_atoms)
-
-    def offset(self, numbers: np.ndarray) -> float:
-        return 0.0
-
-    @property
-    def reach(self) -> float:
-        return 0.0
+        return energy
 
     def config(self) -> dict[str, Any]:
         return {
@@ -103,11 +97,6 @@ class Fragments(AbstractPotential):
 
     def _energy_of(self, potential: Molecule, n_molecules: int):
         numbers = [atomic_numbers[symbol] for symbol in self.molecule.elements * n_molecules]
-        return lambda positions: potential(
+        return lambda positions: potential.total(
             Graph(positions, np.array(numbers), others(len(numbers), reach=0.0))
-        ).sum()
-
-
-def _envelope(square: Float[Array, " n_pairs"], cutoff: float) -> Float[Array, " n_pairs"]:
-    x = jnp.sqrt(jnp.minimum(square, cutoff**2)) / cutoff
-    return 1 - x**3 * (10 - 15 * x + 6 * x**2)
+        )

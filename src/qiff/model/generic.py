@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._checks import InputError, check_at_least, check_positive
-from .._types import Energies
 from ..atoms.graph import Graph
 from ..quantum.ansatz import HardwareEfficient
 from ..quantum.circuit import Circuit
@@ -19,10 +18,10 @@ from ..quantum.engine import AUTO, choose
 from ..quantum.observable import mean_z
 from ..quantum.state import Singlets
 from .order import check_elements, check_symbols, in_order, once_first
-from .potential import AbstractPotential
+from .potential import AbstractWhole
 
 
-class Generic(AbstractPotential):
+class Generic(AbstractWhole):
     r"""A hardware-efficient re-uploading circuit of internal coordinates: no symmetry in it.
 
     $$ u = c\, \tfrac1n \sum_q \langle Z_q \rangle + b $$
@@ -92,22 +91,13 @@ class Generic(AbstractPotential):
         )
         self.readout, self.bias = jnp.ones(()), jnp.zeros(())
 
-    def __call__(self, graph: Graph) -> Energies:
+    def total(self, graph: Graph) -> Float[Array, ""]:
         first, *others = in_order(graph, self.elements)
         circuit = self.circuit
         if self.fixed_scales:
             circuit = eqx.tree_at(lambda c: c.scales, circuit, replace_fn=jax.lax.stop_gradient)
         (expectation,) = circuit(_internal([other - first for other in others]))
-        value = self.readout * expectation + self.bias
-        n_atoms = len(self.elements)
-        return jnp.full(n_atoms, value / n_atoms)
-
-    def offset(self, numbers: np.ndarray) -> float:
-        return 0.0
-
-    @property
-    def reach(self) -> float:
-        return 0.0
+        return self.readout * expectation + self.bias
 
     def config(self) -> dict[str, Any]:
         return {

@@ -9,13 +9,12 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._checks import InputError, check_at_least
-from .._types import Energies
 from ..atoms.graph import Graph
 from .molecule import Molecule
-from .potential import AbstractPotential
+from .potential import AbstractPotential, AbstractWhole
 
 
-class Hybrid(AbstractPotential):
+class Hybrid(AbstractWhole):
     r"""$u = a\cdot\tanh(W\,q + c) + b\cdot q + d$ of the invariants $q$ of several circuits.
 
     Symmetric as its circuits are. Reference: the outlook of Le et al. 2023, Sec. IV.
@@ -53,19 +52,10 @@ class Hybrid(AbstractPotential):
         self.readout = 0.1 * jax.random.normal(second, (n_hidden,)) / np.sqrt(n_hidden)
         self.linear = jnp.ones(n) / n
 
-    def __call__(self, graph: Graph) -> Energies:
+    def total(self, graph: Graph) -> Float[Array, ""]:
         invariants = jnp.concatenate([circuit.invariants(graph) for circuit in self.circuits])
         hidden = jnp.tanh(self.hidden @ invariants + self.shift)
-        value = self.readout @ hidden + self.linear @ invariants + self.bias
-        n_atoms = len(graph.numbers)
-        return jnp.full(n_atoms, value / n_atoms)
-
-    def offset(self, numbers: np.ndarray) -> float:
-        return 0.0
-
-    @property
-    def reach(self) -> float:
-        return 0.0
+        return self.readout @ hidden + self.linear @ invariants + self.bias
 
     def config(self) -> dict[str, Any]:
         return {

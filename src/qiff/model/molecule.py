@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._checks import check_at_least, check_known, check_positive
-from .._types import Energies, Expectations, Vectors
+from .._types import Expectations, Vectors
 from ..atoms.graph import Graph
 from ..quantum.circuit import Circuit
 from ..quantum.engine import AUTO, choose
@@ -18,10 +18,10 @@ from ..quantum.observable import mean_exchange
 from ..quantum.state import Singlets
 from .design import DESIGNS, Design
 from .order import check_elements, in_order
-from .potential import AbstractPotential
+from .potential import AbstractWhole
 
 
-class Molecule(AbstractPotential):
+class Molecule(AbstractWhole):
     r"""A molecule as one circuit, laid out by a `Design`.
 
     $$ u = b + \sum_k \tfrac12\, c_k\, \big(1 +
@@ -104,10 +104,8 @@ class Molecule(AbstractPotential):
         """The structure of the circuit."""
         return DESIGNS[self.kind](self.elements)
 
-    def __call__(self, graph: Graph) -> Energies:
-        value = self.readout @ (1 + self.invariants(graph)) / 2 + self.bias
-        n_atoms = len(self.elements)
-        return jnp.full(n_atoms, value / n_atoms)
+    def total(self, graph: Graph) -> Float[Array, ""]:
+        return self.readout @ (1 + self.invariants(graph)) / 2 + self.bias
 
     def invariants(self, graph: Graph) -> Expectations:
         """Expectation values, averaged over the images of the design."""
@@ -120,13 +118,6 @@ class Molecule(AbstractPotential):
         positions = in_order(graph, self.elements)
         weights = self.design.placement.astype(positions.dtype)
         return (weights[:, :, None] * positions).sum(1)
-
-    def offset(self, numbers: np.ndarray) -> float:
-        return 0.0
-
-    @property
-    def reach(self) -> float:
-        return 0.0
 
     def config(self) -> dict[str, Any]:
         return {

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
+from jaxtyping import Array, Float
 
 from .._checks import InputError, check_finite, check_known, check_positive, typed
 from .._types import Energies
@@ -40,6 +42,25 @@ class AbstractPotential(eqx.Module):
     @abc.abstractmethod
     def check(self, numbers: np.ndarray) -> None:
         """Raise InputError unless the potential can describe these atoms."""
+
+
+class AbstractWhole(AbstractPotential):
+    """A potential of a molecule as one whole: its atoms share the energy equally."""
+
+    @abc.abstractmethod
+    def total(self, graph: Graph) -> Float[Array, ""]:
+        """The energy of all atoms."""
+
+    def __call__(self, graph: Graph) -> Energies:
+        n_atoms = len(graph.numbers)
+        return jnp.full(n_atoms, self.total(graph) / n_atoms)
+
+    def offset(self, numbers: np.ndarray) -> float:
+        return 0.0
+
+    @property
+    def reach(self) -> float:
+        return 0.0
 
 
 class Scaled(AbstractPotential):
