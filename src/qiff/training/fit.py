@@ -276,7 +276,7 @@ def _take_steps(
         updates, state = optimiser.update(gradient, weights.optimiser, potential)  # pyright: ignore
         potential = optax.apply_updates(potential, updates)
         decay = jnp.minimum(training.average, (1 + number) / (10 + number))
-        average = optax.incremental_update(potential, weights.average, 1 - decay)
+        average: Any = optax.incremental_update(potential, weights.average, 1 - decay)
         return Weights(potential, average, state), loss
 
     numbered = jnp.asarray(batches), jnp.asarray(steps)
