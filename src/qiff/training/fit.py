@@ -271,12 +271,13 @@ def _take_steps(
         batch, number = now
         frames = jax.tree.map(lambda values: jnp.asarray(values)[batch], train)
         potential: Any = weights.potential
+        average: Any = weights.average
         own_key = jax.random.fold_in(key, number)
         loss, gradient = loss_and_gradient(training, potential, frames, own_key)
         updates, state = optimiser.update(gradient, weights.optimiser, potential)  # pyright: ignore
         potential = optax.apply_updates(potential, updates)
         decay = jnp.minimum(training.average, (1 + number) / (10 + number))
-        average: Any = optax.incremental_update(potential, weights.average, 1 - decay)
+        average = optax.incremental_update(potential, average, 1 - decay)
         return Weights(potential, average, state), loss
 
     numbered = jnp.asarray(batches), jnp.asarray(steps)
