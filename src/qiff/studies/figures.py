@@ -117,23 +117,8 @@ def against_noise(found: Mapping[str, Outcome], sigmas: Sequence[float]) -> byte
             (each, test) for each in _coloured(models) for test in ("full", "relevant")
         ):
             errors = [found[f"{name}-{s:g}"].mean_square(test, what) for s in sigmas]
-            means = np.array([e.mean() for e in errors])
-            spreads = [
-                [m - e.min() for m, e in zip(means, errors, strict=True)],
-                [e.max() - m for m, e in zip(means, errors, strict=True)],
-            ]
             style = {"full": "--", "relevant": "-"}[test]
-            one.errorbar(
-                sigmas,
-                means,
-                spreads,
-                color=colour,
-                ls=style,
-                marker="o",
-                ms=3,
-                capsize=2,
-                label=f"{name} ({test})",
-            )
+            _with_range(one, sigmas, errors, color=colour, ls=style, label=f"{name} ({test})")
         one.set(xscale="log", yscale="log", xlabel="σ of the labels (eV)")
         one.set_ylabel(f"MSE of {what} ({unit})")
     axes[0].legend(frameon=False, fontsize=8)
@@ -157,13 +142,27 @@ def gains(factors: Mapping[str, Mapping[str, float]]) -> bytes:
 
 
 def lines(panels: Sequence[Mapping[str, Any]]) -> bytes:
-    """Panels of lines: `series` (label to x and y), `x`, `y` and the scales of the axes."""
+    """Panels of lines: `series` (label to x and y), `x`, `y` and the scales of the axes.
+
+    Each y is a number, or those of all seeds: the line is their mean, a bar their range.
+    """
+    from matplotlib.ticker import LogFormatter
+
     figure, axes = new_figure(len(panels), width=4.2 * len(panels))
     for one, panel in zip(axes, panels, strict=True):
         for label, colour in _coloured(panel["series"]):
-            x, y = panel["series"][label]
-            one.plot(x, y, marker="o", ms=3, lw=1, color=colour, label=label)
+            _with_range(one, *panel["series"][label], color=colour, lw=1, label=label)
         scales = {name: panel.get(name, "linear") for name in ("xscale", "yscale")}
         one.set(xlabel=panel["x"], ylabel=panel["y"], **scales)
+        if scales["yscale"] == "log":
+            one.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
         one.legend(frameon=False, fontsize=7)
     return png(figure)
+
+
+def _with_range(axes: Any, x: Sequence[float], y: Sequence[Any], **style: Any) -> None:
+    """A line through means, with bars from the smallest to the largest value."""
+    values = [np.atleast_1d(several) for several in y]
+    means = np.array([several.mean() for several in values])
+    lowest, highest = ([pick(several) for several in values] for pick in (np.min, np.max))
+    axes.errorbar(x, means, [means - lowest, highest - means], marker="o", ms=3, capsize=2, **style)

@@ -114,7 +114,7 @@ def _section(molecule: str, found: Mapping[str, Outcome]) -> Section:
     claims = [_claim(model, curve) for model, curve in curves.items() if len(curve) > 2]
     panels = [
         {
-            "series": {model: _means(curve, what) for model, curve in curves.items()},
+            "series": {model: _errors(curve, what) for model, curve in curves.items()},
             "x": "training frames",
             "y": f"{molecule}: {what} MAE, {unit}",
             "xscale": "log",
@@ -132,9 +132,8 @@ def _section(molecule: str, found: Mapping[str, Outcome]) -> Section:
     )
 
 
-def _means(curve: Mapping[int, Outcome], what: str) -> tuple[list[int], list[float]]:
-    means = [1000 * float(o.mean_absolute("test", what).mean()) for o in curve.values()]
-    return list(curve), means
+def _errors(curve: Mapping[int, Outcome], what: str) -> tuple[list[int], list[np.ndarray]]:
+    return list(curve), [1000 * outcome.mean_absolute("test", what) for outcome in curve.values()]
 
 
 def _claim(model: str, curve: Mapping[int, Outcome]) -> Claim:

@@ -130,22 +130,22 @@ def _row(label: str, outcome: Outcome) -> Row:
     }
 
 
-def _forces(outcome: Outcome) -> float:
-    return 1000 * float(outcome.mean_absolute("test", "forces").mean())
+def _forces(outcome: Outcome) -> np.ndarray:
+    return 1000 * outcome.mean_absolute("test", "forces")
 
 
 def _claims(molecule: str, curve: Mapping[str, Mapping[int, Outcome]]) -> Iterator[Claim]:
     """Whether a molecule is helped by what was learned from others."""
     test = read_frames(f"rmd17:{molecule}/test")
     size = 1000 * float(np.abs([labels(atoms)["forces"] for atoms in test]).mean())
-    (unseen,) = map(_forces, curve[ZERO_SHOT].values())
+    (unseen,) = (_forces(outcome).mean() for outcome in curve[ZERO_SHOT].values())
     yield Claim(
         f"{molecule}: forces of a molecule never seen come to less than a tenth of their size",
         f"MAE {unseen:.1f} meV/Å, mean size {size:.0f} meV/Å",
         unseen < size / 10,
     )
     for n, tuned in curve[FINE_TUNED].items():
-        after, alone = _forces(tuned), _forces(curve[FROM_SCRATCH][n])
+        after, alone = (_forces(o).mean() for o in (tuned, curve[FROM_SCRATCH][n]))
         yield Claim(
             f"{molecule}: with {n} frames fine-tuning is better than a start from scratch",
             f"forces MAE {after:.1f} instead of {alone:.1f} meV/Å",
