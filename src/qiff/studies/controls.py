@@ -33,6 +33,7 @@ def _experiments(budget: Budget) -> dict[str, Experiment]:
             partial(sample, MOLECULE, N_TRAIN),
             training(budget.steps if budget.quick else steps),
             rates=(0.01,),
+            n_seeds=1,
             dtype="float32",
         )
         for label, (model, steps) in MODELS.items()
@@ -48,8 +49,8 @@ _NOTES = (
     f"{N_TRAIN} training frames of split 1 of revised MD17. The controls read invariants of the "
     "same radial functions, multipoles and species, with messages between two rounds but for the "
     "linear one, which reads all products of pairs there are and so cannot have as many weights. "
-    "Muon with a learning rate of 0.01 for all. A simulated circuit is a classical model too: the "
-    "question is what its structure is worth, not whether a quantum computer would be."
+    "Muon with a learning rate of 0.01 for all, one seed. A simulated circuit is a classical model "
+    "too: the question is what its structure is worth, not whether a quantum computer would be."
 )
 
 CONTROLS = Study(_experiments, _section)
