@@ -17,7 +17,7 @@ def side_by_side(
     typical: Callable[[list[float]], float] = median,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[Any, float]:
-    """Seconds of a call, the median of rounds that take turns, after one call to warm up."""
+    """Seconds of a call, `typical` of rounds that take turns, after one call to warm up."""
     counts, times = {}, {name: [] for name in functions}
     for name, function in functions.items():
         jax.block_until_ready(function())
