@@ -43,11 +43,11 @@ def chain(n_atoms: int) -> ase.Atoms:
     return atoms
 
 
-def local(n_rounds: int) -> qiff.AbstractPotential:
+def local(n_interactions: int) -> qiff.AbstractPotential:
     """Circuits as by default, with random weights, and so weak that the chain stays one."""
-    config = {"kind": "local", "elements": ["C", "H"], "n_rounds": n_rounds}
+    config = {"kind": "local", "elements": ["C", "H"], "n_interactions": n_interactions}
     with enable_x64(False):
-        return qiff.Scaled(qiff.build(config, jax.random.key(0)), 0.01, {"C": 0.0, "H": 0.0})
+        return qiff.ScaleShift(qiff.build(config, jax.random.key(0)), 0.01, {"C": 0.0, "H": 0.0})
 
 
 def run() -> Iterator[dict[str, Any]]:
@@ -56,24 +56,26 @@ def run() -> Iterator[dict[str, Any]]:
     Seconds are those of the processor, of all threads together, and the least of several turns:
     what others do on the machine counts for little.
     """
-    for n_rounds in ROUNDS:
-        potential, chains = local(n_rounds), {n: chain(n) for n in SIZES}
+    for n_interactions in ROUNDS:
+        potential, chains = local(n_interactions), {n: chain(n) for n in SIZES}
         calls = {
             n: partial(evaluator(potential, atoms.numbers), atoms.positions)
             for n, atoms in chains.items()
         }
-        yield _row(n_rounds, "energy and forces, s", side_by_side(calls, TURNS, min, process_time))
+        yield _row(
+            n_interactions, "energy and forces, s", side_by_side(calls, TURNS, min, process_time)
+        )
         memory = {n: _bytes(potential, atoms) for n, atoms in chains.items()}
-        yield _row(n_rounds, "memory, bytes", memory)
+        yield _row(n_interactions, "memory, bytes", memory)
     steps = {n: _step(potential, atoms) for n, atoms in chains.items()}
-    yield _row(n_rounds, "step of dynamics, s", steps)
+    yield _row(n_interactions, "step of dynamics, s", steps)
 
 
-def _row(n_rounds: int, what: str, found: Mapping[int, float]) -> dict[str, Any]:
+def _row(n_interactions: int, what: str, found: Mapping[int, float]) -> dict[str, Any]:
     """With the exponent of a power law and the half width of its 95 % interval."""
     fitted = exponent(list(found), [1 / value for value in found.values()])
     return {
-        "rounds": n_rounds, "what": what, "by_atoms": dict(found),
+        "rounds": n_interactions, "what": what, "by_atoms": dict(found),
         "exponent": fitted.value, "half_width": fitted.half_width,
     }  # fmt: skip
 
@@ -97,7 +99,7 @@ def _step(potential: qiff.AbstractPotential, atoms: ase.Atoms) -> float:
 def _bytes(potential: qiff.AbstractPotential, atoms: ase.Atoms) -> int:
     """What the compiled energy and forces take: inputs, outputs and all in between."""
     leaves, structure = jax.tree.flatten(potential)
-    seen = graph(atoms, dtype(potential), potential.reach)
+    seen = graph(atoms, dtype(potential), potential.cutoff)
     function = _compiled(structure).lower(leaves, seen.positions, seen.numbers, seen.neighbours)
     memory = function.compile().memory_analysis()
     return sum(

@@ -38,7 +38,9 @@ class Nothing(AseCalculator):
 def water(engine: str = "auto") -> qiff.AbstractPotential:
     config = {"kind": "triatomic", "elements": ["O", "H", "H"], "n_layers": 6, "engine": engine}
     with enable_x64(True):
-        return qiff.Scaled(qiff.build(config, jax.random.key(1)), 0.5, {"O": -2000.0, "H": -13.0})
+        return qiff.ScaleShift(
+            qiff.build(config, jax.random.key(1)), 0.5, {"O": -2000.0, "H": -13.0}
+        )
 
 
 def compiled_loop(ensemble: str) -> Callable[[], float]:

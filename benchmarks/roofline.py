@@ -43,11 +43,11 @@ def operations(program: Program, task: str) -> int:
     )
 
 
-def peak(dtype: str, n_threads: int, n_rounds: int = 20_000_000) -> float:
+def peak(dtype: str, n_threads: int, n_interactions: int = 20_000_000) -> float:
     """Operations per second of multiplications with additions on all threads."""
     with ThreadPoolExecutor(n_threads) as pool:
         begin = time.perf_counter()
-        done = sum(pool.map(lambda _: native.multiply_add(dtype, n_rounds), range(n_threads)))
+        done = sum(pool.map(lambda _: native.multiply_add(dtype, n_interactions), range(n_threads)))
         return done / (time.perf_counter() - begin)
 
 

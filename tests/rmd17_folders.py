@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qiff.atoms.rmd17 import MOLECULES
+from qiff.atoms.data.rmd17 import MOLECULES
 
 KCAL = 0.0433641  # eV
 N_FRAMES = 60

@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 from qiff import InputError, read_config
-from qiff.config import TEMPLATES, template, write_config
+from qiff.run.config import TEMPLATES, template, write_config
 
 TEXT = """
 output = "runs/x"

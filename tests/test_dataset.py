@@ -9,7 +9,7 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from qiff import InputError, Source, read, split, stack
-from qiff.atoms.dataset import file_hash, labels, locate, write
+from qiff.atoms.data.dataset import file_hash, labels, locate, write
 from qiff.atoms.graph import graph
 from qiff.atoms.reference import fit_reference
 
@@ -305,7 +305,7 @@ def test_stacks_fill_up_smaller_configurations(frames):
     assert stacked.graph.positions.dtype == np.float32
     assert stacked.forces is not None
     assert stacked.forces.shape == (10, 3, 3)
-    mixed = graph([frames[0], frames[0][:2]], "float64", reach=5.0)
+    mixed = graph([frames[0], frames[0][:2]], "float64", cutoff=5.0)
     assert mixed.numbers.tolist() == [[8, 1, 1], [8, 1, 0]]
     assert mixed.neighbours.tolist() == [[[1, 2], [0, 2], [0, 1]], [[1, 0], [0, 1], [2, 2]]]
     assert not mixed.positions[1, 2].any()

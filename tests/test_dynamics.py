@@ -12,9 +12,10 @@ from ase.calculators.fd import calculate_numerical_forces
 from ase.optimize import BFGS
 
 import qiff
-from qiff import Calculator, Dynamics, InputError, RunError, md, simulate
+from qiff import Calculator, Dynamics, InputError, RunError, simulate
 from qiff.atoms import graph
-from qiff.md import ENSEMBLES, samples_csv
+from qiff.dynamics import md
+from qiff.dynamics.md import ENSEMBLES, samples_csv
 from qiff.model.predict import enable_x64
 
 CONFIG = {"kind": "triatomic", "elements": ["O", "H", "H"], "n_layers": 2}
@@ -24,7 +25,9 @@ CONFIG = {"kind": "triatomic", "elements": ["O", "H", "H"], "n_layers": 2}
 def potential():
     """Bounded by its circuit, hence a stable if unphysical molecule of about 1 eV depth."""
     with enable_x64(True):
-        return qiff.Scaled(qiff.build(CONFIG, jax.random.key(1)), 0.5, {"O": -2000.0, "H": -13.0})
+        return qiff.ScaleShift(
+            qiff.build(CONFIG, jax.random.key(1)), 0.5, {"O": -2000.0, "H": -13.0}
+        )
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +121,7 @@ def test_same_seed_same_trajectory(potential, relaxed, tmp_path, ensemble):
 @pytest.fixture
 def steep():
     with enable_x64(True):
-        return qiff.Scaled(qiff.build(CONFIG, jax.random.key(1)), 500.0, {"O": 0.0, "H": 0.0})
+        return qiff.ScaleShift(qiff.build(CONFIG, jax.random.key(1)), 500.0, {"O": 0.0, "H": 0.0})
 
 
 def test_explosion_stops_and_keeps_the_frames(steep, relaxed, tmp_path):
@@ -142,10 +145,10 @@ def test_an_explosion_between_recorded_frames_is_one_too(steep, relaxed, tmp_pat
 @pytest.fixture(scope="module")
 def chain():
     """Hot atoms on a loose string, more than have all others listed, and what draws them."""
-    config = {"kind": "local", "elements": ["C"], "n_qubits": 2, "n_layers": 1, "n_copies": 1}
+    config = {"kind": "local", "elements": ["C"], "n_qubits": 2, "n_layers": 1, "n_circuits": 1}
     config |= {"n_basis": 4, "entangling": False, "cutoff": 3.0}
     with enable_x64(True):
-        potential = qiff.Scaled(qiff.build(config, jax.random.key(0)), 1.0, {"C": 0.0})
+        potential = qiff.ScaleShift(qiff.build(config, jax.random.key(0)), 1.0, {"C": 0.0})
     k = np.arange(40)
     return potential, ase.Atoms("C40", np.stack([1.3 * k, 0.5 * (k % 2), 0.3 * (k % 3)], axis=1))
 
@@ -209,7 +212,7 @@ def test_atoms_the_model_cannot_describe_are_refused(potential, relaxed, tmp_pat
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"ensemble": "npt"}, "Ensemble `npt`"),
+        ({"ensemble": "npt"}, "StatisticalEnsemble `npt`"),
         ({"temperature": -1.0}, "`temperature` must be at least 0"),
         ({"timestep": 0.0}, "`timestep` must be positive"),
         ({"steps": 0}, "`steps` must be at least 1"),

@@ -10,11 +10,11 @@ import pytest
 
 import qiff
 from qiff import InputError, RunError, Training
-from qiff.atoms.dataset import labels, write
+from qiff.atoms.data.dataset import labels, write
 from qiff.cli import main
-from qiff.config import Data, Run
 from qiff.model.build import build_ensemble_for
-from qiff.run import train
+from qiff.run.config import Data, Run
+from qiff.run.train import train
 from qiff.training.calibration import Deviations, calibrated, reliability
 from qiff.training.loss import Loss, relative
 

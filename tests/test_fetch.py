@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from qiff import InputError, Source, read
-from qiff.atoms import fetch as module
-from qiff.atoms.fetch import ARCHIVES, CHUNK, fetch
+from qiff.atoms.data import fetch as module
+from qiff.atoms.data.fetch import ARCHIVES, CHUNK, fetch
 from qiff.cli import main
 
 from .rmd17_folders import TEST, TRAIN, write_archive, write_parts
@@ -322,7 +322,7 @@ def test_an_archive_that_reaches_outside_or_lacks_files(publish, to, capsys, mem
 
 
 def test_control_the_traversal_test_sees_what_is_outside(tmp_path):
-    """Unpacked without the filter, the same archive does reach outside."""
+    """Unpacked without the filter, the same archive does cutoff outside."""
     inner = tmp_path / "inner"
     inner.mkdir()
     with tarfile.open(fileobj=io.BytesIO(packed(("../outside.txt", b"x"))), mode="r:bz2") as tar:

@@ -15,8 +15,8 @@ from qiff import InputError, RunError
 from qiff.cli import main
 from qiff.hardware import (
     Exact,
-    Measured,
-    MeasuredMotion,
+    MeasuredIntegrator,
+    Measurement,
     Measuring,
     Mitigation,
     Protocol,
@@ -132,17 +132,17 @@ def test_circuits_that_feed_circuits_are_refused(water):
             moved = type(graph)(graph.positions * energies.sum(), graph.numbers, graph.neighbours)
             return self.potentials[0](moved)
 
-    with precision(water), pytest.raises(InputError, match="depend on what others measure"):
+    with precision(water), pytest.raises(InputError, match="depend on the results of others"):
         plan(Fed([water]), WATER.numbers)
 
 
-@pytest.mark.parametrize("n_rounds", [1, 2])
-def test_circuits_of_atoms_are_sent_in_one_round(n_rounds):
+@pytest.mark.parametrize("n_interactions", [1, 2])
+def test_circuits_of_atoms_are_sent_in_one_round(n_interactions):
     atoms = ase.Atoms("HO", [[0.1, 0, 0], [0.3, 0.4, 1.0]])
-    model = {"elements": ["H", "O"], "n_qubits": 2, "n_layers": 1, "n_copies": 1, "n_basis": 2}
-    potential = Local(**model, n_rounds=n_rounds, key=jax.random.key(0))
-    if n_rounds == 2:
-        with pytest.raises(InputError, match=r"use a model with one round .*\(n_rounds = 1\)\.$"):
+    model = {"elements": ["H", "O"], "n_qubits": 2, "n_layers": 1, "n_circuits": 1, "n_basis": 2}
+    potential = Local(**model, n_interactions=n_interactions, key=jax.random.key(0))
+    if n_interactions == 2:
+        with pytest.raises(InputError, match=r"use a model with n_interactions = 1\.$"):
             estimate(potential, atoms, Exact())
         return
     found, wanted = estimate(potential, atoms, Exact()), predict(potential, atoms)
@@ -387,7 +387,7 @@ class Unreliable(AbstractExecutor):
         return {}
 
 
-def same(one: Measured, other: Measured) -> bool:
+def same(one: Measurement, other: Measurement) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(one[:4], other[:4], strict=True))
 
 
@@ -533,7 +533,7 @@ class Spring:
     def __call__(self, laboratory, potential, atoms):
         x = atoms.positions
         forces = -5.0 * x + self.noise * self.rng.normal(size=x.shape)
-        return Measured(0.0, forces, 0.0, self.told * self.noise**2 * np.eye(x.size), 1, 1)
+        return Measurement(0.0, forces, 0.0, self.told * self.noise**2 * np.eye(x.size), 1, 1)
 
 
 def temperature(monkeypatch, told, noise=0.4):
@@ -542,7 +542,7 @@ def temperature(monkeypatch, told, noise=0.4):
     monkeypatch.setattr(measured_dynamics, "circuits", lambda *arguments: ())
     atoms = ase.Atoms("H20", np.random.default_rng(0).normal(size=(20, 3)) * 0.05)
     dynamics = qiff.Dynamics("nvt", 300, 0.5, 4000, 10, friction=0.03, seed=2)
-    motion = MeasuredMotion(Exact(), Protocol())
+    motion = MeasuredIntegrator(Exact(), Protocol())
     energies = [
         float((p.momenta**2).sum() / atoms.get_masses()[0] / 2)
         for step, p in motion(None, atoms, dynamics, np.inf)

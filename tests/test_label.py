@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from qiff._checks import InputError, MissingExtraError
-from qiff.atoms import level
-from qiff.atoms.label import RECIPES, Recipe, make
-from qiff.atoms.sampling import Sampling, Trajectory, wigner
 from qiff.cli import main
+from qiff.labelling import level
+from qiff.labelling.label import RECIPES, Recipe, make
+from qiff.labelling.sampling import Sampling, Trajectory, wigner
 
 
 def every_frame(frames, **count):
@@ -60,7 +60,7 @@ def test_lih_resumes_after_a_kill_and_equals_one_go(pyscf, tmp_path):
 
 def test_lih_reproduces_the_bundled_curve(pyscf):
     label = level.fci_label
-    bundled = ase.io.read("src/qiff/atoms/bundled/lih.xyz", 40)
+    bundled = ase.io.read("src/qiff/atoms/data/bundled/lih.xyz", 40)
     energy, forces = label(bundled)
     np.testing.assert_allclose(energy, bundled.get_potential_energy(), atol=1e-7)
     np.testing.assert_allclose(forces, bundled.get_forces(), atol=1e-5)
@@ -84,7 +84,7 @@ def test_lih_agrees_with_dense_diagonalisation(pyscf):
 @pytest.mark.slow
 def test_water_forces_are_the_slope_of_the_energy(pyscf):
     label = level.pbe0_label
-    atoms = ase.io.read("src/qiff/atoms/bundled/water.xyz", 5)
+    atoms = ase.io.read("src/qiff/atoms/data/bundled/water.xyz", 5)
     _, forces = label(atoms)
     ahead, behind = atoms.copy(), atoms.copy()
     ahead.positions[1, 0] += 1e-3
@@ -95,7 +95,7 @@ def test_water_forces_are_the_slope_of_the_energy(pyscf):
 
 def test_bundled_water_is_what_the_recipe_gives(pyscf):
     for index in (0, 7):
-        atoms = ase.io.read("src/qiff/atoms/bundled/water.xyz", index)
+        atoms = ase.io.read("src/qiff/atoms/data/bundled/water.xyz", index)
         energy, forces = level.pbe0_label(atoms)
         np.testing.assert_allclose(energy, atoms.get_potential_energy(), atol=1e-6)
         np.testing.assert_allclose(forces, atoms.get_forces(), atol=1e-5)
@@ -181,7 +181,7 @@ def test_mp2_forces_are_the_slope_of_the_energy(pyscf):
 @pytest.mark.parametrize("name", ["ammonia", "water-dimer", "water-dimer-cut"])
 def test_more_bundled_sets_are_what_their_level_gives(pyscf, name):
     label = level.pbe0_label if name == "ammonia" else level.mp2_label
-    atoms = ase.io.read(f"src/qiff/atoms/bundled/{name}.xyz", 3)
+    atoms = ase.io.read(f"src/qiff/atoms/data/bundled/{name}.xyz", 3)
     energy, forces = label(atoms)
     np.testing.assert_allclose(energy, atoms.get_potential_energy(), atol=1e-6)
     np.testing.assert_allclose(forces, atoms.get_forces(), atol=1e-5)

@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 
 from qiff._checks import InputError
-from qiff.atoms.dataset import labels
+from qiff.atoms.data.dataset import labels
 from qiff.cli import main
-from qiff.hardware import Measured
+from qiff.hardware import Measurement
 from qiff.model.predict import Prediction, enable_x64
 from qiff.quantum.gate import PAULIS
-from qiff.studies import experiment, hardware, le2023, lih, study, trainability
-from qiff.studies.experiment import Experiment, carry_out
-from qiff.studies.measured import SUBJECTS, Errors, standard_error
-from qiff.studies.reproduce import reproduce, total_runs
-from qiff.studies.section import Claim, Section, ratio, spread
-from qiff.studies.study import Budget, read_frames, shuffled
+from qiff.studies import hardware, le2023, lih, trainability
+from qiff.studies.harness import experiment, study
+from qiff.studies.harness.experiment import Experiment, carry_out
+from qiff.studies.harness.measured import SUBJECTS, Errors, standard_error
+from qiff.studies.harness.reproduce import reproduce, total_runs
+from qiff.studies.harness.section import Claim, Section, ratio, spread
+from qiff.studies.harness.study import Budget, read_frames, shuffled
 from qiff.training.fit import Training
 
 TINY = Budget(seeds=(0,), steps=4, rates=(0.03,), quick=True)
@@ -230,8 +231,8 @@ def test_subjects_without_data_say_what_is_missing(tmp_path, monkeypatch):
 def test_errors_of_measurements():
     exact = [Prediction(1.0, np.zeros((2, 3))), Prediction(2.0, np.ones((2, 3)))]
     found = [
-        Measured(1.3, np.full((2, 3), 0.2), 0.1, 0.01 * np.eye(6), 1, 1),
-        Measured(1.6, np.ones((2, 3)), 0.1, 0.04 * np.eye(6), 1, 1),
+        Measurement(1.3, np.full((2, 3), 0.2), 0.1, 0.01 * np.eye(6), 1, 1),
+        Measurement(1.6, np.ones((2, 3)), 0.1, 0.04 * np.eye(6), 1, 1),
     ]
     errors = Errors(exact, found)
     np.testing.assert_allclose(errors.energies, [0.3, -0.4])

@@ -12,12 +12,12 @@ import pytest
 
 import qiff
 from qiff import InputError, RunError, Training
-from qiff.atoms.dataset import labels
+from qiff.atoms.data.dataset import labels
 from qiff.atoms.graph import Graph
-from qiff.config import Data, Run
 from qiff.model.build import referenced_to
 from qiff.model.predict import energy
-from qiff.run import FILES, train
+from qiff.run.config import Data, Run
+from qiff.run.train import FILES, train
 from qiff.training.fit import _batches, fit, initial_state
 from qiff.training.loss import Loss
 from qiff.training.metrics import errors
@@ -123,11 +123,11 @@ def test_a_run_is_not_replaced_by_accident(trained):
 
 def test_other_data_cannot_be_resumed_with(trained, tmp_path):
     path = tmp_path / "lih.xyz"
-    qiff.atoms.dataset.write(path, qiff.read(qiff.Source("bundled:lih")))
+    qiff.atoms.data.dataset.write(path, qiff.read(qiff.Source("bundled:lih")))
     config = Run(Data(str(path), train=40, valid=10, test=20), MODEL, output=str(tmp_path / "run"))
     with pytest.raises(KeyboardInterrupt):
         train(config, after_validation=_interrupt)
-    qiff.atoms.dataset.write(path, qiff.read(qiff.Source("bundled:lih"))[::-1])
+    qiff.atoms.data.dataset.write(path, qiff.read(qiff.Source("bundled:lih"))[::-1])
     with pytest.raises(InputError, match="is not the data that the run"):
         train(config, resume=True)
 
@@ -264,7 +264,9 @@ def test_frames_without_forces_serve_energy_training_alone(tmp_path):
     for atoms in frames:
         del atoms.calc.results["forces"]
     stacked = qiff.stack(frames, "float64")
-    potential = qiff.Scaled(qiff.build(MODEL, jax.random.key(0)), 1.0, {"Li": -200.0, "H": -10.0})
+    potential = qiff.ScaleShift(
+        qiff.build(MODEL, jax.random.key(0)), 1.0, {"Li": -200.0, "H": -10.0}
+    )
     alone = Training(steps=2, forces_weight=0.0)
     assert fit(initial_state(potential, alone), stacked, stacked, alone, seed=0).step == 2
     assert errors(qiff.predict(potential, frames), frames)["forces_mae"] is None

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import qiff
-from qiff.atoms.dataset import labels
+from qiff.atoms.data.dataset import labels
 from qiff.cli import main
-from qiff.config import template
+from qiff.run.config import template
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ Vectors = Float[Array, "n_vectors 3"]
 """Positions relative to an origin, in Å: what an encoding puts on qubits."""
 Angles = Float[Array, " n_slots"]
 """Gate angles of a circuit in radians, one entry per slot."""
-State = Complex[Array, " dim"]
+StateVector = Complex[Array, " dim"]
 """State vector of `n_qubits` qubits, dim = 2**n_qubits; qubit 0 is the most significant bit."""
 Expectations = Float[Array, " n_observables"]
 """Expectation values of the observables of a circuit."""

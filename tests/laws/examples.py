@@ -48,7 +48,7 @@ GROUP_EXAMPLES = {
 
 
 @dataclass(frozen=True)
-class Part:
+class Component:
     """A layer, an encoding or an observable on so many qubits, and what it respects and not."""
 
     part: Any
@@ -59,39 +59,39 @@ class Part:
 
 UNTIED = Product((ROTATIONS, Permutations((), 2)))
 ENCODING_EXAMPLES = {
-    "spin": [Part(Spin(WATER, 4), 4, (WATER,)), Part(Spin(UNTIED, 4), 4, (ROTATIONS,))],
-    "mirror": [Part(Mirror(DIMER, 7), 7, (DIMER,)), Part(Mirror(HANDS, 4), 4, (HANDS,))],
+    "spin": [Component(Spin(WATER, 4), 4, (WATER,)), Component(Spin(UNTIED, 4), 4, (ROTATIONS,))],
+    "mirror": [Component(Mirror(DIMER, 7), 7, (DIMER,)), Component(Mirror(HANDS, 4), 4, (HANDS,))],
     "axis_rotations": [],  # of numbers, which have no symmetry to respect
 }
 ANSATZ_EXAMPLES = {
     "exchange": [
-        Part(Exchange(WATER, 4, CHAIN), 4, (WATER,)),
-        Part(Exchange(ROTATIONS, 4, CHAIN), 4, (ROTATIONS,), breaks=(SWAP,)),
-        Part(Exchange(AMMONIA, 6, ((0, 3), (0, 4))), 6, (AMMONIA,), breaks=(CYCLE,)),
-        Part(Exchange(DIMER, 7, ((0, 1), (2, 3))), 7, (DIMER,)),
+        Component(Exchange(WATER, 4, CHAIN), 4, (WATER,)),
+        Component(Exchange(ROTATIONS, 4, CHAIN), 4, (ROTATIONS,), breaks=(SWAP,)),
+        Component(Exchange(AMMONIA, 6, ((0, 3), (0, 4))), 6, (AMMONIA,), breaks=(CYCLE,)),
+        Component(Exchange(DIMER, 7, ((0, 1), (2, 3))), 7, (DIMER,)),
     ],
     "common_rz": [
-        Part(CommonRz((0, 1, 2, 3)), 4, (SWAP,), breaks=(ROTATIONS,)),
-        Part(CommonRz((6,)), 7, (DIMER,)),
+        Component(CommonRz((0, 1, 2, 3)), 4, (SWAP,), breaks=(ROTATIONS,)),
+        Component(CommonRz((6,)), 7, (DIMER,)),
     ],
-    "hardware_efficient": [Part(HardwareEfficient(4), 4, (), breaks=(ROTATIONS, SWAP))],
+    "hardware_efficient": [Component(HardwareEfficient(4), 4, (), breaks=(ROTATIONS, SWAP))],
     "sequence": [
-        Part(Sequence((Exchange(WATER, 4, CHAIN), Exchange(WATER, 4, CHAIN))), 4, (WATER,)),
-        Part(
+        Component(Sequence((Exchange(WATER, 4, CHAIN), Exchange(WATER, 4, CHAIN))), 4, (WATER,)),
+        Component(
             Sequence((Exchange(WATER, 4, CHAIN), CommonRz((0, 1, 2, 3)))), 4, (SWAP,), (ROTATIONS,)
         ),
     ],
 }
 OBSERVABLE_EXAMPLES = {
     "pair_exchange": [
-        Part(pair_exchange((0, 1), 4), 4, (WATER,)),
-        Part(pair_exchange((1, 2), 4), 4, (ROTATIONS,), breaks=(SWAP,)),
+        Component(pair_exchange((0, 1), 4), 4, (WATER,)),
+        Component(pair_exchange((1, 2), 4), 4, (ROTATIONS,), breaks=(SWAP,)),
     ],
     "mean_exchange": [
-        Part(mean_exchange(((0, 1), (2, 3), (4, 5)), 7), 7, (DIMER,)),
-        Part(mean_exchange(((0, 1), (2, 3)), 7), 7, (), breaks=(DIMER,)),
+        Component(mean_exchange(((0, 1), (2, 3), (4, 5)), 7), 7, (DIMER,)),
+        Component(mean_exchange(((0, 1), (2, 3)), 7), 7, (), breaks=(DIMER,)),
     ],
-    "mean_z": [Part(mean_z(4), 4, (SWAP,), breaks=(ROTATIONS,))],
+    "mean_z": [Component(mean_z(4), 4, (SWAP,), breaks=(ROTATIONS,))],
 }
 
 TRIATOMIC = {"kind": "triatomic", "elements": ["O", "H", "H"], "n_layers": 3, "n_repeats": 2}
@@ -100,10 +100,10 @@ DIMERS = {"elements": ["O", "H", "H", "O", "H", "H"], "n_layers": 3}
 PAIR = {"kind": "coupled_dimer", **DIMERS}
 DIATOMIC = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 3, "n_repeats": 2}
 GENERIC = {"kind": "generic", "elements": ["O", "H", "H"], "n_layers": 3}
-FRAGMENTS = {"kind": "fragments", "molecule": TRIATOMIC, "pair": PAIR, "cutoff": 9.0}
+FRAGMENTS = {"kind": "fragments", "molecule": TRIATOMIC, "pair": PAIR, "pair_cutoff": 9.0}
 LOCAL = {"kind": "local", "elements": ["H", "C", "O"], "n_layers": 2, "n_basis": 3}
 CONTROL = {"kind": "classical", "elements": ["H", "C", "O"], "n_channels": 3, "n_basis": 3}
-ORIGINAL = {"kind": "original", "elements": ["H", "C", "O"], "n_layers": 2}
+ORIGINAL = {"kind": "cartesian_triplets", "elements": ["H", "C", "O"], "n_layers": 2}
 REFERENCES = {"O": -2040.0, "H": -15.0, "Li": -200.0}
 
 
@@ -191,7 +191,14 @@ POTENTIAL_EXAMPLES = {
         ),
         Example(
             "circuits in two rounds",
-            LOCAL | {"n_hidden": 3, "n_kinds": 2, "n_copies": 1, "n_rounds": 2, "n_messages": 2},
+            LOCAL
+            | {
+                "n_hidden": 3,
+                "n_embedding": 2,
+                "n_circuits": 1,
+                "n_interactions": 2,
+                "n_messages": 2,
+            },
             scattered("CHHO"),
             any_size=True,
             spread=0.4,
@@ -206,7 +213,7 @@ POTENTIAL_EXAMPLES = {
     "classical": [
         Example(
             "network of atoms",
-            CONTROL | {"n_rounds": 2},
+            CONTROL | {"n_interactions": 2},
             scattered("OHHCH"),
             swaps=((1, 2),),
             any_size=True,
@@ -216,16 +223,16 @@ POTENTIAL_EXAMPLES = {
             "linear in invariants", CONTROL | {"n_hidden": 0}, scattered("CHHO"), any_size=True
         ),
     ],
-    "original": [
+    "cartesian_triplets": [
         Example("blind triples", ORIGINAL, scattered("OHHC"), swaps=((1, 2), (0, 3)), any_size=True)
     ],
-    "revised": [
-        Example("triples", ORIGINAL | {"kind": "revised"}, scattered("CHHO"), any_size=True)
+    "radial_triplets": [
+        Example("triples", ORIGINAL | {"kind": "radial_triplets"}, scattered("CHHO"), any_size=True)
     ],
-    "scaled": [
+    "scale_shift": [
         Example(
             "scaled water",
-            {"kind": "scaled", "potential": TRIATOMIC, "scale": 1.7, "references": REFERENCES},
+            {"kind": "scale_shift", "potential": TRIATOMIC, "scale": 1.7, "references": REFERENCES},
             OHH,
         )
     ],

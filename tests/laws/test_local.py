@@ -17,7 +17,7 @@ from .examples import POTENTIAL_EXAMPLES, every, scattered
 
 NAMES = ("circuits in two rounds", "network of atoms", "blind triples", "triples")
 LOCAL = [example for example in every(POTENTIAL_EXAMPLES) if example.name in NAMES]
-NEAR = [example for example in LOCAL if example.fresh().reach < 100]  # the original has no cutoff
+NEAR = [example for example in LOCAL if example.fresh().cutoff < 100]  # the original has no cutoff
 all_local = pytest.mark.parametrize("example", LOCAL, ids=lambda e: e.name)
 all_near = pytest.mark.parametrize("example", NEAR, ids=lambda e: e.name)
 
@@ -34,14 +34,14 @@ def pair_at(example, distance: float) -> ase.Atoms:
 def test_far_fragments_add_up_exactly(example):
     potential = example.random()
     here, there = example.molecule, scattered("HHH"[: len(example.molecule) - 1])
-    there.positions += [potential.reach + 20, 3, -7]
+    there.positions += [potential.cutoff + 20, 3, -7]
     apart = [qiff.predict(potential, atoms) for atoms in (here, there)]
     together = qiff.predict(potential, here + there)
     np.testing.assert_allclose(together.energy, sum(p.energy for p in apart), atol=1e-10)
     np.testing.assert_allclose(
         together.forces, np.concatenate([p.forces for p in apart]), atol=1e-10
     )
-    there.positions -= [potential.reach + 18, 3, -7]  # control: near, they do not
+    there.positions -= [potential.cutoff + 18, 3, -7]  # control: near, they do not
     nearer = qiff.predict(potential, here + there).energy
     assert abs(nearer - sum(p.energy for p in apart)) > 1e-3
 
@@ -56,18 +56,18 @@ def two_orders(potential, seen):
 
 def derivatives(potential, atoms):
     """The same of atoms, as numpy arrays."""
-    return [np.asarray(v) for v in two_orders(potential, graph(atoms, "float64", potential.reach))]
+    return [np.asarray(v) for v in two_orders(potential, graph(atoms, "float64", potential.cutoff))]
 
 
 @all_near
 def test_energy_forces_and_hessian_are_continuous_at_the_cutoff(example):
     potential, step = example.random(), 1e-8
     below, above, beyond = (
-        derivatives(potential, pair_at(example, potential.reach + d)) for d in (-step, step, 1.0)
+        derivatives(potential, pair_at(example, potential.cutoff + d)) for d in (-step, step, 1.0)
     )
     for a, b in zip(below, above, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-7 * np.abs(a).max())
-    inside = derivatives(potential, pair_at(example, potential.reach - 1.0))
+    inside = derivatives(potential, pair_at(example, potential.cutoff - 1.0))
     assert abs(inside[0] - beyond[0]) > 1e-6  # control: the neighbour did act
 
 
@@ -89,13 +89,13 @@ def test_filling_up_changes_nothing(example):
     energy, forces = qiff.predict(potential, [small, large])[0]
     np.testing.assert_allclose(energy, alone.energy, atol=1e-10)
     np.testing.assert_allclose(forces, alone.forces, atol=1e-10)
-    stacked = graph([small, large], "float64", potential.reach)
+    stacked = graph([small, large], "float64", potential.cutoff)
     rng = np.random.default_rng(0)
     forces = rng.normal(size=stacked.positions.shape)
     frames = Frames(stacked, rng.normal(size=2), forces)
     first = jax.tree.map(lambda values: values[:1], frames)
     n = len(small)
-    bare = Frames(graph([small], "float64", potential.reach), first.energy, first.forces[:, :n])
+    bare = Frames(graph([small], "float64", potential.cutoff), first.energy, first.forces[:, :n])
     losses = [jax.jit(jax.value_and_grad(Loss()))(potential, f) for f in (first, bare)]
     for a, b in zip(*map(jax.tree.leaves, losses), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-9)
@@ -130,10 +130,10 @@ def test_neighbours_of_many_atoms_are_those_within_reach():
 
 @all_near
 def test_the_table_of_neighbours_may_list_more(example):
-    """Many atoms: the list within reach and the list of all give the same."""
+    """Many atoms: the list within cutoff and the list of all give the same."""
     potential = example.random()
     chain = ase.Atoms("C" * 34, [[1.9 * i, 0.5 * (i % 2), 0.3 * (i % 3)] for i in range(34)])
-    seen = graph(chain, "float64", potential.reach)
+    seen = graph(chain, "float64", potential.cutoff)
     assert seen.neighbours.shape[1] < 33
     every_one = Graph(seen.positions, seen.numbers, others(34, 1.0))
     both = jax.jit(energy_and_forces)
@@ -145,13 +145,13 @@ def test_the_table_of_neighbours_may_list_more(example):
     ("change", "message"),
     [
         ({"n_qubits": 3}, "`n_qubits` must be even, but is 3"),
-        ({"n_copies": 0}, "`n_copies` must be at least 1"),
-        ({"n_rounds": 0}, "`n_rounds` must be at least 1"),
+        ({"n_circuits": 0}, "`n_circuits` must be at least 1"),
+        ({"n_interactions": 0}, "`n_interactions` must be at least 1"),
         ({"n_messages": 0}, "`n_messages` must be at least 1"),
         ({"cutoff": 0.0}, "`cutoff` must be positive"),
         ({"n_basis": 0}, "`n_basis` must be at least 1"),
         ({"n_hidden": -1}, "`n_hidden` must be at least 0"),
-        ({"n_kinds": -1}, "`n_kinds` must be at least 0"),
+        ({"n_embedding": -1}, "`n_embedding` must be at least 0"),
         ({"elements": ["H", "H"]}, "`elements` must be different"),
         ({"elements": []}, "`elements` must be different"),
         ({"elements": ["Hh"]}, "Element `Hh`"),
@@ -164,9 +164,9 @@ def test_wrong_configs_are_refused(change, message):
 
 
 def test_weights_grow_with_elements_and_not_with_their_pairs():
-    def count(n, n_kinds):
+    def count(n, n_embedding):
         config = {"kind": "local", "elements": list(ase.data.chemical_symbols[1 : n + 1])}
-        build = lambda key: qiff.build(config | {"n_kinds": n_kinds}, key)
+        build = lambda key: qiff.build(config | {"n_embedding": n_embedding}, key)
         return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(build, jax.random.key(0))))
 
     assert count(20, 4) < 2.1 * count(10, 4)

@@ -125,7 +125,7 @@ def central_differences(potential, atoms, step=1e-4):
         function(
             potential,
             graph(
-                moved(atoms, shift=d * np.eye(3)[k] * _one(atoms, i)), "float64", potential.reach
+                moved(atoms, shift=d * np.eye(3)[k] * _one(atoms, i)), "float64", potential.cutoff
             ),
         )
     )
@@ -185,7 +185,7 @@ def gradients(potential, molecule):
     """Gradient of the energy loss over a few distorted molecules."""
     rng = np.random.default_rng(0)
     frames = [moved(molecule, shift=0.2 * rng.normal(size=(len(molecule), 3))) for _ in range(4)]
-    stacked = graph(frames, "float64", potential.reach)
+    stacked = graph(frames, "float64", potential.cutoff)
     labels = Frames(stacked, rng.normal(size=4), rng.normal(size=stacked.positions.shape))
     return eqx.filter_jit(jax.grad(Loss(1.0, 0.0)))(potential, labels)
 
@@ -292,7 +292,7 @@ def test_incomplete_model_configs_are_refused():
         build({}, jax.random.key(0))
     with pytest.raises(InputError, match="argument `elements` is missing"):
         build({"kind": "triatomic"}, jax.random.key(0))
-    scaled = {"kind": "scaled", "potential": TRIATOMIC, "scale": 1.0, "references": {"H": 1.0}}
+    scaled = {"kind": "scale_shift", "potential": TRIATOMIC, "scale": 1.0, "references": {"H": 1.0}}
     with pytest.raises(InputError, match="no reference energy for O"):
         build(scaled, jax.random.key(0)).check(np.array([8, 1, 1]))
 
@@ -307,14 +307,14 @@ def test_incomplete_model_configs_are_refused():
     ],
 )
 def test_wrong_scales_and_references_are_refused(change, message):
-    scaled = {"kind": "scaled", "potential": TRIATOMIC, "scale": 1.0, "references": {}}
+    scaled = {"kind": "scale_shift", "potential": TRIATOMIC, "scale": 1.0, "references": {}}
     with pytest.raises(InputError, match=message):
         build(scaled | change, jax.random.key(0))
 
 
 def test_energy_per_atom_sums_to_the_energy():
-    potential = POTENTIAL_EXAMPLES["scaled"][0].random()
+    potential = POTENTIAL_EXAMPLES["scale_shift"][0].random()
     per_atom = eqx.filter_jit(potential)(graph(OHH, "float64"))
     assert per_atom.shape == (3,)
-    whole = per_atom.sum() + potential.offset(OHH.numbers)
+    whole = per_atom.sum() + potential.reference_energy(OHH.numbers)
     np.testing.assert_allclose(whole, evaluate(potential, OHH)[0])

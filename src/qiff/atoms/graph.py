@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .._checks import InputError
-from .dataset import labels
+from .data.dataset import labels
 
 _FEW = 32  # up to so many atoms all others are listed, and the table never changes
 _ROUND = 8  # longer rows are filled up to a multiple, so that few shapes have to be compiled
@@ -23,9 +23,9 @@ class Graph(eqx.Module):
     """One configuration: positions in Å, atomic numbers, neighbours; or a stack of them.
 
     Row `i` of `neighbours` holds the indices of the atoms around atom `i`, filled up with `i`
-    itself. It may list more than the neighbours within the reach of a potential, and has no columns
-    for one that looks at whole molecules. Arrays are numpy on the way in and JAX arrays inside
-    transformations.
+    itself. It may list more than the neighbours within the cutoff of a potential, and has no
+    columns for one that looks at whole molecules. Arrays are numpy on the way in and JAX arrays
+    inside transformations.
     """
 
     positions: Float[np.ndarray, "*frames n_atoms 3"]
@@ -45,20 +45,20 @@ class Frames(eqx.Module):
 
 
 def graph(
-    frames: ase.Atoms | Sequence[ase.Atoms], dtype: str = "float64", reach: float = 0.0
+    frames: ase.Atoms | Sequence[ase.Atoms], dtype: str = "float64", cutoff: float = 0.0
 ) -> Graph:
     """The graph of one configuration, or the stack of those of several.
 
     Args:
         frames: one configuration, or several.
         dtype: of the positions.
-        reach: distance in Å up to which neighbours are listed, see `AbstractPotential.reach`.
+        cutoff: distance in Å up to which neighbours are listed, see `AbstractPotential.cutoff`.
     """
     if isinstance(frames, ase.Atoms):
-        table = neighbours(frames.positions, reach)
+        table = neighbours(frames.positions, cutoff)
         return Graph(frames.positions.astype(dtype), frames.numbers.astype("int32"), table)
     n_atoms = max((len(atoms) for atoms in frames), default=0)
-    tables = [neighbours(atoms.positions, reach) for atoms in frames]
+    tables = [neighbours(atoms.positions, cutoff) for atoms in frames]
     n_columns = max((table.shape[1] for table in tables), default=0)
     filled = np.tile(np.arange(n_atoms, dtype=np.int32)[:, None], (len(frames), 1, n_columns))
     for row, table in zip(filled, tables, strict=True):
@@ -71,15 +71,15 @@ def graph(
 
 
 def neighbours(
-    positions: Float[np.ndarray, "n_atoms 3"], reach: float
+    positions: Float[np.ndarray, "n_atoms 3"], cutoff: float
 ) -> Int[np.ndarray, "n_atoms n_neighbours"]:
-    """The table of neighbours of `Graph`: of few atoms all others, of many those within `reach`."""
+    """The table of `Graph`: of few atoms all others, of many those within `cutoff`."""
     n_atoms = len(positions)
-    if _lasting(n_atoms, reach):
-        return others(n_atoms, reach)
+    if _lasting(n_atoms, cutoff):
+        return others(n_atoms, cutoff)
     from scipy.spatial import KDTree
 
-    near = KDTree(positions).query_pairs(reach, output_type="ndarray")
+    near = KDTree(positions).query_pairs(cutoff, output_type="ndarray")
     pairs = np.concatenate([near, near[:, ::-1]])
     pairs = pairs[np.lexsort(pairs.T[::-1])]
     counts = np.bincount(pairs[:, 0], minlength=n_atoms)
@@ -89,17 +89,17 @@ def neighbours(
     return table
 
 
-def _lasting(n_atoms: int, reach: float) -> bool:
+def _lasting(n_atoms: int, cutoff: float) -> bool:
     """Whether the table of `neighbours` is the same wherever atoms go."""
-    return n_atoms <= _FEW or not reach
+    return n_atoms <= _FEW or not cutoff
 
 
-def others(n_atoms: int, reach: float) -> Int[np.ndarray, "n_atoms n_neighbours"]:
-    """The table of neighbours that holds wherever atoms go: all others, or none without a reach.
+def others(n_atoms: int, cutoff: float) -> Int[np.ndarray, "n_atoms n_neighbours"]:
+    """The table of neighbours that holds wherever atoms go: all others, or none without a cutoff.
 
     An atom alone lists itself.
     """
-    if not reach:
+    if not cutoff:
         return np.empty((n_atoms, 0), np.int32)
     row, column = np.ogrid[:n_atoms, : max(1, n_atoms - 1)]
     return (column + (column >= row) * (n_atoms > 1)).astype(np.int32)
@@ -116,11 +116,11 @@ class VerletList(eqx.Module):
     slack: Float[np.ndarray, ""] | None
 
     @classmethod
-    def of(cls, positions: np.ndarray, reach: float, skin: float) -> "VerletList":
-        """Neighbours within `reach` and `skin`, both in Å; all others if atoms are few."""
-        if _lasting(len(positions), reach):
-            return cls(neighbours(positions, reach), positions, None)
-        return cls(neighbours(positions, reach + skin), positions, np.array(skin / 2))
+    def of(cls, positions: np.ndarray, cutoff: float, skin: float) -> "VerletList":
+        """Neighbours within `cutoff` and `skin`, both in Å; all others if atoms are few."""
+        if _lasting(len(positions), cutoff):
+            return cls(neighbours(positions, cutoff), positions, None)
+        return cls(neighbours(positions, cutoff + skin), positions, np.array(skin / 2))
 
     def holds(self, positions: Float[Array, "n_atoms 3"]) -> Bool[Array, ""]:
         """Whether it does; also for NaN, which is an explosion."""
@@ -129,13 +129,13 @@ class VerletList(eqx.Module):
         return ~jnp.any(((positions - self.positions) ** 2).sum(-1) > self.slack**2)
 
 
-def stack(frames: Sequence[ase.Atoms], dtype: str = "float64", reach: float = 0.0) -> Frames:
+def stack(frames: Sequence[ase.Atoms], dtype: str = "float64", cutoff: float = 0.0) -> Frames:
     """Labelled frames, as `dataset.read` gives them, as one stack.
 
     Args:
         frames: configurations of any sizes.
         dtype: of positions and forces.
-        reach: of the potential, see `graph`.
+        cutoff: of the potential, see `graph`.
 
     Raises:
         InputError: a configuration has no energy.
@@ -143,7 +143,7 @@ def stack(frames: Sequence[ase.Atoms], dtype: str = "float64", reach: float = 0.
     for index, atoms in enumerate(frames):
         if "energy" not in labels(atoms):
             raise InputError(f"`frames` must all have an energy, but frame {index} has none.")
-    stacked = graph(frames, dtype, reach)
+    stacked = graph(frames, dtype, cutoff)
     forces = [labels(atoms)["forces"] for atoms in frames if "forces" in labels(atoms)]
     complete = len(forces) == len(frames)
     return Frames(

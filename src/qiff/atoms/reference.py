@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._checks import InputError
-from .dataset import labels
+from .data.dataset import labels
 
 
 @dataclass(frozen=True)

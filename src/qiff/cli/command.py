@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from .._checks import InputError
 
 if TYPE_CHECKING:
-    from ..atoms.dataset import Source
+    from ..atoms.data.dataset import Source
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -30,7 +30,7 @@ def check_apart(target: Path, source: str) -> None:
 
 def source_of(options: argparse.Namespace, path: str) -> "Source":
     """A data source with the units and keys that `add_source` takes."""
-    from ..atoms.dataset import Source
+    from ..atoms.data.dataset import Source
 
     elements = tuple(part.strip() for part in options.elements.split(",") if part)
     units_and_keys = (
@@ -44,7 +44,7 @@ def source_of(options: argparse.Namespace, path: str) -> "Source":
 
 def model_and_frames(options: argparse.Namespace, *, need_energy: bool = False):
     """The model, and frames of the source that it can describe."""
-    from ..atoms.dataset import read
+    from ..atoms.data.dataset import read
     from ..model.predict import check_atoms
     from ..training.checkpoint import load
 

@@ -10,8 +10,8 @@ from .command import Commands, add, add_source, print_table, source_of
 
 
 def _data_make(options: argparse.Namespace) -> None:
-    from ..atoms.label import RECIPES, make
-    from ..atoms.sampling import Sampling
+    from ..labelling.label import RECIPES, make
+    from ..labelling.sampling import Sampling
 
     check_known("Data set", options.name, RECIPES)
     sampling = Sampling(options.n_frames, options.temperature, options.seed)
@@ -36,8 +36,8 @@ def _data_make(options: argparse.Namespace) -> None:
 
 
 def _data_fetch(options: argparse.Namespace) -> None:
-    from ..atoms.fetch import ARCHIVES, fetch
-    from ..atoms.rmd17 import data_folder
+    from ..atoms.data.fetch import ARCHIVES, fetch
+    from ..atoms.data.rmd17 import data_folder
 
     check_known("Data set", options.name, ARCHIVES)
     folder = Path(options.to).expanduser() if options.to else data_folder()
@@ -53,7 +53,7 @@ MEGABYTE = 1_000_000
 
 
 def _data_info(options: argparse.Namespace) -> None:
-    from ..report import data_lines
+    from ..report.report import data_lines
 
     print_table(data_lines(source_of(options, options.source)))
 

@@ -11,7 +11,7 @@ from .command import Commands, add, add_source_options, print_table, source_of
 if TYPE_CHECKING:
     import ase
 
-    from ..hardware import AbstractExecutor, Measured, MeasuredMotion, Protocol
+    from ..hardware import AbstractExecutor, MeasuredIntegrator, Measurement, Protocol
     from ..model.potential import AbstractPotential
 
 
@@ -51,7 +51,7 @@ def _resources(options: argparse.Namespace) -> None:
 
 def _geometry(options: argparse.Namespace) -> "ase.Atoms":
     """The first configuration of the file that `--geometry` names."""
-    from ..atoms.dataset import read
+    from ..atoms.data.dataset import read
 
     return read(source_of(options, options.geometry))[0]
 
@@ -125,7 +125,7 @@ def print_resources(
 
 def measured(
     options: argparse.Namespace, potential: "AbstractPotential", frames: "list[ase.Atoms]"
-) -> "list[Measured]":
+) -> "list[Measurement]":
     """Energies and forces of frames from the executor that `--executor` names."""
     from ..hardware.estimate import measure
     from ..hardware.measure import Laboratory
@@ -141,12 +141,12 @@ def measured(
     return found
 
 
-def motion_of(options: argparse.Namespace, path: Path) -> "MeasuredMotion":
+def integrator_of(options: argparse.Namespace, path: Path) -> "MeasuredIntegrator":
     """Dynamics on forces from the executor that `--executor` names."""
-    from ..hardware import MeasuredMotion
+    from ..hardware import MeasuredIntegrator
 
     executor = executor_of(options, path.with_suffix(".results"))
-    return MeasuredMotion(executor, protocol_of(options))
+    return MeasuredIntegrator(executor, protocol_of(options))
 
 
 def add_executor(sub: argparse.ArgumentParser, default: str | None = None) -> None:

@@ -18,14 +18,14 @@ from .command import (
     model_and_frames,
     print_table,
 )
-from .hardware import add_executor, measured, motion_of, print_resources
+from .hardware import add_executor, integrator_of, measured, print_resources
 
 if TYPE_CHECKING:
-    from ..md import Dynamics
+    from ..dynamics.md import Dynamics
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from ..report import error_lines, reliability_lines
+    from ..report.report import error_lines, reliability_lines
     from ..training.metrics import evaluate
 
     potential, frames = model_and_frames(options, need_energy=True)
@@ -38,7 +38,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from ase.calculators.singlepoint import SinglePointCalculator
 
-    from ..atoms.dataset import write
+    from ..atoms.data.dataset import write
     from ..model.ensemble import Ensemble, uncertainty
     from ..model.predict import predict
 
@@ -72,8 +72,8 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _md(options: argparse.Namespace) -> None:
-    from ..md import simulate
-    from ..report import dynamics_line, save_dynamics
+    from ..dynamics.md import simulate
+    from ..report.report import dynamics_line, save_dynamics
 
     dynamics = _dynamics(options)
     path = Path(options.out)
@@ -88,7 +88,7 @@ def _md(options: argparse.Namespace) -> None:
         print_resources(options, potential, start)
         print(f"for each of {dynamics.steps + 1} geometries; nothing was sent")
         return
-    motion = motion_of(options, path) if options.executor else None
+    motion = integrator_of(options, path) if options.executor else None
     mention_slow_engine()
     for target in (table, record, picture):
         target.unlink(missing_ok=True)
@@ -108,7 +108,7 @@ def _md(options: argparse.Namespace) -> None:
 
 
 def _dynamics(options: argparse.Namespace) -> "Dynamics":
-    from ..md import Dynamics
+    from ..dynamics.md import Dynamics
 
     given = {f.name for f in fields(Dynamics)} & vars(options).keys()
     return Dynamics(**{name: getattr(options, name) for name in given})

@@ -9,9 +9,9 @@ from .command import Commands, add, mention_slow_engine
 
 
 def _train(options: argparse.Namespace) -> None:
-    from ..config import read_config
-    from ..report import summary
-    from ..run import train
+    from ..report.report import summary
+    from ..run.config import read_config
+    from ..run.train import train
 
     run = read_config(Path(options.config), options.set)
     mention_slow_engine()
@@ -27,7 +27,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from ..report import html_page, summary
+    from ..report.report import html_page, summary
 
     folder = Path(options.folder)
     page = html_page(folder)
@@ -36,8 +36,8 @@ def _report(options: argparse.Namespace) -> None:
 
 def _reproduce(options: argparse.Namespace) -> None:
     from ..studies import couzinie2025, hardware, le2023
-    from ..studies.reproduce import reproduce, total_runs
-    from ..studies.study import QUICK, Budget
+    from ..studies.harness.reproduce import reproduce, total_runs
+    from ..studies.harness.study import QUICK, Budget
 
     papers = {"le2023": le2023, "couzinie2025": couzinie2025, "hardware": hardware}
     studies = {name: paper.PARTS for name, paper in papers.items()}
@@ -54,7 +54,7 @@ def _reproduce(options: argparse.Namespace) -> None:
 
 
 def _template(options: argparse.Namespace) -> None:
-    from ..config import template
+    from ..run.config import template
 
     print(template(options.name), end="")
 

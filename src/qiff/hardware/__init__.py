@@ -1,7 +1,7 @@
 """From a potential to a quantum computer: circuits out, energies and forces with errors back."""
 
-from .dynamics import MeasuredMotion as MeasuredMotion
-from .estimate import Measured as Measured
+from .dynamics import MeasuredIntegrator as MeasuredIntegrator
+from .estimate import Measurement as Measurement
 from .estimate import circuits as circuits
 from .estimate import estimate as estimate
 from .executor import AbstractExecutor as AbstractExecutor

@@ -18,16 +18,16 @@ import numpy as np
 from jaxtyping import Float
 
 from .._checks import InputError, RunError
-from ..md import Dynamics, Point
+from ..dynamics.md import Dynamics, MDState
 from ..model.potential import AbstractPotential
-from .estimate import Measured, circuits, measure
+from .estimate import Measurement, circuits, measure
 from .executor import AbstractExecutor
 from .measure import Laboratory, Protocol
 
 
 @dataclass(eq=False)
-class MeasuredMotion:
-    """Langevin dynamics on forces from an executor, see `qiff.md.Motion`.
+class MeasuredIntegrator:
+    """Langevin dynamics on forces from an executor, see `qiff.dynamics.md.Integrator`.
 
     Args:
         executor: carries out circuits.
@@ -42,7 +42,7 @@ class MeasuredMotion:
     executor: AbstractExecutor
     protocol: Protocol
     after_job: Callable[[int], None] = lambda n_circuits: None
-    measured: list[Measured] = field(default_factory=list)
+    measured: list[Measurement] = field(default_factory=list)
 
     @property
     def n_shots(self) -> int:
@@ -51,13 +51,13 @@ class MeasuredMotion:
 
     def __call__(
         self, potential: AbstractPotential, atoms: ase.Atoms, dynamics: Dynamics, limit: float
-    ) -> Iterator[tuple[int, Point]]:
+    ) -> Iterator[tuple[int, MDState]]:
         if dynamics.ensemble != "nvt":
             raise InputError("Measured forces are noisy and need a thermostat: use ensemble `nvt`.")
         laboratory, moving = Laboratory(self.executor, self.protocol, self.after_job), atoms.copy()
         circuits(potential, atoms)  # or raise, before anything is written
 
-        def forces_at(positions: np.ndarray) -> Measured:
+        def forces_at(positions: np.ndarray) -> Measurement:
             moving.positions = positions
             self.measured.append(measure(laboratory, potential, moving))
             return self.measured[-1]
@@ -66,11 +66,11 @@ class MeasuredMotion:
 
 
 def _points(
-    forces_at: Callable[[np.ndarray], Measured],
+    forces_at: Callable[[np.ndarray], Measurement],
     atoms: ase.Atoms,
     dynamics: Dynamics,
     limit: float,
-) -> Iterator[tuple[int, Point]]:
+) -> Iterator[tuple[int, MDState]]:
     """Steps done and the point reached at every recorded frame, in the BAOAB splitting."""
     rng = np.random.default_rng(dynamics.seed)
     timestep = dynamics.timestep * ase.units.fs
@@ -78,12 +78,12 @@ def _points(
     keep = np.exp(-dynamics.friction * dynamics.timestep)
     heat = (1 - keep**2) * np.repeat(masses * ase.units.kB * dynamics.temperature, 3)
     positions, momenta = atoms.positions.copy(), atoms.get_momenta()
-    now, calm = forces_at(positions), True
+    now, stable = forces_at(positions), True
     recorded = set(dynamics.recorded.tolist())
     for step in range(dynamics.steps + 1):
-        if step in recorded or not calm:
-            yield step, _point(positions, momenta, now, step, calm)
-        if step == dynamics.steps or not calm:
+        if step in recorded or not stable:
+            yield step, _point(positions, momenta, now, step, stable)
+        if step == dynamics.steps or not stable:
             return
         momenta = momenta + timestep / 2 * now.forces
         positions = positions + timestep / 2 * momenta / masses
@@ -92,7 +92,7 @@ def _points(
         positions = positions + timestep / 2 * momenta / masses
         now = forces_at(positions)
         momenta = momenta + timestep / 2 * now.forces
-        calm = bool((momenta**2 / masses).sum() / 2 < limit)
+        stable = bool((momenta**2 / masses).sum() / 2 < limit)
 
 
 def _draw(covariance: Float[np.ndarray, "n n"], rng: np.random.Generator) -> np.ndarray:
@@ -111,7 +111,7 @@ def _draw(covariance: Float[np.ndarray, "n n"], rng: np.random.Generator) -> np.
 
 
 def _point(
-    positions: np.ndarray, momenta: np.ndarray, now: Measured, step: int, calm: bool
-) -> Point:
-    arrays = (positions, momenta, now.energy, now.forces, step, calm)
-    return Point(*map(jnp.asarray, arrays))
+    positions: np.ndarray, momenta: np.ndarray, now: Measurement, step: int, stable: bool
+) -> MDState:
+    arrays = (positions, momenta, now.energy, now.forces, step, stable)
+    return MDState(*map(jnp.asarray, arrays))

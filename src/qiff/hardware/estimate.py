@@ -24,7 +24,7 @@ NEGLIGIBLE = 1e-12
 """Circuits whose weight in every force is below this share of the largest are not sent."""
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """Energy in eV and forces in eV/Å with standard errors, and what they took.
 
     `covariance` is that of the errors of all force components, in (eV/Å)².
@@ -49,7 +49,7 @@ def estimate(
     executor: AbstractExecutor,
     protocol: Protocol | None = None,
     after_job: Callable[[int], None] = lambda n_circuits: None,
-) -> Measured:
+) -> Measurement:
     """Energy and forces of one configuration, from circuits alone.
 
     The energy needs the circuits of the model, the forces two more for each angle that depends on
@@ -70,7 +70,7 @@ def estimate(
     return measure(laboratory, potential, atoms)
 
 
-def measure(laboratory: Laboratory, potential: AbstractPotential, atoms: ase.Atoms) -> Measured:
+def measure(laboratory: Laboratory, potential: AbstractPotential, atoms: ase.Atoms) -> Measurement:
     """`estimate` in a laboratory that stays: its readout is calibrated once."""
     before = laboratory.n_circuits, laboratory.n_shots
     with _in_float64(potential, atoms) as geometry:
@@ -80,7 +80,7 @@ def measure(laboratory: Laboratory, potential: AbstractPotential, atoms: ase.Ato
     )
 
 
-def circuits(potential: AbstractPotential, atoms: ase.Atoms) -> "tuple[Circuits, ...]":
+def circuits(potential: AbstractPotential, atoms: ase.Atoms) -> "tuple[CircuitGroup, ...]":
     """All circuits of energy and forces of one configuration, by gate list.
 
     Raises:
@@ -98,7 +98,7 @@ def _in_float64(potential: AbstractPotential, atoms: ase.Atoms) -> "Iterator[Geo
         yield Geometry(potential, atoms)
 
 
-class Circuits(NamedTuple):
+class CircuitGroup(NamedTuple):
     r"""Circuits of one gate list for a geometry: those of the energy, and shifted ones.
 
     Args:
@@ -129,12 +129,13 @@ class Geometry:
     """
 
     def __init__(self, potential: AbstractPotential, atoms: ase.Atoms):
-        self.plan, self.offset = plan(potential, atoms.numbers), potential.offset(atoms.numbers)
+        self.plan = plan(potential, atoms.numbers)
+        self.reference_energy = potential.reference_energy(atoms.numbers)
         self.given = jax.tree.leaves(potential), jnp.asarray(atoms.positions)
         request: Any = jax.tree.map(np.asarray, self.plan.request(*self.given))
         self.circuits = tuple(map(_circuits, self.plan.programs, *request))
 
-    def measure(self, laboratory: Laboratory) -> Measured:
+    def measure(self, laboratory: Laboratory) -> Measurement:
         """Energy and forces, their errors and what the laboratory has used so far."""
         importance = [c.importance for c in self.circuits]
         shots = allocate(np.concatenate(importance), laboratory.protocol.shots)
@@ -153,8 +154,8 @@ class Geometry:
         given: Any = *self.given, tuple(values), tuple(slopes)
         answer: Any = jax.tree.map(np.asarray, self.plan.answer(*given))
         result, covariance = answer.result, self._covariance(found, answer)
-        return Measured(
-            self.offset + float(result[0]),
+        return Measurement(
+            self.reference_energy + float(result[0]),
             result[1:].reshape(-1, 3),
             float(np.sqrt(covariance[0, 0])),
             covariance[1:, 1:],
@@ -179,7 +180,7 @@ class Geometry:
 
 def _circuits(
     program: Program, angles: np.ndarray, slopes: np.ndarray, energy_weights: np.ndarray
-) -> Circuits:
+) -> CircuitGroup:
     """The circuits of one gate list, without shifted ones that do not matter."""
     slopes = slopes.reshape(*angles.shape, -1)
     open_slots = tuple(int(slot) for slot in np.flatnonzero(np.any(slopes != 0, axis=(0, 2))))
@@ -189,7 +190,7 @@ def _circuits(
     matter = largest > NEGLIGIBLE * largest.max(initial=0)
     owners, sizes = np.nonzero(matter)[0], np.linalg.norm(energy_weights, axis=1)
     of_forces = sizes[owners] * np.linalg.norm(weights[matter], axis=1)
-    return Circuits(
+    return CircuitGroup(
         program,
         angles,
         open_slots,

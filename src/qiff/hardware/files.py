@@ -7,18 +7,18 @@ from collections.abc import Callable
 import numpy as np
 
 from ..quantum.export import Parameterised, to_pennylane, to_qasm3
-from .estimate import Circuits
+from .estimate import CircuitGroup
 
 Files = dict[str, bytes | str]
 """Contents by the suffix of their file."""
 
 
-def qasm3_files(circuits: Circuits, number: int) -> Files:
+def qasm3_files(circuits: CircuitGroup, number: int) -> Files:
     """One circuit in OpenQASM 3."""
     return {".qasm": to_qasm3(circuits.program, circuits.angles[number])}
 
 
-def qiskit_files(circuits: Circuits, number: int) -> Files:
+def qiskit_files(circuits: CircuitGroup, number: int) -> Files:
     """One circuit of Qiskit with parameters for the data, and what goes with it.
 
     The `.qpy` file holds the circuit; the `.json` file the names of its parameters, their values
@@ -42,7 +42,7 @@ def qiskit_files(circuits: Circuits, number: int) -> Files:
     return {".qpy": content.getvalue(), ".json": json.dumps(record) + "\n"}
 
 
-def pennylane_files(circuits: Circuits, number: int) -> Files:
+def pennylane_files(circuits: CircuitGroup, number: int) -> Files:
     """One circuit as a function of Python that PennyLane runs."""
     program = circuits.program
     tape = to_pennylane(program, circuits.angles[number])
@@ -66,7 +66,7 @@ def _call(gate) -> str:
     return f"{gate.name}({', '.join([*arguments, f'wires={gate.wires.tolist()}'])})"
 
 
-FORMATS: dict[str, Callable[[Circuits, int], Files]] = {
+FORMATS: dict[str, Callable[[CircuitGroup, int], Files]] = {
     "qasm3": qasm3_files,
     "qiskit": qiskit_files,
     "pennylane": pennylane_files,

@@ -97,7 +97,7 @@ class Plan:
         def of_weights(weights: Sequence[Array], positions: Positions) -> Energy:
             marked = jax.tree.unflatten(structure, weights)
             elements = np.array(numbers, "int32")
-            table = others(len(numbers), marked.reach)
+            table = others(len(numbers), marked.cutoff)
             return energy(marked, Graph(positions, elements, table))  # pyright: ignore
 
         examples = [np.full(shape, 0.5) for shape in shapes]
@@ -106,8 +106,8 @@ class Plan:
         self.programs = tuple(_programs(self._trace.jaxpr))
         if any(np.isnan(at).any() for at in jax.jit(self._angles)(examples, positions)):
             raise InputError(
-                "Circuits that depend on what others measure cannot be sent together: use a model "
-                "with one round of circuits (n_rounds = 1)."
+                "Circuits that depend on the results of others cannot be sent together: use a "
+                "model with n_interactions = 1."
             )
 
     @partial(jax.jit, static_argnums=0)

@@ -13,7 +13,7 @@ from ase.data import chemical_symbols
 from jaxtyping import PRNGKeyArray
 
 from .._checks import InputError, check_known, typed
-from ..atoms.dataset import labels
+from ..atoms.data.dataset import labels
 from ..atoms.reference import fit_reference, per_element
 from .classical import Classical
 from .design import DESIGNS
@@ -23,12 +23,12 @@ from .generic import Generic
 from .hybrid import Hybrid
 from .local import Local
 from .molecule import Molecule
-from .potential import AbstractPotential, Scaled, Sum
+from .potential import AbstractPotential, ScaleShift, Sum
 from .predict import enable_x64, predict
-from .triples import Original, Revised
+from .triplets import CartesianTriplets, RadialTriplets
 
 POTENTIALS: dict[str, Callable[..., AbstractPotential]] = {
-    "scaled": Scaled,
+    "scale_shift": ScaleShift,
     "sum": Sum,
     "ensemble": Ensemble,
     "generic": Generic,
@@ -36,8 +36,8 @@ POTENTIALS: dict[str, Callable[..., AbstractPotential]] = {
     "hybrid": Hybrid,
     "local": Local,
     "classical": Classical,
-    "original": Original,
-    "revised": Revised,
+    "cartesian_triplets": CartesianTriplets,
+    "radial_triplets": RadialTriplets,
     **{kind: partial(Molecule, kind) for kind in DESIGNS},
 }
 
@@ -85,7 +85,7 @@ def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def build_for(
     frames: Sequence[ase.Atoms], config: Mapping[str, Any], *, seed: int, dtype: str = "float64"
-) -> Scaled:
+) -> ScaleShift:
     """Make the potential that `config` describes, scaled and referenced to training frames.
 
     Args:
@@ -104,7 +104,7 @@ def build_for(
     if isinstance(core, Ensemble):
         raise InputError("Model `ensemble`: is of trained potentials; to train one set `members`.")
     energies = {chemical_symbols[z]: energy for z, energy in reference.energies.items()}
-    return Scaled(core, reference.scale, energies)
+    return ScaleShift(core, reference.scale, energies)
 
 
 def build_ensemble_for(
@@ -123,7 +123,7 @@ def build_ensemble_for(
     return Ensemble([build_for(frames, config, seed=seed + n, dtype=dtype) for n in range(members)])
 
 
-def referenced_to(potential: Scaled, frames: Sequence[ase.Atoms]) -> Scaled:
+def referenced_to(potential: ScaleShift, frames: Sequence[ase.Atoms]) -> ScaleShift:
     """The potential with reference energies moved to labelled frames: where fine-tuning starts.
 
     The differences of energies and predictions are shared out among the elements, as
@@ -136,7 +136,7 @@ def referenced_to(potential: Scaled, frames: Sequence[ase.Atoms]) -> Scaled:
     off = [labels(a)["energy"] - p.energy for a, p in zip(frames, predictions, strict=True)]
     moved = per_element(frames, np.array(off)).energies
     energies = {chemical_symbols[z]: e + moved.get(z, 0.0) for z, e in potential.references}
-    return Scaled(potential.potential, potential.scale, energies)
+    return ScaleShift(potential.potential, potential.scale, energies)
 
 
 def _constructor(

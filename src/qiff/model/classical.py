@@ -13,32 +13,32 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._checks import check_at_least
 from .._types import Energies
 from ..atoms.graph import Graph
-from .density import AbstractLocal, Density, Moments
-from .rounds import N_MESSAGES, AbstractRound, Measured, Rounds
+from .density import AbstractLocalPotential, Density, Moments
+from .message_passing import N_MESSAGES, AbstractInteraction, AtomFeatures, MessagePassing
 
 
-class Classical(AbstractLocal):
+class Classical(AbstractLocalPotential):
     r"""Energy of an atom from scalar products of channels of its density.
 
     $$ x = \big(s_a,\; v_a\cdot v_b,\; \mathrm{tr}\, Q_a Q_b\big)_{a \le b} $$
 
     with channels $s$, $v$, $Q$ that are sums of the moments of `Density`; read-out, messages and
-    network are those of `Rounds`: the pipeline of `Local` with products in the place of circuits,
-    which these have to be better than. Without hidden units it is linear in the invariants.
+    network are those of `MessagePassing`: the pipeline of `Local` with products in the place of
+    circuits. Without hidden units it is linear in the invariants.
     """
 
-    rounds: Rounds
+    message_passing: MessagePassing
     density: Density = eqx.field(static=True)
 
     def __init__(
         self,
         elements: Sequence[str],
         n_channels: int = 16,
-        n_rounds: int = 1,
+        n_interactions: int = 1,
         n_messages: int = N_MESSAGES,
         cutoff: float = 5.0,
         n_basis: int = 8,
-        n_kinds: int = 0,
+        n_embedding: int = 0,
         n_hidden: int = 32,
         *,
         key: PRNGKeyArray,
@@ -47,10 +47,10 @@ class Classical(AbstractLocal):
         Args:
             elements: chemical symbols that may occur.
             n_channels: of each multipole.
-            n_rounds, n_messages: see `Local`.
+            n_interactions, n_messages: see `Local`.
             cutoff: distance in Å from which on atoms do not see each other.
             n_basis: radial functions.
-            n_kinds: kinds of neighbours, see `Local`.
+            n_embedding: kinds of neighbours, see `Local`.
             n_hidden: hidden units; 0 makes the model linear in its invariants.
             key: of the random start.
 
@@ -59,23 +59,25 @@ class Classical(AbstractLocal):
         """
         check_at_least("n_channels", n_channels, 1)
         self.density = Density(tuple(elements), float(cutoff), n_basis)
-        make = partial(Products, n_channels)
-        self.rounds = Rounds(self.density, make, n_rounds, n_messages, n_kinds, n_hidden, key=key)
+        make = partial(ProductInteraction, n_channels)
+        self.message_passing = MessagePassing(
+            self.density, make, n_interactions, n_messages, n_embedding, n_hidden, key=key
+        )
 
     def __call__(self, graph: Graph) -> Energies:
-        return self.rounds(self.density, graph)
+        return self.message_passing(self.density, graph)
 
     def config(self) -> dict[str, Any]:
-        products: Any = self.rounds.rounds[0]
+        products: Any = self.message_passing.interactions[0]
         return {
             "kind": "classical",
             **self.density.config(),
-            **self.rounds.config(),
+            **self.message_passing.config(),
             "n_channels": products.n_vectors,
         }
 
 
-class Products(AbstractRound):
+class ProductInteraction(AbstractInteraction):
     """Scalar products of channels of the density: see `Classical`."""
 
     scalars: Float[Array, "n_features n_channels"]
@@ -97,7 +99,9 @@ class Products(AbstractRound):
         """Channels of scalars, and pairs of channels of vectors and of quadrupoles."""
         return self.n_vectors * (self.n_vectors + 2)
 
-    def __call__(self, moments: Moments, species: Float[Array, "n_atoms n_species"]) -> Measured:
+    def __call__(
+        self, moments: Moments, species: Float[Array, "n_atoms n_species"]
+    ) -> AtomFeatures:
         vectors, quadrupoles = (
             moments.vectors @ self.vectors,
             moments.quadrupoles @ self.quadrupoles,
@@ -108,4 +112,4 @@ class Products(AbstractRound):
         contractions = jnp.einsum("ixa,ixb->iab", quadrupoles * twice, quadrupoles)
         pairs = (products[:, first, second], contractions[:, first, second])
         invariants = jnp.concatenate([moments.scalars @ self.scalars, *pairs], axis=-1)
-        return Measured(invariants, vectors)
+        return AtomFeatures(invariants, vectors)

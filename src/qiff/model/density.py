@@ -81,7 +81,9 @@ class Density:
         """What each atom sees of each neighbour."""
         positions, neighbours = jnp.asarray(graph.positions), jnp.asarray(graph.neighbours)
         if neighbours.shape[1] == 0:
-            raise InputError("`graph` must list neighbours: make it with the `reach` of the model.")
+            raise InputError(
+                "`graph` must list neighbours: make it with the `cutoff` of the model."
+            )
         itself = jnp.arange(len(positions))[:, None]
         apart = positions[neighbours] - positions[:, None]
         square = jnp.where(neighbours == itself, self.cutoff**2, (apart**2).sum(-1))
@@ -132,15 +134,15 @@ class Density:
             "n_basis": self.n_basis,
         }
 
-    def start(self, n_kinds: int, key: PRNGKeyArray) -> Float[Array, "n_species n_kinds"]:
+    def start(self, n_embedding: int, key: PRNGKeyArray) -> Float[Array, "n_species n_embedding"]:
         """An embedding to start from: every element for itself, or mixed if kinds are fewer."""
         n_species = len(self.elements)
-        same = n_kinds in (0, n_species)
-        return jnp.eye(n_species) if same else jax.random.normal(key, (n_species, n_kinds))
+        same = n_embedding in (0, n_species)
+        return jnp.eye(n_species) if same else jax.random.normal(key, (n_species, n_embedding))
 
-    def n_features(self, n_kinds: int) -> int:
+    def n_features(self, n_embedding: int) -> int:
         """Length of the last axis of `moments`, for neighbours that count as so many kinds."""
-        return len(self.elements) * n_kinds * self.n_basis
+        return len(self.elements) * n_embedding * self.n_basis
 
     def check(self, numbers: np.ndarray) -> None:
         """Raise InputError unless every atom is of a known element."""
@@ -152,16 +154,16 @@ class Density:
             )
 
 
-class AbstractLocal(AbstractPotential):
+class AbstractLocalPotential(AbstractPotential):
     """A potential whose atoms see the density of their neighbours and nothing else."""
 
     density: eqx.AbstractVar[Density]
 
-    def offset(self, numbers: np.ndarray) -> float:
+    def reference_energy(self, numbers: np.ndarray) -> float:
         return 0.0
 
     @property
-    def reach(self) -> float:
+    def cutoff(self) -> float:
         return self.density.cutoff
 
     def check(self, numbers: np.ndarray) -> None:

@@ -59,12 +59,12 @@ class Ensemble(AbstractPotential):
     def __call__(self, graph: Graph) -> Energies:
         return jax.vmap(lambda member: member(graph))(self.members).mean(0)
 
-    def offset(self, numbers: np.ndarray) -> float:
-        return self.members.offset(numbers)
+    def reference_energy(self, numbers: np.ndarray) -> float:
+        return self.members.reference_energy(numbers)
 
     @property
-    def reach(self) -> float:
-        return self.members.reach
+    def cutoff(self) -> float:
+        return self.members.cutoff
 
     @property
     def potentials(self) -> tuple[AbstractPotential, ...]:

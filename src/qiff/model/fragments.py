@@ -14,11 +14,11 @@ from .._checks import InputError, check_positive
 from ..atoms.graph import Graph, others
 from .density import envelope
 from .molecule import Molecule
-from .order import check_elements, in_order
-from .potential import AbstractPotential, AbstractWhole
+from .order import check_elements, sorted_positions
+from .potential import AbstractGlobalPotential, AbstractPotential
 
 
-class Fragments(AbstractWhole):
+class Fragments(AbstractGlobalPotential):
     r"""$E = \sum_A u(A) + \sum_{A<B} w(r_{AB})\, v(A, B)$ over molecules $A$.
 
     One circuit $u$ serves every molecule, one $v$ every pair. With $x = r/r_c$ the distance of
@@ -34,14 +34,16 @@ class Fragments(AbstractWhole):
 
     molecule: Molecule
     pair: Molecule
-    cutoff: float = eqx.field(static=True)
+    pair_cutoff: float = eqx.field(static=True)
 
-    def __init__(self, molecule: AbstractPotential, pair: AbstractPotential, cutoff: float = 8.0):
+    def __init__(
+        self, molecule: AbstractPotential, pair: AbstractPotential, pair_cutoff: float = 8.0
+    ):
         """
         Args:
             molecule: the `triatomic` model of a molecule.
             pair: the `dimer` or `coupled_dimer` model of two.
-            cutoff: distance in Å from which on molecules do not interact.
+            pair_cutoff: distance in Å from which on molecules do not interact.
 
         Raises:
             InputError: the models are not of these kinds, or of other elements.
@@ -54,14 +56,14 @@ class Fragments(AbstractWhole):
             raise InputError(
                 f"`pair` must be two of {list(molecule.elements)}, but is {list(pair.elements)}."
             )
-        check_positive("cutoff", cutoff)
-        self.molecule, self.pair, self.cutoff = molecule, pair, cutoff
+        check_positive("pair_cutoff", pair_cutoff)
+        self.molecule, self.pair, self.pair_cutoff = molecule, pair, pair_cutoff
 
     def total(self, graph: Graph) -> Float[Array, ""]:
         n = len(self.molecule.elements)
         n_molecules = len(graph.numbers) // n
         central, outer = self._elements(n_molecules)
-        positions = in_order(graph, central + outer)
+        positions = sorted_positions(graph, central + outer)
         molecules = jnp.concatenate(
             [positions[:n_molecules, None], positions[n_molecules:].reshape(-1, n - 1, 3)], axis=1
         )
@@ -70,8 +72,8 @@ class Fragments(AbstractWhole):
             first, second = np.array(list(combinations(range(n_molecules), 2))).T
             both = jnp.concatenate([molecules[first], molecules[second]], axis=1)
             apart = positions[second] - positions[first]
-            near = jnp.minimum((apart**2).sum(1), self.cutoff**2)
-            weights = envelope(jnp.sqrt(near) / self.cutoff)
+            near = jnp.minimum((apart**2).sum(1), self.pair_cutoff**2)
+            weights = envelope(jnp.sqrt(near) / self.pair_cutoff)
             energy += weights @ jax.vmap(self._energy_of(self.pair, 2))(both)
         return energy
 
@@ -80,7 +82,7 @@ class Fragments(AbstractWhole):
             "kind": "fragments",
             "molecule": self.molecule.config(),
             "pair": self.pair.config(),
-            "cutoff": self.cutoff,
+            "pair_cutoff": self.pair_cutoff,
         }
 
     def check(self, numbers: np.ndarray) -> None:
@@ -98,5 +100,5 @@ class Fragments(AbstractWhole):
     def _energy_of(self, potential: Molecule, n_molecules: int):
         numbers = [atomic_numbers[symbol] for symbol in self.molecule.elements * n_molecules]
         return lambda positions: potential.total(
-            Graph(positions, np.array(numbers), others(len(numbers), reach=0.0))
+            Graph(positions, np.array(numbers), others(len(numbers), cutoff=0.0))
         )

@@ -17,11 +17,11 @@ from ..quantum.encoding import AxisRotations
 from ..quantum.engine import AUTO, choose
 from ..quantum.observable import mean_z
 from ..quantum.state import Singlets
-from .order import check_elements, check_symbols, in_order, once_first
-from .potential import AbstractWhole
+from .order import check_elements, check_symbols, once_first, sorted_positions
+from .potential import AbstractGlobalPotential
 
 
-class Generic(AbstractWhole):
+class Generic(AbstractGlobalPotential):
     r"""A hardware-efficient re-uploading circuit of internal coordinates: no symmetry in it.
 
     $$ u = c\, \tfrac1n \sum_q \langle Z_q \rangle + b $$
@@ -92,7 +92,7 @@ class Generic(AbstractWhole):
         self.readout, self.bias = jnp.ones(()), jnp.zeros(())
 
     def total(self, graph: Graph) -> Float[Array, ""]:
-        first, *others = in_order(graph, self.elements)
+        first, *others = sorted_positions(graph, self.elements)
         circuit = self.circuit
         if self.fixed_scales:
             circuit = eqx.tree_at(lambda c: c.scales, circuit, replace_fn=jax.lax.stop_gradient)

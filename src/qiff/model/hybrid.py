@@ -1,4 +1,4 @@
-"""Circuits as descriptors: their invariants feed a small classical network."""
+"""CircuitInteraction as descriptors: their invariants feed a small classical network."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +11,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._checks import InputError, check_at_least
 from ..atoms.graph import Graph
 from .molecule import Molecule
-from .potential import AbstractPotential, AbstractWhole
+from .potential import AbstractGlobalPotential, AbstractPotential
 
 
-class Hybrid(AbstractWhole):
+class Hybrid(AbstractGlobalPotential):
     r"""$u = a\cdot\tanh(W\,q + c) + b\cdot q + d$ of the invariants $q$ of several circuits.
 
     Symmetric as its circuits are. Reference: the outlook of Le et al. 2023, Sec. IV.

@@ -1,4 +1,4 @@
-"""Circuits of atoms: gates turned by the density of the neighbours, in one round or several."""
+"""Circuits of atoms: gates turned by the density of the neighbours, in one or more interactions."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,13 +17,13 @@ from ..quantum.circuit import Simulation
 from ..quantum.engine import AUTO, choose
 from ..quantum.gate import Gate
 from ..quantum.observable import pair_exchange, vector
-from ..quantum.program import Program, in_order, reuploading
+from ..quantum.program import Program, interleaved, reuploading
 from ..quantum.state import Singlets
-from .density import AbstractLocal, Density, Moments
-from .rounds import N_MESSAGES, AbstractRound, Measured, Rounds
+from .density import AbstractLocalPotential, Density, Moments
+from .message_passing import N_MESSAGES, AbstractInteraction, AtomFeatures, MessagePassing
 
 
-class Local(AbstractLocal):
+class Local(AbstractLocalPotential):
     r"""Energy of an atom from circuits whose gates are turned by the density of its neighbours.
 
     $$ v_q = \sum_F V_{qF}\, M^{(1)}_F, \qquad Q_p = \sum_F W_{pF}\, M^{(2)}_F, \qquad
@@ -41,7 +41,7 @@ class Local(AbstractLocal):
     measures a vector against one more channel $w_q$ of the density. With `n_hidden`, a layer of
     so many hidden units reads all these invariants too.
 
-    With `n_rounds`, atoms tell their neighbours sums of these invariants and of the vectors
+    With `n_interactions`, atoms tell their neighbours sums of these invariants and of the vectors
     $\langle\sigma_q\rangle$; the densities that turn the circuits of the next round count
     neighbours by these too, and the read-out is of the circuits of all rounds.
 
@@ -50,7 +50,7 @@ class Local(AbstractLocal):
     second derivative where a neighbour crosses the cutoff.
     """
 
-    rounds: Rounds
+    message_passing: MessagePassing
     density: Density = eqx.field(static=True)
 
     def __init__(
@@ -58,12 +58,12 @@ class Local(AbstractLocal):
         elements: Sequence[str],
         n_qubits: int = 4,
         n_layers: int = 3,
-        n_copies: int = 2,
-        n_rounds: int = 1,
+        n_circuits: int = 2,
+        n_interactions: int = 1,
         n_messages: int = N_MESSAGES,
         cutoff: float = 5.0,
         n_basis: int = 8,
-        n_kinds: int = 0,
+        n_embedding: int = 0,
         n_hidden: int = 0,
         entangling: bool = True,
         engine: str = AUTO,
@@ -75,13 +75,13 @@ class Local(AbstractLocal):
             elements: chemical symbols that may occur.
             n_qubits: of each circuit; even.
             n_layers: trainable layers D; there are D + 1 encodings.
-            n_copies: circuits per atom and round, each with weights of its own.
-            n_rounds: rounds of circuits; from the second on neighbours also count as what was
+            n_circuits: circuits per atom and round, each with weights of its own.
+            n_interactions: rounds of circuits; from the second on neighbours also count as what was
                 measured on them in the round before.
             n_messages: numbers, and vectors, that an atom tells its neighbours between rounds.
             cutoff: distance in Å from which on atoms do not see each other.
             n_basis: radial functions.
-            n_kinds: kinds that elements count as when they are neighbours: with many elements
+            n_embedding: kinds that elements count as when they are neighbours: with many elements
                 a few, so that weights grow with their number and not with that of their pairs;
                 0 means as many as elements.
             n_hidden: hidden units of a network that reads the invariants too; 0 for none.
@@ -93,36 +93,38 @@ class Local(AbstractLocal):
             InputError: an element is unknown or named twice, a number is out of range, or the
                 engine cannot be used here.
         """
-        size = (len(elements), n_qubits, n_layers, n_copies)
-        make = partial(Circuits, size, entangling, engine)
+        size = (len(elements), n_qubits, n_layers, n_circuits)
+        make = partial(CircuitInteraction, size, entangling, engine)
         self.density = Density(tuple(elements), float(cutoff), n_basis)
-        self.rounds = Rounds(self.density, make, n_rounds, n_messages, n_kinds, n_hidden, key=key)
+        self.message_passing = MessagePassing(
+            self.density, make, n_interactions, n_messages, n_embedding, n_hidden, key=key
+        )
 
     def __call__(self, graph: Graph) -> Energies:
-        return self.rounds(self.density, graph)
+        return self.message_passing(self.density, graph)
 
     def config(self) -> dict[str, Any]:
-        circuits: Any = self.rounds.rounds[0]
+        circuits: Any = self.message_passing.interactions[0]
         return {
             "kind": "local",
             **self.density.config(),
-            **self.rounds.config(),
+            **self.message_passing.config(),
             "n_qubits": circuits.n_qubits,
             "n_layers": circuits.exchanges.shape[2],
-            "n_copies": circuits.exchanges.shape[1],
+            "n_circuits": circuits.exchanges.shape[1],
             "entangling": circuits.entangling,
             "engine": circuits.simulation.engine,
         }
 
 
-class Circuits(AbstractRound):
-    """Circuits of every atom, turned by the density around it: see `Local`."""
+class CircuitInteraction(AbstractInteraction):
+    """CircuitInteraction of every atom, turned by the density around it: see `Local`."""
 
-    vectors: Float[Array, "n_copies n_features n_encodings*n_qubits"]
-    quadrupoles: Float[Array, "n_copies n_features n_encodings*n_couplings"]
-    scalars: Float[Array, "n_copies n_features n_layers*n_pairs"]
-    measured: Float[Array, "n_copies n_features n_qubits"]
-    exchanges: Float[Array, "n_species n_copies n_layers n_pairs"]
+    vectors: Float[Array, "n_circuits n_features n_encodings*n_qubits"]
+    quadrupoles: Float[Array, "n_circuits n_features n_encodings*n_couplings"]
+    scalars: Float[Array, "n_circuits n_features n_layers*n_pairs"]
+    measured: Float[Array, "n_circuits n_features n_qubits"]
+    exchanges: Float[Array, "n_species n_circuits n_layers n_pairs"]
     n_qubits: int = eqx.field(static=True)
     entangling: bool = eqx.field(static=True)
     simulation: Simulation
@@ -137,7 +139,7 @@ class Circuits(AbstractRound):
     ):
         """
         Args:
-            size: number of elements, and `n_qubits`, `n_layers` and `n_copies` of `Local`.
+            size: number of elements, and `n_qubits`, `n_layers` and `n_circuits` of `Local`.
             entangling, engine: see `Local`.
             n_features: of the density.
             key: of the random start.
@@ -145,11 +147,11 @@ class Circuits(AbstractRound):
         Raises:
             InputError: a number is out of range, or the engine cannot be used here.
         """
-        n_species, n_qubits, n_layers, n_copies = size
+        n_species, n_qubits, n_layers, n_circuits = size
         for name, number, least in (
             ("n_qubits", n_qubits, 2),
             ("n_layers", n_layers, 1),
-            ("n_copies", n_copies, 1),
+            ("n_circuits", n_circuits, 1),
         ):
             check_at_least(name, number, least)
         if n_qubits % 2:
@@ -163,11 +165,11 @@ class Circuits(AbstractRound):
             return width * jax.random.normal(next(keys), shape)
 
         n_encodings, n_pairs = n_layers + 1, len(self.pairs)
-        self.vectors = normal(0.3, n_copies, n_features, n_encodings * n_qubits)
-        self.quadrupoles = normal(0.15, n_copies, n_features, n_encodings * len(self.couplings))
-        self.scalars = normal(0.1, n_copies, n_features, n_layers * n_pairs)
-        self.measured = normal(0.3, n_copies, n_features, n_qubits)
-        self.exchanges = normal(0.3, n_species, n_copies, n_layers, n_pairs)
+        self.vectors = normal(0.3, n_circuits, n_features, n_encodings * n_qubits)
+        self.quadrupoles = normal(0.15, n_circuits, n_features, n_encodings * len(self.couplings))
+        self.scalars = normal(0.1, n_circuits, n_features, n_layers * n_pairs)
+        self.measured = normal(0.3, n_circuits, n_features, n_qubits)
+        self.exchanges = normal(0.3, n_species, n_circuits, n_layers, n_pairs)
 
     @property
     def n_invariants(self) -> int:
@@ -212,7 +214,9 @@ class Circuits(AbstractRound):
         state = Singlets(n_qubits, self.singlets)
         return reuploading(state, encoded, trained, n_layers, (*exchanges, *axes))
 
-    def __call__(self, moments: Moments, species: Float[Array, "n_atoms n_species"]) -> Measured:
+    def __call__(
+        self, moments: Moments, species: Float[Array, "n_atoms n_species"]
+    ) -> AtomFeatures:
         r"""$\langle\sigma_a\cdot\sigma_b\rangle$ and $w_q\cdot\langle\sigma_q\rangle$."""
         signs = jnp.array([1, -1], species.dtype)
         angles = jnp.stack([self.angles(moments, species, sign) for sign in signs])
@@ -224,29 +228,32 @@ class Circuits(AbstractRound):
         dots = (vectors * against).sum(-1)
         invariants = jnp.concatenate([exchanges.mean(0), dots], axis=-1)
         n_atoms = len(species)
-        return Measured(
+        return AtomFeatures(
             invariants.reshape(n_atoms, -1), jnp.moveaxis(vectors, -1, 1).reshape(n_atoms, 3, -1)
         )
 
     def angles(
         self, moments: Moments, species: Float[Array, "n_atoms n_species"], sign: Array
-    ) -> Float[Array, "n_atoms n_copies n_slots"]:
+    ) -> Float[Array, "n_atoms n_circuits n_slots"]:
         """Angles of the gates in radians, vectors multiplied by `sign`."""
         constant = jnp.tensordot(species, self.exchanges, 1)
-        n_atoms, n_copies, n_layers, _ = constant.shape
+        n_atoms, n_circuits, n_layers, _ = constant.shape
         vectors = sign * channels(moments.vectors, self.vectors)
         quadrupoles = channels(moments.quadrupoles, self.quadrupoles)
         scalars = channels(moments.scalars[:, None], self.scalars)
         encoded = jnp.concatenate(
-            [part.reshape(n_atoms, n_copies, n_layers + 1, -1) for part in (vectors, quadrupoles)],
+            [
+                part.reshape(n_atoms, n_circuits, n_layers + 1, -1)
+                for part in (vectors, quadrupoles)
+            ],
             axis=-1,
         )
-        return in_order(encoded, constant + scalars.reshape(constant.shape))
+        return interleaved(encoded, constant + scalars.reshape(constant.shape))
 
 
 def channels(
     moments: Float[Array, "n_atoms n_components n_features"],
-    weights: Float[Array, "n_copies n_features n_channels"],
-) -> Float[Array, "n_atoms n_copies n_channels n_components"]:
+    weights: Float[Array, "n_circuits n_features n_channels"],
+) -> Float[Array, "n_atoms n_circuits n_channels n_components"]:
     """Sums of features, one for each channel."""
     return jnp.einsum("amF,cFk->ackm", moments, weights)

@@ -17,11 +17,11 @@ from ..quantum.engine import AUTO, choose
 from ..quantum.observable import mean_exchange
 from ..quantum.state import Singlets
 from .design import DESIGNS, Design
-from .order import check_elements, in_order
-from .potential import AbstractWhole
+from .order import check_elements, sorted_positions
+from .potential import AbstractGlobalPotential
 
 
-class Molecule(AbstractWhole):
+class Molecule(AbstractGlobalPotential):
     r"""A molecule as one circuit, laid out by a `Design`.
 
     $$ u = b + \sum_k \tfrac12\, c_k\, \big(1 +
@@ -115,7 +115,7 @@ class Molecule(AbstractWhole):
 
     def vectors(self, graph: Graph) -> Vectors:
         """Encoded atoms relative to the origin."""
-        positions = in_order(graph, self.elements)
+        positions = sorted_positions(graph, self.elements)
         weights = self.design.placement.astype(positions.dtype)
         return (weights[:, :, None] * positions).sum(1)
 

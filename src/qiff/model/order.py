@@ -12,7 +12,7 @@ from .._types import Positions
 from ..atoms.graph import Graph
 
 
-def in_order(graph: Graph, elements: Sequence[str]) -> Positions:
+def sorted_positions(graph: Graph, elements: Sequence[str]) -> Positions:
     """Positions sorted by element, alike atoms in the order of the graph.
 
     As products and sums, without sort and gather, which would cost more than the circuit.

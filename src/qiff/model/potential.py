@@ -27,12 +27,12 @@ class AbstractPotential(eqx.Module):
         """Energy of each atom of a configuration beyond `offset`, in eV unless stated otherwise."""
 
     @abc.abstractmethod
-    def offset(self, numbers: np.ndarray) -> float:
+    def reference_energy(self, numbers: np.ndarray) -> float:
         """Energy in eV of the atoms before they interact: too large a number for float32."""
 
     @property
     @abc.abstractmethod
-    def reach(self) -> float:
+    def cutoff(self) -> float:
         """Distance in Å up to which an atom sees neighbours; 0 if the molecule is one whole."""
 
     @abc.abstractmethod
@@ -44,7 +44,7 @@ class AbstractPotential(eqx.Module):
         """Raise InputError unless the potential can describe these atoms."""
 
 
-class AbstractWhole(AbstractPotential):
+class AbstractGlobalPotential(AbstractPotential):
     """A potential of a molecule as one whole: its atoms share the energy equally."""
 
     @abc.abstractmethod
@@ -55,15 +55,15 @@ class AbstractWhole(AbstractPotential):
         n_atoms = len(graph.numbers)
         return jnp.full(n_atoms, self.total(graph) / n_atoms)
 
-    def offset(self, numbers: np.ndarray) -> float:
+    def reference_energy(self, numbers: np.ndarray) -> float:
         return 0.0
 
     @property
-    def reach(self) -> float:
+    def cutoff(self) -> float:
         return 0.0
 
 
-class Scaled(AbstractPotential):
+class ScaleShift(AbstractPotential):
     r"""$E_i = s\,u_i + e_{z_i}$: a dimensionless potential $u$ in units of `scale` on references.
 
     Scale and references (eV, by atomic number) are constants of the model, not weights.
@@ -93,19 +93,19 @@ class Scaled(AbstractPotential):
     def __call__(self, graph: Graph) -> Energies:
         return self.scale * self.potential(graph)
 
-    def offset(self, numbers: np.ndarray) -> float:
+    def reference_energy(self, numbers: np.ndarray) -> float:
         references = dict(self.references)
         alone = sum(references[int(z)] for z in numbers if z)
-        return alone + self.scale * self.potential.offset(numbers)
+        return alone + self.scale * self.potential.reference_energy(numbers)
 
     @property
-    def reach(self) -> float:
-        return self.potential.reach
+    def cutoff(self) -> float:
+        return self.potential.cutoff
 
     def config(self) -> dict[str, Any]:
         references = {chemical_symbols[z]: energy for z, energy in self.references}
         return {
-            "kind": "scaled",
+            "kind": "scale_shift",
             "potential": self.potential.config(),
             "scale": self.scale,
             "references": references,
@@ -133,12 +133,12 @@ class Sum(AbstractPotential):
         first, *rest = (potential(graph) for potential in self.potentials)
         return sum(rest, start=first)
 
-    def offset(self, numbers: np.ndarray) -> float:
-        return sum(potential.offset(numbers) for potential in self.potentials)
+    def reference_energy(self, numbers: np.ndarray) -> float:
+        return sum(potential.reference_energy(numbers) for potential in self.potentials)
 
     @property
-    def reach(self) -> float:
-        return max(potential.reach for potential in self.potentials)
+    def cutoff(self) -> float:
+        return max(potential.cutoff for potential in self.potentials)
 
     def config(self) -> dict[str, Any]:
         return {"kind": "sum", "potentials": [p.config() for p in self.potentials]}

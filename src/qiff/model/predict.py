@@ -32,7 +32,7 @@ class Prediction(NamedTuple):
 
 
 def energy(potential: AbstractPotential, graph: Graph) -> Energy:
-    r"""$E = \sum_i E_i$ of one configuration in eV, beyond `AbstractPotential.offset`."""
+    r"""$E = \sum_i E_i$ of one configuration in eV, beyond `AbstractPotential.reference_energy`."""
     return potential(graph).sum()
 
 
@@ -61,12 +61,15 @@ def evaluator(
     neighbours. What is given is not checked: that is for the caller, see `check_atoms`.
     """
     leaves, structure = jax.tree.flatten(potential)
-    function, name, reach = _compiled(structure), dtype(potential), potential.reach
-    elements, offset = jax.numpy.asarray(numbers.astype("int32")), potential.offset(numbers)
+    function, name, cutoff = _compiled(structure), dtype(potential), potential.cutoff
+    elements, offset = (
+        jax.numpy.asarray(numbers.astype("int32")),
+        potential.reference_energy(numbers),
+    )
 
     def evaluate(positions: np.ndarray) -> Prediction:
         with _precision(name):
-            near = neighbours(positions, reach)
+            near = neighbours(positions, cutoff)
             found = np.asarray(function(leaves, positions.astype(name, copy=False), elements, near))
             return Prediction(offset + float(found[0]), found[1:].reshape(-1, 3))
 
@@ -110,10 +113,10 @@ def predict(
     for index, frame in enumerate(atoms):
         check_atoms(potential, frame, f"frame {index}")
     with precision(potential):
-        graphs = graph(atoms, dtype(potential), potential.reach)
+        graphs = graph(atoms, dtype(potential), potential.cutoff)
         energies, forces = map(np.asarray, _predict_many(potential, graphs))
     return [
-        Prediction(potential.offset(frame.numbers) + float(value), vectors[: len(frame)])
+        Prediction(potential.reference_energy(frame.numbers) + float(value), vectors[: len(frame)])
         for value, vectors, frame in zip(energies, forces, atoms, strict=True)
     ]
 

@@ -12,7 +12,7 @@ from .ansatz import AbstractAnsatz
 from .encoding import AbstractEncoding
 from .engine import AUTO, Engine, expectations
 from .observable import PauliSum
-from .program import Program, in_order, reuploading
+from .program import Program, interleaved, reuploading
 from .state import Singlets
 
 Tree = TypeVar("Tree")
@@ -44,7 +44,7 @@ class Circuit(eqx.Module):
     def angles(self, vectors: Vectors) -> Angles:
         """Angles of every gate of `program` for these vectors, in radians."""
         encoded = jax.vmap(self.encoding.angles, (0, None))(self.scales, vectors)
-        return in_order(encoded, jax.vmap(self.ansatz.angles)(self.weights))
+        return interleaved(encoded, jax.vmap(self.ansatz.angles)(self.weights))
 
     def __call__(self, vectors: Vectors) -> Expectations:
         """Expectation values of the observables."""

@@ -69,7 +69,7 @@ def reuploading(
     n_layers: int,
     observables: Sequence[PauliSum],
 ) -> Program:
-    """Data first, then in every layer trainable gates and data again; see `in_order`.
+    """Data first, then in every layer trainable gates and data again; see `interleaved`.
 
     Args:
         state: at the start.
@@ -82,7 +82,7 @@ def reuploading(
     return Program(state, tuple(encoded), layer, n_layers, tuple(observables))
 
 
-def in_order(
+def interleaved(
     encoded: Float[Array, "*circuits n_layers+1 n_encoded"],
     trained: Float[Array, "*circuits n_layers n_trained"],
 ) -> Float[Array, "*circuits n_slots"]:

@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from .experiment import Experiment, Outcome
+from .harness.experiment import Experiment, Outcome
+from .harness.section import Section, error_row
+from .harness.study import Budget, Study
 from .learning_curve import elements, sample, training
-from .section import Section, error_row
-from .study import Budget, Study
 
 MOLECULE = "ethanol"
 N_TRAIN = 950
-_CIRCUITS = {"kind": "local", "n_copies": 2, "n_rounds": 2}
-_PRODUCTS = {"kind": "classical", "n_channels": 12, "n_rounds": 2}
+_CIRCUITS = {"kind": "local", "n_circuits": 2, "n_interactions": 2}
+_PRODUCTS = {"kind": "classical", "n_channels": 12, "n_interactions": 2}
 _LINEAR = {"kind": "classical", "n_channels": 24, "n_hidden": 0}  # 24 features: these are all
-_ALONE = {"kind": "local", "n_copies": 4, "n_rounds": 2, "entangling": False}
+_ALONE = {"kind": "local", "n_circuits": 4, "n_interactions": 2, "entangling": False}
 MODELS: dict[str, tuple[dict[str, Any], int]] = {
     "circuits, linear read-out": (_CIRCUITS, 8000),
     "circuits and network": ({**_CIRCUITS, "n_hidden": 32}, 8000),

@@ -4,8 +4,8 @@ Their two architectures, as reconstructed, and circuits of atoms on revised MD17
 """
 
 from .controls import CONTROLS
+from .harness.reproduce import StudyPart
 from .learning_curve import LEARNING_CURVES
-from .reproduce import Part
 from .transfer import TRANSFER
 
-PARTS: dict[str, Part] = {**LEARNING_CURVES, "controls": CONTROLS, "transfer": TRANSFER}
+PARTS: dict[str, StudyPart] = {**LEARNING_CURVES, "controls": CONTROLS, "transfer": TRANSFER}

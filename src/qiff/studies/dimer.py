@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..atoms.dataset import labels
+from ..atoms.data.dataset import labels
 from ..training.fit import Training
-from . import figures
-from .experiment import Experiment, Outcome
-from .section import Claim, Section, error_row, ratio
-from .study import LOSSES, Budget, Study, read_frames, shuffled, test_of
+from .harness import figures
+from .harness.experiment import Experiment, Outcome
+from .harness.section import Claim, Section, error_row, ratio
+from .harness.study import LOSSES, Budget, Study, read_frames, shuffled, test_of
 
 WATER = ["O", "H", "H"]
 PAIR = WATER * 2
@@ -42,7 +42,7 @@ _DIMER_MODELS: dict[str, dict[str, Any]] = {
     "circuits of atoms": {
         "kind": "local",
         "elements": ["H", "O"],
-        "n_copies": 4,
+        "n_circuits": 4,
         "n_hidden": 32,
         "cutoff": 6.0,
     },

@@ -18,13 +18,13 @@ from ase.data import covalent_radii
 from jaxtyping import Bool, Float
 
 from .._checks import InputError, RunError
-from ..atoms.dataset import labels
+from ..atoms.data.dataset import labels
 from ..atoms.rigid import n_rigid
-from ..harmonic import vibrations
-from ..md import Dynamics, simulate
+from ..dynamics.harmonic import vibrations
+from ..dynamics.md import Dynamics, simulate
 from ..model.potential import AbstractPotential
-from ..report import COLOURS, new_figure, png, read_record, save_dynamics, save_record
-from .section import Row, Section
+from ..report.report import COLOURS, new_figure, png, read_record, save_dynamics, save_record
+from .harness.section import Section, TableRow
 
 STABLE = 0.5
 """Å by which a bond may differ from its mean in the data."""
@@ -181,7 +181,7 @@ def _frequencies(potential: AbstractPotential, frames: Sequence[ase.Atoms]) -> d
     return {"frequencies": np.delete(found, rigid).tolist()}
 
 
-def _rows(records: Mapping[str, Mapping[str, Any]], found: Mapping[str, Any]) -> list[Row]:
+def _rows(records: Mapping[str, Mapping[str, Any]], found: Mapping[str, Any]) -> list[TableRow]:
     nvt, nve = records["nvt"], records["nve"]
     planned = nvt["steps"] * nvt["timestep"] / 1000
     fallback = {"picoseconds": 0.0, "mean_temperature": np.nan, "drift": np.nan, "spread": np.nan}

@@ -20,14 +20,14 @@ from ..hardware.trainable import Measuring
 from ..model.build import build_for
 from ..model.predict import predict
 from ..quantum.circuit import with_engine
-from ..report import read_record
+from ..report.report import read_record
 from ..training.fit import fit, initial_state
 from ..training.metrics import evaluate
-from . import figures
-from .measured import SUBJECTS, Errors, Work, measure_errors, n_circuits, standard_error
-from .reproduce import Part, Piece
-from .section import Claim, Row, Section
-from .study import Budget
+from .harness import figures
+from .harness.measured import SUBJECTS, Errors, Work, measure_errors, n_circuits, standard_error
+from .harness.reproduce import Piece, StudyPart
+from .harness.section import Claim, Section, TableRow
+from .harness.study import Budget
 
 DEVICE = "fake:manila"
 MITIGATED = Mitigation(readout=True, folds=(1, 3))
@@ -85,7 +85,7 @@ def _agreement(work: Work) -> Section:
     return Section("agreement", "Four ways to a force", rows, claims, {}, notes)
 
 
-def _row(name: str, way: str, errors: Errors) -> Row:
+def _row(name: str, way: str, errors: Errors) -> TableRow:
     first = errors.found[0]
     return {
         "model": name,
@@ -232,7 +232,7 @@ def _noise(work: Work) -> Section:
     return Section("noise", "Noise of gates", rows, claims, pictures, notes)
 
 
-def _noise_claim(molecule: str, rows: Sequence[Row]) -> Claim:
+def _noise_claim(molecule: str, rows: Sequence[TableRow]) -> Claim:
     symmetric, generic = (_sizes(rows, f"{molecule} {kind}", "raw") for kind in ("siVQLM", "VQLM"))
     return Claim(
         f"{molecule}: the symmetric model suffers less from noise than the generic one",
@@ -241,7 +241,7 @@ def _noise_claim(molecule: str, rows: Sequence[Row]) -> Claim:
     )
 
 
-def _sizes(rows: Sequence[Row], model: str, way: str) -> list[float]:
+def _sizes(rows: Sequence[TableRow], model: str, way: str) -> list[float]:
     """Errors in % of the forces, by strength of the noise."""
     own = (row for row in rows if row["model"] == model and row["way"] == way)
     return [float(row["of their size (%)"]) for row in own]
@@ -288,7 +288,7 @@ _TRAININGS = {
 """Gradient and shots of each circuit; none where circuits are simulated as ever."""
 
 
-def _train(budget: Budget, gradient: str, shots: int) -> Row:
+def _train(budget: Budget, gradient: str, shots: int) -> TableRow:
     seed = budget.seeds[0]
     subject = SUBJECTS["LiH siVQLM"]
     sample = subject.sample(seed)
@@ -321,7 +321,7 @@ def _part(section: Callable[[Work], Section], steps: int) -> Piece:
     return Piece(lambda budget, out, show: section(Work(out, budget, show)), steps)
 
 
-PARTS: dict[str, Part] = {
+PARTS: dict[str, StudyPart] = {
     "agreement": _part(_agreement, 15),
     "shots": _part(_shots, 16),
     "noise": _part(_noise, 31),

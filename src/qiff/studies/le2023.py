@@ -6,11 +6,11 @@ learning rates. Test data are looked at once, at the end.
 
 from . import trainability
 from .dimer import CUT_STUDY, DIMER_STUDY
+from .harness.reproduce import Piece, StudyPart
 from .lih import LIH_STUDY, NOISE_STUDY
-from .reproduce import Part, Piece
 from .water import DEMO_STUDY, WATER_STUDY
 
-PARTS: dict[str, Part] = {
+PARTS: dict[str, StudyPart] = {
     "lih": LIH_STUDY,
     "lih-noise": NOISE_STUDY,
     "water": WATER_STUDY,

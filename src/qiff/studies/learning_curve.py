@@ -12,10 +12,10 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from ..training.fit import Training
-from . import figures
-from .experiment import Experiment, Outcome, Sample
-from .section import Claim, Section, error_row
-from .study import Budget, Study, read_frames
+from .harness import figures
+from .harness.experiment import Experiment, Outcome, SeedData
+from .harness.section import Claim, Section, error_row
+from .harness.study import Budget, Study, read_frames
 
 MOLECULES = ("ethanol", "malonaldehyde", "aspirin")
 SIZES = (25, 50, 100, 200, 400, 950)
@@ -29,9 +29,9 @@ FITTED = 50
 
 _RECONSTRUCTED = {"n_layers": 6, "n_repeats": 2}
 MODELS: dict[str, dict[str, Any]] = {
-    "original": {"kind": "original", **_RECONSTRUCTED},
-    "revised": {"kind": "revised", **_RECONSTRUCTED},
-    "local": {"kind": "local", "n_copies": 2, "n_rounds": 2, "n_hidden": 32},
+    "original": {"kind": "cartesian_triplets", **_RECONSTRUCTED},
+    "revised": {"kind": "radial_triplets", **_RECONSTRUCTED},
+    "local": {"kind": "local", "n_circuits": 2, "n_interactions": 2, "n_hidden": 32},
 }
 OURS = "local"
 
@@ -54,11 +54,11 @@ def exponent(sizes: Sequence[int], errors: Sequence[float]) -> Exponent:
     return Exponent(-float(fit.slope), float(t.ppf(0.975, len(sizes) - 2) * fit.stderr))
 
 
-def sample(molecule: str, n_train: int, seed: int) -> Sample:
+def sample(molecule: str, n_train: int, seed: int) -> SeedData:
     """Frames of split 1: `n_train` and 50 of its training part by the seed, all of its test."""
     train, test = (read_frames(f"rmd17:{molecule}/{part}") for part in ("train", "test"))
     order = np.random.default_rng(seed).permutation(len(train))[: n_train + N_VALID]
-    return Sample([train[i] for i in order], N_VALID, {"test": test})
+    return SeedData([train[i] for i in order], N_VALID, {"test": test})
 
 
 def elements(molecule: str) -> list[str]:
@@ -157,7 +157,7 @@ _NOTES = (
     "Split 1 of revised MD17: training and 50 validation frames are drawn from its training part, "
     "errors are of its 1000 test frames. Energies and forces from one model, Muon with a learning "
     "rate of 0.01, forces weighted thirty times, float32. Original and revised are reconstructed "
-    f"(see `qiff.model.triples`). Up to {FEW} frames three seeds, above one; original and revised "
+    f"(see `qiff.model.triplets`). Up to {FEW} frames three seeds, above one; original and revised "
     f"one seed but for {REPEATED}. 30 steps of 8 frames for each training frame, original and "
     "revised 16 (on aspirin of 2 frames), at least 3000."
 )

@@ -9,11 +9,11 @@ import ase
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from ..atoms.dataset import labels
-from . import figures
-from .experiment import Experiment, Outcome, Sample
-from .section import Claim, Section, error_row, ratio
-from .study import Budget, Study, read_frames, shuffled
+from ..atoms.data.dataset import labels
+from .harness import figures
+from .harness.experiment import Experiment, Outcome, SeedData
+from .harness.section import Claim, Section, error_row, ratio
+from .harness.study import Budget, Study, read_frames, shuffled
 
 LIH = ["Li", "H"]
 _SI_LIH = {"kind": "diatomic", "elements": LIH, "n_layers": 8, "n_repeats": 2}
@@ -25,7 +25,7 @@ SIGMAS = (0.001, 0.003, 0.01, 0.03, 0.1)
 """Standard deviations of label noise in eV."""
 
 
-def _lih_sample(periodised: bool, sigma: float, seed: int) -> Sample:
+def _lih_sample(periodised: bool, sigma: float, seed: int) -> SeedData:
     """Bond lengths in an order of the seed, with noisy energies; tests are without noise.
 
     A periodised training set, for a model that is periodic in its input, goes on beyond the
@@ -41,7 +41,7 @@ def _lih_sample(periodised: bool, sigma: float, seed: int) -> Sample:
     test = sample.tests["test"]
     relevant = [atoms for atoms in test if labels(atoms)["energy"] <= limit]
     n_valid = sample.n_valid * (2 if periodised else 1)
-    return Sample(frames, n_valid, {"full": test, "relevant": relevant})
+    return SeedData(frames, n_valid, {"full": test, "relevant": relevant})
 
 
 def _with_energy(atoms: ase.Atoms, shift: float) -> ase.Atoms:

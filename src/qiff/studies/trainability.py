@@ -22,9 +22,9 @@ from ..quantum.engines.xla import run
 from ..quantum.observable import PauliSum, pair_exchange
 from ..quantum.state import Singlets
 from ..quantum.symmetry import Permutations, Product, Rotations
-from .experiment import Progress
-from .section import Claim, Section
-from .study import Budget
+from .harness.experiment import Progress
+from .harness.section import Claim, Section
+from .harness.study import Budget
 
 N_SAMPLES = 256
 """Random weights over which a variance or a distribution is taken."""
@@ -231,7 +231,7 @@ def expressibility(family: Family, n_qubits: int, n_layers: int, seed: int) -> f
 
 def section(budget: Budget, out: Path, show: Progress) -> Section:
     """Variances, Lie algebras, spectra and expressibility, as a table and figures."""
-    from . import figures
+    from .harness import figures
 
     quick, seeds = budget.quick, budget.seeds
     sizes = (2, 4, 6) if quick else (2, 4, 6, 8, 10, 12)

@@ -9,21 +9,21 @@ from functools import partial
 
 import numpy as np
 
-from ..atoms.dataset import labels
-from ..atoms.rmd17 import MOLECULES
-from . import figures
-from .experiment import Experiment, Outcome, Sample
+from ..atoms.data.dataset import labels
+from ..atoms.data.rmd17 import MOLECULES
+from .harness import figures
+from .harness.experiment import Experiment, Outcome, SeedData
+from .harness.section import Claim, Section, TableRow, spread
+from .harness.study import Budget, Study, read_frames
 from .learning_curve import sample, training
-from .section import Claim, Row, Section, spread
-from .study import Budget, Study, read_frames
 
 HELD_OUT = ("ethanol", "malonaldehyde", "toluene")
 """Molecules that are transferred to, one at a time."""
 MODEL = {
     "kind": "local",
     "elements": ["H", "C", "N", "O"],
-    "n_rounds": 2,
-    "n_copies": 2,
+    "n_interactions": 2,
+    "n_circuits": 2,
     "n_hidden": 32,
 }
 SIZES = (25, 100)
@@ -38,7 +38,7 @@ RATES = (0.003, 0.01)
 ZERO_SHOT, FINE_TUNED, FROM_SCRATCH = "zero-shot", "fine-tuned", "from scratch"
 
 
-def all_but(molecule: str, n_each: int, seed: int) -> Sample:
+def all_but(molecule: str, n_each: int, seed: int) -> SeedData:
     """Frames of the training parts of the other molecules, tested on the one left out."""
     known = []
     for n, other in enumerate(MOLECULES):
@@ -46,7 +46,7 @@ def all_but(molecule: str, n_each: int, seed: int) -> Sample:
         order = np.random.default_rng([seed, n]).permutation(len(frames))
         known += [frames[i] for i in order[: n_each + N_VALID_EACH]]
     n_valid = N_VALID_EACH * (len(MOLECULES) - 1)
-    return Sample(known, n_valid, {"test": read_frames(f"rmd17:{molecule}/test")})
+    return SeedData(known, n_valid, {"test": read_frames(f"rmd17:{molecule}/test")})
 
 
 def _experiments(budget: Budget) -> dict[str, Experiment]:
@@ -110,7 +110,7 @@ def _section(found: Mapping[str, Outcome]) -> Section:
     )
 
 
-def _row(label: str, outcome: Outcome) -> Row:
+def _row(label: str, outcome: Outcome) -> TableRow:
     molecule, start, size = label.split(", ")
     energy, shifted, forces = (
         spread(1000 * outcome.mean_absolute("test", name))

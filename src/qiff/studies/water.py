@@ -6,11 +6,11 @@ from functools import partial
 
 import numpy as np
 
-from ..report import read_record
-from . import figures
-from .experiment import Experiment, Outcome
-from .section import Claim, Section, error_row, ratio
-from .study import LOSSES, WATER_DEMO, Budget, Study, shuffled, test_of
+from ..report.report import read_record
+from .harness import figures
+from .harness.experiment import Experiment, Outcome
+from .harness.section import Claim, Section, error_row, ratio
+from .harness.study import LOSSES, WATER_DEMO, Budget, Study, shuffled, test_of
 
 WATER = ["O", "H", "H"]
 _SI_WATER = {"kind": "triatomic", "elements": WATER, "n_layers": 10, "n_repeats": 2}

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._checks import InputError
-from ..atoms.dataset import labels
+from ..atoms.data.dataset import labels
 from ..model.ensemble import UNCALIBRATED, Ensemble, Uncertainty, uncertainty
 from ..model.predict import Prediction, predict
 

@@ -10,17 +10,20 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
+import equinox as eqx
 import jax
 import numpy as np
 
 from .._checks import InputError, check_file
 from .._files import atomic_write
-from ..atoms.dataset import file_hash
+from ..atoms.data.dataset import file_hash
 from ..model.build import build
 from ..model.potential import AbstractPotential
 from ..model.predict import enable_x64
+from .migrations import FORMAT, migrated
 
-FORMAT = "qiff 1"
+PREFIX = "qiff "
+"""Begins the name of every format; its number follows."""
 
 _FOLDER = Path(str(files("qiff.model"))) / "bundled"
 BUNDLED = tuple(sorted(path.stem for path in _FOLDER.glob("*.qiff")))
@@ -43,7 +46,7 @@ def save(
 
 
 def load(path: Path | str) -> AbstractPotential:
-    """Read a potential from a model file.
+    """Read a potential from a model file of this or an older format.
 
     Args:
         path: the file, or the name of a model that comes with the package, see `BUNDLED`.
@@ -53,10 +56,11 @@ def load(path: Path | str) -> AbstractPotential:
             pickled objects; an array is unknown, missing, mis-shaped or not finite.
     """
     path = model_file(path)
-    header, arrays = read_arrays(path)
+    header, arrays = read_arrays(path, oldest=1)
     try:
+        model, arrays = migrated(header["format"], header["model"], arrays)
         with enable_x64(True):
-            skeleton = build(header["model"], jax.random.key(0))
+            skeleton = eqx.filter_eval_shape(build, model, jax.random.key(0))
     except (InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: does not describe a model this version knows ({error})."
@@ -66,7 +70,7 @@ def load(path: Path | str) -> AbstractPotential:
 
 def read_notes(path: Path | str) -> dict[str, Any]:
     """The notes saved with a model, of a file or of the package."""
-    header, _ = read_arrays(model_file(path))
+    header, _ = read_arrays(model_file(path), oldest=1)
     return header.get("notes", {})
 
 
@@ -90,32 +94,39 @@ def model_hash(model: Path | str) -> str:
 def write_arrays(path: Path, tree: Any, header: dict[str, Any]) -> None:
     """Write the arrays of a tree and a header, atomically."""
     content = io.BytesIO()
-    members: dict[str, Any] = _by_path(tree)
-    members["header"] = np.array(json.dumps({"format": FORMAT, **header}))
-    np.savez(content, **members)
+    members = {name: np.asarray(leaf) for name, leaf in _by_path(tree).items()}
+    members["header"] = np.array(json.dumps({"format": f"{PREFIX}{FORMAT}", **header}))
+    np.savez(content, **members)  # pyright: ignore[reportArgumentType]
     atomic_write(path, content.getvalue())
 
 
-def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Header and arrays of a file that `write_arrays` wrote.
+def read_arrays(path: Path, oldest: int = FORMAT) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Header and arrays of a file that `write_arrays` wrote; `format` is a number in the header.
+
+    Args:
+        path: the file.
+        oldest: number of the oldest format to accept.
 
     Raises:
-        InputError: there is no such file or it is not one of these.
+        InputError: there is no such file, it is not one of these, or its format is too old or new.
     """
     check_file(path)
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(str(arrays.pop("header")))
-        if header["format"] != FORMAT:
-            raise InputError(f"{path}: is of format `{header['format']}`, this reads `{FORMAT}`.")
-    except InputError:
-        raise
+        header["format"] = int(header["format"].removeprefix(PREFIX))
     except Exception as error:  # whatever zipfile, zlib, numpy or json say of a broken file
         raise InputError(
             f"{path}: is not a file of qiff: corrupt, cut short, or holding pickled objects; "
             "train or copy it again."
         ) from error
+    if not oldest <= header["format"] <= FORMAT:
+        raise InputError(
+            f"{path}: is of format {header['format']}, but this version of qiff reads "
+            f"{oldest if oldest == FORMAT else f'{oldest} to {FORMAT}'}; use the version that "
+            "wrote it, or train again."
+        )
     return header, arrays
 
 
@@ -142,9 +153,7 @@ def fill(like: Tree, arrays: dict[str, np.ndarray], path: Path) -> Tree:
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
 
 
-def _by_path(tree: Any) -> dict[str, np.ndarray]:
+def _by_path(tree: Any) -> dict[str, Any]:
+    """Arrays, or their shapes, by path."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf)
-        for path, leaf in leaves
-    }
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}

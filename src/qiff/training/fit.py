@@ -149,8 +149,8 @@ GRADIENTS: dict[str, Callable[..., LossAndGradient]] = {
 }
 
 
-class Row(NamedTuple):
-    """One line of the history: step, mean `Loss` since the last, `Loss.robust`, learning rate."""
+class HistoryRow(NamedTuple):
+    """One validation: step, mean training loss since the last, validation loss, learning rate."""
 
     step: int
     loss: float
@@ -167,12 +167,12 @@ class Weights(eqx.Module):
 
 
 @dataclass(frozen=True)
-class State:
+class FitState:
     """Everything a fit needs to go on."""
 
     weights: Weights
     best: AbstractPotential
-    history: tuple[Row, ...]
+    history: tuple[HistoryRow, ...]
 
     @property
     def step(self) -> int:
@@ -184,11 +184,11 @@ class State:
         return len(self.history) - 1 - _best(self.history) if self.history else 0
 
 
-def _best(history: tuple[Row, ...]) -> int:
+def _best(history: tuple[HistoryRow, ...]) -> int:
     return min(range(len(history)), key=lambda i: history[i].valid_loss)
 
 
-def initial_state(potential: AbstractPotential, training: Training) -> State:
+def initial_state(potential: AbstractPotential, training: Training) -> FitState:
     """The state before the first step."""
     start: Any = training.transformation.init
     with precision(potential):
@@ -196,18 +196,18 @@ def initial_state(potential: AbstractPotential, training: Training) -> State:
             optimiser = jax.vmap(start)(potential.members)
         else:
             optimiser = start(potential)
-        return State(Weights(potential, potential, optimiser), potential, ())
+        return FitState(Weights(potential, potential, optimiser), potential, ())
 
 
 def fit(
-    state: State,
+    state: FitState,
     train: Frames,
     valid: Frames,
     training: Training,
     *,
     seed: int,
-    after_validation: Callable[[State], None] = lambda state: None,
-) -> State:
+    after_validation: Callable[[FitState], None] = lambda state: None,
+) -> FitState:
     """Fit a potential, from `initial_state` or any later one: both end bit for bit the same.
 
     Members of an `Ensemble` are fitted side by side, each as if it were alone, with the same
@@ -233,7 +233,9 @@ def fit(
     return state
 
 
-def _advance(state: State, train: Frames, valid: Frames, training: Training, seed: int) -> State:
+def _advance(
+    state: FitState, train: Frames, valid: Frames, training: Training, seed: int
+) -> FitState:
     """Steps up to the next validation, and that validation."""
     begin, end = state.step, min(state.step + training.evaluate_every, training.steps)
     batches = _batches(len(train), training.batch_size, seed, begin, end)
@@ -249,10 +251,10 @@ def _advance(state: State, train: Frames, valid: Frames, training: Training, see
             f"the loss became nan or infinite between steps {begin} and {end}: start anew with a "
             "lower `learning_rate` or `clip`, or look for a frame with wrong labels."
         ) from None
-    row = Row(end, float(losses.mean()), float(valid_loss), training.rate(end))
+    row = HistoryRow(end, float(losses.mean()), float(valid_loss), training.rate(end))
     history = (*state.history, row)
     improved = _best(history) == len(history) - 1
-    return State(weights, weights.average if improved else state.best, history)
+    return FitState(weights, weights.average if improved else state.best, history)
 
 
 @eqx.filter_jit
@@ -291,7 +293,7 @@ def _take_steps(
 
 @eqx.filter_jit
 def _validate(potential: AbstractPotential, frames: Frames, training: Training) -> Float[Array, ""]:
-    return training.loss.robust(potential, frames)
+    return training.loss.validation_loss(potential, frames)
 
 
 def _batches(

@@ -47,7 +47,7 @@ class Loss:
         """The loss that training lowers; energies of the frames are `relative` to the potential."""
         return self._combine(potential, frames, lambda error, real: jnp.mean(error**2, where=real))
 
-    def robust(self, potential: AbstractPotential, frames: Frames) -> Float[Array, ""]:
+    def validation_loss(self, potential: AbstractPotential, frames: Frames) -> Float[Array, ""]:
         """The same of squared mean absolute errors: what validations are compared by.
 
         A mean square over a small validation part is decided by its one or two worst frames.
@@ -72,5 +72,5 @@ class Loss:
 
 def relative(frames: Frames, potential: AbstractPotential) -> Frames:
     """Frames whose energies are beyond the offset of a potential: small enough for float32."""
-    offsets = [potential.offset(numbers) for numbers in np.asarray(frames.graph.numbers)]
+    offsets = [potential.reference_energy(numbers) for numbers in np.asarray(frames.graph.numbers)]
     return eqx.tree_at(lambda f: f.energy, frames, np.asarray(frames.energy) - np.array(offsets))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from ..._types import Angles, Expectations, Qubits, State
+from ..._types import Angles, Expectations, Qubits, StateVector
 from ..gate import GATES, Gate
 from ..observable import PauliSum
 from ..program import Program
@@ -17,14 +17,16 @@ def expectations(program: Program, angles: Angles) -> Expectations:
     layers = layers.reshape(program.n_layers, program.n_layer_slots)
     start = jnp.asarray(program.state.vector(), jnp.result_type(angles, jnp.complex64))
 
-    def layer(state: State, angles: Float[Array, " n_slots"]) -> tuple[State, None]:
+    def layer(state: StateVector, angles: Float[Array, " n_slots"]) -> tuple[StateVector, None]:
         return run(program.layer, angles, state), None
 
     state, _ = jax.lax.scan(layer, run(program.first, first, start), layers)
     return jnp.stack([expectation(observable, state) for observable in program.observables])
 
 
-def run(gates: tuple[Gate, ...], angles: Float[Array, " n_slots"], state: State) -> State:
+def run(
+    gates: tuple[Gate, ...], angles: Float[Array, " n_slots"], state: StateVector
+) -> StateVector:
     """Apply gates in order. The matrices of all gates of a kind are made in one go."""
     matrices = {
         name: iter(jax.vmap(kind.matrix)(angles[slots]))
@@ -36,7 +38,7 @@ def run(gates: tuple[Gate, ...], angles: Float[Array, " n_slots"], state: State)
     return state
 
 
-def apply(matrix: Complex[Array, "dim dim"], qubits: Qubits, state: State) -> State:
+def apply(matrix: Complex[Array, "dim dim"], qubits: Qubits, state: StateVector) -> StateVector:
     """Apply a matrix to some qubits of a state, viewed as a tensor of rank at most 2k + 1.
 
     Product and sum over the matrix row are left to XLA to fuse: on a CPU this compiles and runs
@@ -52,7 +54,7 @@ def apply(matrix: Complex[Array, "dim dim"], qubits: Qubits, state: State) -> St
     return jnp.moveaxis(moved.reshape(front.shape), list(range(k)), axes).reshape(-1)
 
 
-def expectation(observable: PauliSum, state: State) -> Float[Array, ""]:
+def expectation(observable: PauliSum, state: StateVector) -> Float[Array, ""]:
     r"""$\langle\psi|O|\psi\rangle$."""
     index = np.arange(state.size)
     terms = (

@@ -1,0 +1,1 @@
+"""Data sets: sources, formats and named sets of labelled configurations."""

@@ -1,0 +1,1 @@
+"""Molecular dynamics in one compiled loop, harmonic vibrations, and validation by dynamics."""

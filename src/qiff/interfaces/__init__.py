@@ -1,0 +1,1 @@
+"""Interfaces: one file for each program that drives our potentials."""

@@ -1,0 +1,1 @@
+"""Labelling: reference calculations, the sampling of geometries, and computed data sets."""

@@ -1,0 +1,1 @@
+"""Reports: tables, figures and pages that show results to a person."""

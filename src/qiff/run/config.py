@@ -1,0 +1,174 @@
+"""Run configs: one TOML file per run, read into frozen records; a mistake names its place."""
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import jax
+import tomli_w
+
+from .._checks import InputError, check_at_least, check_file, check_known, check_seed, typed
+from ..atoms.data.dataset import Source
+from ..model.build import build
+from ..training.fit import Training
+
+TEMPLATES = ("water", "lih", "ammonia", "water-dimer")
+DTYPES = ("float64", "float32")
+
+
+@dataclass(frozen=True)
+class Data(Source):
+    """`Source`, and how its frames are split: below 1 a fraction, from 1 on a number.
+
+    Data with a test part of their own (`rmd17:ethanol`) are tested on that part alone.
+    """
+
+    train: float = 0.8
+    valid: float = 0.1
+    test: float = 0.1
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides a run.
+
+    Args:
+        data: where the labelled frames come from and how they are split.
+        model: `kind` and arguments of the potential, see `qiff.model.build`.
+        train: how it is fitted.
+        output: the run folder.
+        seed: of the split, the initial weights and the order of the frames.
+        members: above 1 an ensemble of so many potentials, which start from `seed`, `seed` + 1, …
+        dtype: precision of the weights and of all that is computed with them.
+        start: a model file of the same structure to fine-tune; empty to start at random.
+        provenance: versions and data hash, written by a run and ignored when read.
+    """
+
+    data: Data
+    model: Mapping[str, Any]
+    train: Training = field(default_factory=Training)
+    output: str = "runs/run"
+    seed: int = 0
+    members: int = 1
+    dtype: str = "float64"
+    start: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        check_known("`dtype`", self.dtype, DTYPES)
+        check_seed(self.seed)
+        check_at_least("members", self.members, 1)
+        check_seed(self.seed + self.members - 1)
+        if self.start and self.members > 1:
+            raise InputError(f"`members` must be 1 with a `start`, but is {self.members}.")
+        if not self.output.strip():
+            raise InputError("`output` must name a folder, but is empty.")
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> Run:
+    """Read a TOML file and apply overrides such as `train.steps=100`.
+
+    Raises:
+        InputError: with file, line and key: a key is unknown or missing, a value has the wrong
+            type or is out of range.
+    """
+    check_file(path)
+    try:
+        text = path.read_text()
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: is not valid TOML: {error}.") from None
+    for override in overrides:
+        _override(table, override)
+    run = _record(Run, table, _Place(str(path), text))
+    try:
+        build(run.model, jax.random.key(run.seed))
+    except InputError as error:
+        raise InputError(f"{path}: [model] {error}") from None
+    return run
+
+
+def write_config(run: Run) -> str:
+    """The TOML text of a config, every default spelled out."""
+    return tomli_w.dumps(_plain(dataclasses.asdict(run)))
+
+
+def template(name: str) -> str:
+    """The text of a config that comes with the package."""
+    check_known("Template", name, TEMPLATES)
+    return (files("qiff") / "templates" / f"{name}.toml").read_text()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where in a file a table stands, to say so in an error."""
+
+    path: str
+    text: str
+    table: str = ""
+
+    def of(self, key: str) -> str:
+        """File, line and dotted key."""
+        section = ""
+        for number, line in enumerate(self.text.splitlines(), 1):
+            if header := re.match(r"\s*\[([^\]]+)\]", line):
+                section = header[1].strip()
+            if section == self.table and re.match(rf"\s*{re.escape(key)}\s*=", line):
+                return f"{self.path}:{number}: `{self.within(key).table}`"
+        return f"{self.path}: `{self.within(key).table}`"
+
+    def within(self, key: str) -> "_Place":
+        return dataclasses.replace(self, table=f"{self.table}.{key}" if self.table else key)
+
+
+def _record(kind: type, table: Mapping[str, Any], place: _Place) -> Any:
+    """A record of a table, its fields checked against their types."""
+    hints = get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    for key in table:
+        check_known(f"{place.of(key)}: key", key, fields)
+    values = {}
+    for name, f in fields.items():
+        if name in table and isinstance(table[name], Mapping) and is_dataclass(hints[name]):
+            values[name] = _record(hints[name], table[name], place.within(name))
+        elif name in table:
+            try:
+                values[name] = typed(name, table[name], hints[name])
+            except InputError as error:
+                raise InputError(f"{place.of(name)}: {error}") from None
+        elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise InputError(f"{place.of(name)} is missing.")
+    try:
+        return kind(**values)
+    except InputError as error:
+        section = f"[{place.table}] " if place.table else ""
+        raise InputError(f"{place.path}: {section}{error}") from None
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    """Put `a.b=value` into nested tables; the value is TOML, or else a bare string."""
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted.strip():
+        raise InputError(f"`--set` needs key=value, but got `{override}`.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *tables, key = dotted.strip().split(".")
+    for name in tables:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise InputError(f"`--set {override}`: `{name}` is not a table.")
+    table[key] = value
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, for TOML."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

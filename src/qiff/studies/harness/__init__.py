@@ -1,0 +1,1 @@
+"""What studies share: experiments over seeds, budgets, tables, claims and figures."""
