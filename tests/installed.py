@@ -32,7 +32,7 @@ def main() -> None:
         start, out = f"{scratch}/start.xyz", f"{scratch}/out.xyz"
         ase.io.write(start, ase.build.molecule("CH3CH2OH"))
         run("predict", "ethanol", start, out)
-        atoms = ase.io.read(out)
+        (atoms,) = ase.io.iread(out)
     energy, forces = atoms.get_potential_energy(), atoms.get_forces()
     assert -4300 < energy < -4100, f"energy of ethanol: {energy} eV"
     assert np.abs(forces.sum(axis=0)).max() < 1e-3 < np.abs(forces).max() < 5, forces
