@@ -15,7 +15,7 @@ from qiff.studies.harness import study
 from qiff.studies.harness.experiment import Experiment, Outcome
 from qiff.studies.harness.reproduce import reproduce, total_runs
 from qiff.studies.harness.study import Budget
-from qiff.training.fit import Training
+from qiff.training.settings import Training
 
 from .rmd17_folders import TEST, TRAIN, write_parts
 

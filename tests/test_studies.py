@@ -19,7 +19,7 @@ from qiff.studies.harness.measured import SUBJECTS, Errors, standard_error
 from qiff.studies.harness.reproduce import reproduce, total_runs
 from qiff.studies.harness.section import Claim, Section, ratio, spread
 from qiff.studies.harness.study import Budget, read_frames, shuffled
-from qiff.training.fit import Training
+from qiff.training.settings import Training
 
 TINY = Budget(seeds=(0,), steps=4, rates=(0.03,), quick=True)
 MODEL = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 1}

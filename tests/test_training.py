@@ -18,7 +18,8 @@ from qiff.model.build import referenced_to
 from qiff.model.predict import energy
 from qiff.run.config import Data, Run
 from qiff.run.train import FILES, train
-from qiff.training.fit import _batches, fit, initial_state
+from qiff.training.batches import batches
+from qiff.training.fit import fit, initial_state
 from qiff.training.loss import Loss
 from qiff.training.metrics import errors
 
@@ -317,8 +318,8 @@ def test_the_cost_of_forces_grows_linearly_with_the_batch():
 
 
 def test_batches_are_epochs_of_permutations_and_a_function_of_the_step():
-    whole = _batches(10, 3, seed=0, begin=0, end=7)
+    whole = batches(10, 3, seed=0, begin=0, end=7)
     assert whole.shape == (7, 3)
     assert len(set(whole[:3].ravel())) == len(set(whole[3:6].ravel())) == 9
-    np.testing.assert_array_equal(whole[2:5], _batches(10, 3, seed=0, begin=2, end=5))
-    assert _batches(4, 64, seed=0, begin=0, end=2).shape == (2, 4)
+    np.testing.assert_array_equal(whole[2:5], batches(10, 3, seed=0, begin=2, end=5))
+    assert batches(4, 64, seed=0, begin=0, end=2).shape == (2, 4)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..atoms.data.dataset import labels
-from ..training.fit import Training
+from ..training.settings import Training
 from .harness import figures
 from .harness.experiment import Experiment, Outcome
 from .harness.section import Claim, Section, error_row, ratio

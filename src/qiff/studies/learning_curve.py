@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ase.data import chemical_symbols
 
-from ..training.fit import Training
+from ..training.settings import Training
 from .harness import figures
 from .harness.experiment import Experiment, Outcome, SeedData
 from .harness.section import Claim, Section, error_row

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..._checks import InputError
 from ...atoms.data.dataset import Source, read
-from ...training.fit import Training
+from ...training.settings import Training
 from .experiment import RATES, Experiment, Outcome, Progress, SeedData, carry_out, n_runs
 from .section import Section
 
