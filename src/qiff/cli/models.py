@@ -150,8 +150,8 @@ def _info(options: argparse.Namespace) -> None:
         "weights": f"{sum(leaf.size for leaf in jax.tree.leaves(potential))} ({dtype(potential)})",
     }
     if isinstance(potential, Ensemble):
-        lines["ensemble"] = f"{len(potential.potentials)} members, all as the following"
-        potential = potential.potentials[0]
+        lines["ensemble"] = f"{len(potential.members)} members, all as the following"
+        potential = potential.members[0]
     circuits = [c for c in jax.tree.leaves(potential, is_leaf=is_circuit) if is_circuit(c)]
     for number, circuit in enumerate(circuits, 1):
         gates = Counter(gate.name for gate in circuit.program.gates())

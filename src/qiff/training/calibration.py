@@ -39,7 +39,7 @@ def calibrated(ensemble: Ensemble, frames: Sequence[ase.Atoms]) -> Ensemble:
         if not np.any(expected):
             raise InputError(f"`ensemble` must have members that differ in their {label}.")
         factors[label] *= float(np.sqrt(np.mean(wrong**2) / np.mean(expected**2)))
-    return Ensemble(ensemble.potentials, factors)
+    return Ensemble(ensemble.members, factors)
 
 
 def deviations(

@@ -66,7 +66,7 @@ def initial_state(potential: AbstractPotential, training: Training) -> FitState:
     start: Any = training.transformation.init
     with precision(potential):
         if isinstance(potential, Ensemble):
-            optimiser = jax.vmap(start)(potential.members)
+            optimiser = jax.vmap(start)(potential.stacked)
         else:
             optimiser = start(potential)
         return FitState(Weights(potential, potential, optimiser), potential, ())
@@ -159,7 +159,7 @@ def _take_steps(
     numbered = jnp.asarray(order), jnp.asarray(steps)
     if not isinstance(weights.potential, Ensemble):
         return jax.lax.scan(step, weights, numbered)
-    members = Weights(weights.potential.members, weights.average.members, weights.optimiser)  # pyright: ignore
+    members = Weights(weights.potential.stacked, weights.average.stacked, weights.optimiser)  # pyright: ignore
     members, losses = jax.lax.scan(jax.vmap(step, (0, None)), members, numbered)
     whole = jax.tree.unflatten(jax.tree.structure(weights), jax.tree.leaves(members))
     return whole, losses.mean(1)
