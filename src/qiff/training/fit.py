@@ -1,4 +1,4 @@
-"""The fit loop: optimiser with a schedule, clipping, averaging, early stopping and resume."""
+"""The fit loop: optimiser steps, moving average, validation, early stopping; resumable."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._checks import RunError
 from ..atoms.graph import Frames
-from ..model.ensemble import Ensemble
 from ..model.potential import AbstractPotential
 from ..model.predict import NotFiniteError, precision
 from .batches import batches
@@ -41,7 +40,7 @@ class Weights(eqx.Module):
 
 @dataclass(frozen=True)
 class FitState:
-    """Everything a fit needs to go on."""
+    """Everything from which a fit can be resumed."""
 
     weights: Weights
     best: AbstractPotential
@@ -63,13 +62,9 @@ def _best(history: tuple[HistoryRow, ...]) -> int:
 
 def initial_state(potential: AbstractPotential, training: Training) -> FitState:
     """The state before the first step."""
-    start: Any = training.transformation.init
+    start: Any = _of_each(potential, training.transformation.init, 0)
     with precision(potential):
-        if isinstance(potential, Ensemble):
-            optimiser = jax.vmap(start)(potential.stacked)
-        else:
-            optimiser = start(potential)
-        return FitState(Weights(potential, potential, optimiser), potential, ())
+        return FitState(Weights(potential, potential, start(_stacked(potential))), potential, ())
 
 
 def fit(
@@ -83,8 +78,8 @@ def fit(
 ) -> FitState:
     """Fit a potential, from `initial_state` or any later one: both end bit for bit the same.
 
-    Members of an `Ensemble` are fitted side by side, each as if it were alone, with the same
-    batches; validated, and kept where it is best, is the ensemble.
+    The members of an ensemble are fitted side by side, each as if it were alone, with the same
+    batches; the ensemble as a whole is validated and kept where it is best.
 
     Args:
         state: where to begin.
@@ -97,7 +92,7 @@ def fit(
         The last state; its `best` is the potential to use.
 
     Raises:
-        RunError: the loss is not finite. The state last passed on is still good.
+        RunError: the loss is not finite; the last state given to `after_validation` is finite.
     """
     train, valid = (relative(frames, state.best) for frames in (train, valid))
     while state.step < training.steps and not 0 < training.patience <= state.n_stale:
@@ -121,7 +116,7 @@ def _advance(
                 raise NotFiniteError
     except NotFiniteError:
         raise RunError(
-            f"the loss became nan or infinite between steps {begin} and {end}: start anew with a "
+            f"the loss became nan or infinite between steps {begin} and {end}: start again with a "
             "lower `learning_rate` or `clip`, or look for a frame with wrong labels."
         ) from None
     row = HistoryRow(end, float(losses.mean()), float(valid_loss), training.rate(end))
@@ -156,13 +151,25 @@ def _take_steps(
         average = optax.incremental_update(potential, average, 1 - decay)
         return Weights(potential, average, state), loss
 
-    numbered = jnp.asarray(order), jnp.asarray(steps)
-    if not isinstance(weights.potential, Ensemble):
-        return jax.lax.scan(step, weights, numbered)
-    members = Weights(weights.potential.stacked, weights.average.stacked, weights.optimiser)  # pyright: ignore
-    members, losses = jax.lax.scan(jax.vmap(step, (0, None)), members, numbered)
-    whole = jax.tree.unflatten(jax.tree.structure(weights), jax.tree.leaves(members))
-    return whole, losses.mean(1)
+    step_of_each = _of_each(weights.potential, step, (0, None))
+    members = Weights(_stacked(weights.potential), _stacked(weights.average), weights.optimiser)
+    members, losses = jax.lax.scan(step_of_each, members, (jnp.asarray(order), jnp.asarray(steps)))
+    fitted = jax.tree.unflatten(jax.tree.structure(weights), jax.tree.leaves(members))
+    return fitted, losses.reshape(len(losses), -1).mean(1)
+
+
+def _stacked(potential: AbstractPotential) -> AbstractPotential:
+    """The members as one: a single potential itself, or all members with a leading axis.
+
+    The arrays of an ensemble are those of its members, stacked, so only the structure differs.
+    """
+    structure = jax.tree.structure(potential.members[0])
+    return jax.tree.unflatten(structure, jax.tree.leaves(potential))
+
+
+def _of_each(potential: AbstractPotential, function: Callable[..., Any], axes: Any) -> Any:
+    """A function of one potential as one of `_stacked`; `axes` as `in_axes` of `jax.vmap`."""
+    return jax.vmap(function, axes) if len(potential.members) > 1 else function
 
 
 @eqx.filter_jit
