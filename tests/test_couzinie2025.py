@@ -9,7 +9,7 @@ import qiff
 from qiff.atoms.data.dataset import labels
 from qiff.atoms.data.rmd17 import MOLECULES
 from qiff.model.predict import Prediction
-from qiff.report.report import parity_figure
+from qiff.report.figures import parity_figure
 from qiff.studies import controls, couzinie2025, learning_curve, transfer
 from qiff.studies.harness import study
 from qiff.studies.harness.experiment import Experiment, Outcome

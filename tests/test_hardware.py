@@ -477,7 +477,7 @@ def test_training_on_shots_counts_them_and_lowers_the_loss(lih):
     assert engine.n_shots == 100 * engine.n_circuits
     with precision(potential):
         before, after = (
-            float(Loss(1.0, 0.0)(p, relative(frames, p)))
+            float(Loss({"energy": 1.0})(p, relative(frames, p)))
             for p in (potential, with_engine(state.best, "auto"))
         )
     assert after < 0.5 * before

@@ -17,10 +17,10 @@ from qiff.atoms.graph import Graph
 from qiff.model.build import referenced_to
 from qiff.model.predict import energy
 from qiff.run.config import Data, Run
-from qiff.run.train import FILES, train
+from qiff.run.folder import FILES
+from qiff.run.train import train
 from qiff.training.batches import batches
 from qiff.training.fit import fit, initial_state
-from qiff.training.loss import Loss
 from qiff.training.metrics import errors
 
 MODEL = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 2}
@@ -313,7 +313,7 @@ def test_the_cost_of_forces_grows_linearly_with_the_batch():
         return jax.jacrev(energies)(stacked.graph.positions)
 
     potential = qiff.build(MODEL, jax.random.key(0))
-    assert 1.8 < growth(Loss()) < 2.2
+    assert 1.8 < growth(Training().loss) < 2.2
     assert growth(full_jacobian) > 3  # control
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from ..report.report import error_lines, reliability_lines
+    from ..report.tables import error_lines, reliability_lines
     from ..training.metrics import evaluate
 
     potential, frames = model_and_frames(options, need_energy=True)
@@ -73,7 +73,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _md(options: argparse.Namespace) -> None:
     from ..dynamics.md import simulate
-    from ..report.report import dynamics_line, save_dynamics
+    from ..report.dynamics import dynamics_line, save_dynamics
 
     dynamics = _dynamics(options)
     path = Path(options.out)

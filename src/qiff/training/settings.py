@@ -6,6 +6,7 @@ import numpy as np
 import optax
 
 from .._checks import InputError, check_at_least, check_known, check_positive
+from ..atoms.properties import PROPERTIES
 from .gradients import GRADIENTS
 from .loss import Loss
 from .optimisers import OPTIMISERS, SCHEDULES
@@ -27,7 +28,7 @@ class Training:
             so that the initial weights are soon forgotten.
         evaluate_every: steps between validations, after each of which a fit can be resumed.
         patience: validations without improvement after which to stop; 0 never stops early.
-        energy_weight, forces_weight: see `Loss`.
+        energy_weight, forces_weight, stress_weight: see `Loss`; without labels, they must be 0.
         gradient: a key of `GRADIENTS`: how the gradient of the loss is estimated.
         perturbation: by how much `spsa` changes every weight.
 
@@ -46,6 +47,7 @@ class Training:
     patience: int = 0
     energy_weight: float = 1.0
     forces_weight: float = 1.0
+    stress_weight: float = 0.0
     gradient: str = "derivative"
     perturbation: float = 0.05
 
@@ -61,11 +63,12 @@ class Training:
         check_known("Optimiser", self.optimiser, OPTIMISERS)
         check_known("Gradient", self.gradient, GRADIENTS)
         check_positive("perturbation", self.perturbation)
-        Loss(self.energy_weight, self.forces_weight)
+        _ = self.loss  # checks the weights
 
     @property
     def loss(self) -> Loss:
-        return Loss(self.energy_weight, self.forces_weight)
+        """Of the weights in the fields `<property>_weight`."""
+        return Loss({key: getattr(self, f"{key}_weight") for key in PROPERTIES})
 
     @property
     def transformation(self) -> optax.GradientTransformation:

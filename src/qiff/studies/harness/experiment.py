@@ -18,7 +18,7 @@ import numpy as np
 
 from ..._files import atomic_write
 from ...atoms.data.dataset import write
-from ...report.report import read_record
+from ...report.records import read_record
 from ...run.config import Data, Run
 from ...run.train import train
 from ...training.checkpoint import load
