@@ -47,7 +47,10 @@ def local(n_interactions: int) -> qiff.AbstractPotential:
     """Circuits as by default, with random weights, and so weak that the chain stays one."""
     config = {"kind": "local", "elements": ["C", "H"], "n_interactions": n_interactions}
     with enable_x64(False):
-        return qiff.ScaleShift(qiff.build(config, jax.random.key(0)), 0.01, {"C": 0.0, "H": 0.0})
+        return qiff.ScaleShift(
+            qiff.build(config, jax.random.key(0)),
+            qiff.ScaleShiftSettings(scale=0.01, reference_energies={"C": 0.0, "H": 0.0}),
+        )
 
 
 def run() -> Iterator[dict[str, Any]]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from qiff.atoms.frames import Frames
 from qiff.atoms.graph import Graph
+from qiff.model.build import build
 from qiff.model.derivatives import energy, energy_and_forces
-from qiff.model.molecule import Molecule
 from qiff.model.predict import enable_x64
 from qiff.quantum import engine
 from qiff.training.loss import Loss
@@ -64,8 +64,8 @@ def tasks(name: str, settings: dict[str, Any]) -> dict[str, Callable]:
     found = {
         "value": on_all(energy),
         "energy and forces": on_all(energy_and_forces),
-        "gradient of energy loss": slope(Loss(1.0, 0.0)),
-        "gradient of energy and force loss": slope(Loss(1.0, 1.0)),
+        "gradient of energy loss": slope(Loss({"energy": 1.0})),
+        "gradient of energy and force loss": slope(Loss({"energy": 1.0, "forces": 1.0})),
     }
     return {task: jax.jit(function) for task, function in found.items()}
 

@@ -39,7 +39,8 @@ def water(engine: str = "auto") -> qiff.AbstractPotential:
     config = {"kind": "triatomic", "elements": ["O", "H", "H"], "n_layers": 6, "engine": engine}
     with enable_x64(True):
         return qiff.ScaleShift(
-            qiff.build(config, jax.random.key(1)), 0.5, {"O": -2000.0, "H": -13.0}
+            qiff.build(config, jax.random.key(1)),
+            qiff.ScaleShiftSettings(scale=0.5, reference_energies={"O": -2000.0, "H": -13.0}),
         )
 
 

@@ -302,14 +302,15 @@ def test_impossible_splits_are_refused(sizes):
         split(many(100), *sizes, seed=0)
 
 
-def test_stacks_fill_up_smaller_configurations(frames):
+def test_smaller_configurations_are_padded_in_stacks(frames):
     stacked = stack(frames, "float32")
     assert stacked.graph.positions.dtype == np.float32
-    assert stacked.forces is not None
-    assert stacked.forces.shape == (10, 3, 3)
+    assert stacked.labels["forces"].shape == (10, 3, 3)
+    assert stacked.labels.keys() == {"energy", "forces"}
     mixed = graph([frames[0], frames[0][:2]], "float64", cutoff=5.0)
     assert mixed.numbers.tolist() == [[8, 1, 1], [8, 1, 0]]
     assert mixed.neighbours.tolist() == [[[1, 2], [0, 2], [0, 1]], [[1, 0], [0, 1], [2, 2]]]
+    assert mixed.mask.sum(-1).tolist() == [[2, 2, 2], [1, 1, 0]]
     assert not mixed.positions[1, 2].any()
 
 

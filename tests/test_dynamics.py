@@ -26,7 +26,8 @@ def potential():
     """Bounded by its circuit, hence a stable if unphysical molecule of about 1 eV depth."""
     with enable_x64(True):
         return qiff.ScaleShift(
-            qiff.build(CONFIG, jax.random.key(1)), 0.5, {"O": -2000.0, "H": -13.0}
+            qiff.build(CONFIG, jax.random.key(1)),
+            qiff.ScaleShiftSettings(scale=0.5, reference_energies={"O": -2000.0, "H": -13.0}),
         )
 
 
@@ -121,7 +122,10 @@ def test_same_seed_same_trajectory(potential, relaxed, tmp_path, ensemble):
 @pytest.fixture
 def steep():
     with enable_x64(True):
-        return qiff.ScaleShift(qiff.build(CONFIG, jax.random.key(1)), 500.0, {"O": 0.0, "H": 0.0})
+        return qiff.ScaleShift(
+            qiff.build(CONFIG, jax.random.key(1)),
+            qiff.ScaleShiftSettings(scale=500.0, reference_energies={"O": 0.0, "H": 0.0}),
+        )
 
 
 def test_explosion_stops_and_keeps_the_frames(steep, relaxed, tmp_path):
@@ -148,7 +152,10 @@ def chain():
     config = {"kind": "local", "elements": ["C"], "n_qubits": 2, "n_layers": 1, "n_circuits": 1}
     config |= {"n_basis": 4, "entangling": False, "cutoff": 3.0}
     with enable_x64(True):
-        potential = qiff.ScaleShift(qiff.build(config, jax.random.key(0)), 1.0, {"C": 0.0})
+        potential = qiff.ScaleShift(
+            qiff.build(config, jax.random.key(0)),
+            qiff.ScaleShiftSettings(scale=1.0, reference_energies={"C": 0.0}),
+        )
     k = np.arange(40)
     return potential, ase.Atoms("C40", np.stack([1.3 * k, 0.5 * (k % 2), 0.3 * (k % 3)], axis=1))
 

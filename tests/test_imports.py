@@ -10,7 +10,7 @@ import pytest
 import qiff
 
 ROOT = Path(qiff.__file__).parent
-EVERYONE = {"_types", "_checks", "_files"}
+EVERYONE = {"_types", "_checks", "_files", "_records"}
 MODEL_AND_BELOW = {"model", "quantum", "atoms"}
 MAY_IMPORT = {
     "quantum": set(),
@@ -29,6 +29,8 @@ MAY_IMPORT = {
     "_checks": set(),
     "_files": set(),
     "_progress": set(),
+    "_records": set(),
+    "testing": MODEL_AND_BELOW,
 }
 OPTIONAL = ("pyscf", "pennylane", "qiskit", "matplotlib", "rich", "ase.io", "ase.md")
 

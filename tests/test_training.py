@@ -12,14 +12,14 @@ import pytest
 
 import qiff
 from qiff import InputError, RunError, Training
-from qiff.atoms.graph import Graph
 from qiff.atoms.properties import labels
-from qiff.model.build import referenced_to
+from qiff.model.build import with_references_of
 from qiff.model.derivatives import energy
 from qiff.run.config import Data, Run
-from qiff.run.train import FILES, train
-from qiff.training.fit import _batches, fit, initial_state
-from qiff.training.loss import Loss
+from qiff.run.folder import FILES
+from qiff.run.train import train
+from qiff.training.batches import batches
+from qiff.training.fit import fit, initial_state
 from qiff.training.metrics import errors
 
 MODEL = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 2}
@@ -161,7 +161,7 @@ def test_reference_energies_move_to_the_frames_that_are_fine_tuned_on(trained):
     for atoms in frames:
         atoms.calc.results["energy"] += 100.0
     potential = qiff.load(trained / "model.qiff")
-    moved = referenced_to(potential, frames)
+    moved = with_references_of(potential, frames)
     off = [
         np.mean([p.energy - labels(a)["energy"] for p, a in zip(found, frames, strict=True)])
         for found in (qiff.predict(potential, frames), qiff.predict(moved, frames))
@@ -265,7 +265,8 @@ def test_frames_without_forces_serve_energy_training_alone(tmp_path):
         del atoms.calc.results["forces"]
     stacked = qiff.stack(frames, "float64")
     potential = qiff.ScaleShift(
-        qiff.build(MODEL, jax.random.key(0)), 1.0, {"Li": -200.0, "H": -10.0}
+        qiff.build(MODEL, jax.random.key(0)),
+        qiff.ScaleShiftSettings(scale=1.0, reference_energies={"Li": -200.0, "H": -10.0}),
     )
     alone = Training(steps=2, forces_weight=0.0)
     assert fit(initial_state(potential, alone), stacked, stacked, alone, seed=0).step == 2
@@ -307,18 +308,18 @@ def test_the_cost_of_forces_grows_linearly_with_the_batch():
 
     def full_jacobian(potential, stacked):
         energies = lambda positions: jax.vmap(energy, (None, 0))(
-            potential, Graph(positions, stacked.graph.numbers, stacked.graph.neighbours)
+            potential, stacked.graph.at(positions)
         )
         return jax.jacrev(energies)(stacked.graph.positions)
 
     potential = qiff.build(MODEL, jax.random.key(0))
-    assert 1.8 < growth(Loss()) < 2.2
+    assert 1.8 < growth(Training().loss) < 2.2
     assert growth(full_jacobian) > 3  # control
 
 
 def test_batches_are_epochs_of_permutations_and_a_function_of_the_step():
-    whole = _batches(10, 3, seed=0, begin=0, end=7)
+    whole = batches(10, 3, seed=0, begin=0, end=7)
     assert whole.shape == (7, 3)
     assert len(set(whole[:3].ravel())) == len(set(whole[3:6].ravel())) == 9
-    np.testing.assert_array_equal(whole[2:5], _batches(10, 3, seed=0, begin=2, end=5))
-    assert _batches(4, 64, seed=0, begin=0, end=2).shape == (2, 4)
+    np.testing.assert_array_equal(whole[2:5], batches(10, 3, seed=0, begin=2, end=5))
+    assert batches(4, 64, seed=0, begin=0, end=2).shape == (2, 4)

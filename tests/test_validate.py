@@ -22,7 +22,10 @@ SHORT = Dynamics(steps=40, interval=2, timestep=0.25)
 
 def water(scale: float) -> qiff.AbstractPotential:
     with enable_x64(True):
-        return qiff.ScaleShift(qiff.build(CONFIG, jax.random.key(1)), scale, {"O": 0.0, "H": 0.0})
+        return qiff.ScaleShift(
+            qiff.build(CONFIG, jax.random.key(1)),
+            qiff.ScaleShiftSettings(scale=scale, reference_energies={"O": 0.0, "H": 0.0}),
+        )
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from .model.ensemble import uncertainty as uncertainty
 from .model.molecule import Molecule as Molecule
 from .model.potential import AbstractPotential as AbstractPotential
 from .model.potential import ScaleShift as ScaleShift
+from .model.potential import ScaleShiftSettings as ScaleShiftSettings
 from .model.potential import Sum as Sum
 from .model.predict import Prediction as Prediction
 from .model.predict import precision as precision
@@ -36,9 +37,9 @@ from .run.train import train as train
 from .training.calibration import calibrated as calibrated
 from .training.checkpoint import load as load
 from .training.checkpoint import save as save
-from .training.fit import Training as Training
 from .training.fit import fit as fit
 from .training.fit import initial_state as initial_state
 from .training.metrics import evaluate as evaluate
+from .training.settings import Training as Training
 
 __version__ = _version("qiff")

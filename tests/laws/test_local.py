@@ -48,7 +48,10 @@ def test_padding_in_a_stack_changes_nothing(example):
     first = jax.tree.map(lambda values: values[:1], Frames(stacked, labels))
     labels = {"energy": first.labels["energy"], "forces": first.labels["forces"][:, : len(small)]}
     bare = Frames(graph([small], "float64", potential.cutoff), labels)
-    losses = [jax.jit(jax.value_and_grad(Loss()))(potential, f) for f in (first, bare)]
+    losses = [
+        jax.jit(jax.value_and_grad(Loss({"energy": 1.0, "forces": 1.0})))(potential, f)
+        for f in (first, bare)
+    ]
     for a, b in zip(*map(jax.tree.leaves, losses), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-9)
 
@@ -95,15 +98,18 @@ def test_a_periodic_image_of_an_atom_is_its_neighbour():
 def test_displacements_are_those_of_ase(pbc):
     from ase.neighborlist import neighbor_list
 
-    atoms = scattered("SiSiSiO")
+    atoms = scattered("HHHO")
     atoms.set_cell([[3.1, 0.2, 0.0], [1.3, 2.9, 0.1], [-0.4, 0.8, 3.3]])
     atoms.pbc = pbc
     first, apart = neighbor_list("iD", atoms, 4.0)
     seen = graph(atoms, "float64", 4.0)
     found = np.asarray(displacements(seen))
     for i in range(len(atoms)):
-        key = lambda rows: rows[np.lexsort(np.round(rows, 9).T)]
-        np.testing.assert_allclose(key(found[i][seen.mask[i]]), key(apart[first == i]), atol=1e-12)
+        mine, theirs = found[i][seen.mask[i]], apart[first == i]
+        assert len(mine) == len(theirs) > 0
+        nearest = np.abs(mine[:, None] - theirs).max(-1).argmin(1)
+        assert len(set(nearest)) == len(mine)
+        np.testing.assert_allclose(mine, theirs[nearest], atol=1e-12)
 
 
 def test_strain_deforms_cell_and_positions_and_ignores_rotation():

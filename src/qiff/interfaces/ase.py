@@ -7,19 +7,19 @@ import numpy as np
 from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import all_changes
 
-from ..model.ensemble import Ensemble, uncertainty
+from ..model.ensemble import uncertainty
 from ..model.potential import AbstractPotential
 from ..model.predict import check_atoms, evaluator
 
-DEVIATIONS = ("energy_std", "forces_std")
-"""Names of the parts of `Uncertainty`."""
+DEVIATION = "_std"
+"""Ends the names of standard deviations, after the name of a property."""
 
 
 class Calculator(AseCalculator):
     """ASE calculator of a potential: energy and free_energy in eV, forces in eV/Å.
 
-    Compiled once for each number of atoms. Of an ensemble there are `energy_std` and `forces_std`
-    too, see `uncertainty`; they are computed when asked for, by `get_property` for instance.
+    Compiled once for each number of atoms. An ensemble has `energy_std` and `forces_std` too,
+    see `uncertainty`; they are computed when asked for, by `get_property` for instance.
 
     Args:
         potential: any potential, for instance from `qiff.load`.
@@ -33,8 +33,9 @@ class Calculator(AseCalculator):
     def __init__(self, potential: AbstractPotential):
         super().__init__()
         self.potential = potential
-        if isinstance(potential, Ensemble):
-            self.implemented_properties = [*self.implemented_properties, *DEVIATIONS]
+        if potential.calibration:
+            deviations = [f"{key}{DEVIATION}" for key in ("energy", "forces")]
+            self.implemented_properties = [*self.implemented_properties, *deviations]
 
     def calculate(
         self,
@@ -50,8 +51,6 @@ class Calculator(AseCalculator):
             self._evaluate = evaluator(self.potential, current.numbers)
         found = self._evaluate(current.positions)
         self.results = {**found.results(), "free_energy": found.energy}
-        if {*DEVIATIONS} & {*(properties or ())}:
-            expected = uncertainty(self.potential, current)
-            self.results |= {
-                f"{key}_std": value for key, value in vars(expected).items() if value is not None
-            }
+        if any(name.endswith(DEVIATION) for name in properties or ()):
+            expected = uncertainty(self.potential, current).results()
+            self.results |= {f"{key}{DEVIATION}": value for key, value in expected.items()}

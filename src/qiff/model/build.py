@@ -73,7 +73,7 @@ def _split(
     config: Mapping[str, Any],
 ) -> tuple[type[AbstractPotential], Any, dict[str, Any]]:
     """The class of a config, its settings, and the configs of its parts."""
-    name = config.get("kind")
+    name = config.get("kind") if isinstance(config, Mapping) else None
     if not isinstance(name, str):
         raise InputError(f"`kind` is missing; known: {', '.join(sorted(POTENTIALS))}.")
     check_known("Model kind", name, POTENTIALS)

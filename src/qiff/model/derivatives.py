@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._types import Energy, Forces
@@ -12,15 +13,21 @@ from .potential import AbstractPotential
 
 
 class Derivatives(NamedTuple):
-    """Energy in eV beyond `reference_energy`, forces in eV/Å, and the derivative in the strain.
+    """Of one configuration, by property; see `PROPERTIES`.
 
-    `virial` is $\\partial E/\\partial\\epsilon$ in eV, the stress times the volume; None without a
-    cell.
+    Args:
+        energy: in eV, beyond `AbstractPotential.reference_energy`.
+        forces: in eV/Å.
+        stress: in eV/Å³, in the order xx, yy, zz, yz, xz, xy; None without a cell.
     """
 
     energy: Energy
     forces: Forces
-    virial: Float[Array, "3 3"] | None
+    stress: Float[Array, "6"] | None = None
+
+    def properties(self) -> dict[str, Array]:
+        """By key, those that there are."""
+        return {key: value for key, value in self._asdict().items() if value is not None}
 
 
 def energy(potential: AbstractPotential, graph: Graph) -> Energy:
@@ -29,22 +36,26 @@ def energy(potential: AbstractPotential, graph: Graph) -> Energy:
 
 
 def derivatives(potential: AbstractPotential, graph: Graph) -> Derivatives:
-    r"""$E$, $F = -\partial E/\partial R$ and $\partial E/\partial\epsilon$ from one gradient.
+    r"""Energy, forces and stress from one gradient.
 
-    Both derivatives are of $E(R(1 + \epsilon), h(1 + \epsilon))$ at $\epsilon = 0$.
+    $$ F = -\frac{\partial E}{\partial R}, \qquad
+       \sigma = \frac1V \frac{\partial E}{\partial\epsilon} $$
+
+    of $E(R(1 + \epsilon), h(1 + \epsilon))$ at $\epsilon = 0$, with the volume $V = |\det h|$.
     """
     positions = jnp.asarray(graph.positions)
     if graph.cell is None:
         value, gradient = jax.value_and_grad(lambda x: energy(potential, graph.at(x)))(positions)
-        return Derivatives(value, -gradient, None)
+        return Derivatives(value, -gradient)
 
     def of_both(positions: Array, strain: Array) -> Energy:
         return energy(potential, strained(graph.at(positions), strain))
 
-    value, (gradient, virial) = jax.value_and_grad(of_both, (0, 1))(
-        positions, jnp.zeros((3, 3), positions.dtype)
-    )
-    return Derivatives(value, -gradient, virial)
+    strain = jnp.zeros((3, 3), positions.dtype)
+    value, (gradient, virial) = jax.value_and_grad(of_both, (0, 1))(positions, strain)
+    volume = jnp.abs(jnp.linalg.det(jnp.asarray(graph.cell)))
+    xx, xy, xz, yy, yz, zz = virial[np.triu_indices(3)] / volume
+    return Derivatives(value, -gradient, jnp.stack([xx, yy, zz, yz, xz, xy]))
 
 
 def energy_and_forces(potential: AbstractPotential, graph: Graph) -> tuple[Energy, Forces]:

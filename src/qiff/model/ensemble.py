@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, overload
+from typing import Any, ClassVar, overload
 
 import ase
 import equinox as eqx
@@ -122,6 +122,10 @@ class Uncertainty:
     energy: float
     forces: Float[np.ndarray, " n_atoms"]
     stress: float | None = None
+
+    def results(self) -> dict[str, Any]:
+        """By property, those that there are."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @overload

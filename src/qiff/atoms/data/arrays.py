@@ -80,8 +80,8 @@ def from_arrays(arrays: Mapping[str, np.ndarray], source: Source) -> RawFrames:
     if not set(numbers.ravel().tolist()) <= set(range(1, len(chemical_symbols))):
         raise InputError(f"{source.path}: atomic numbers must be from 1 to 118, but are {numbers}.")
     n_frames = len(np.atleast_1d(found["positions"]))
-    each = {key: one.full_shape(numbers.size) for key, one in PROPERTIES.items()}
-    each["positions"] = (numbers.size, 3)
+    each = {"positions": (numbers.size, 3)}
+    each |= {key: one.full_shape(numbers.size) for key, one in PROPERTIES.items()}
     for kind, size in each.items():
         if kind in found and found[kind].size != n_frames * np.prod(size, dtype=int):
             raise InputError(
