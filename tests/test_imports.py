@@ -10,7 +10,7 @@ import pytest
 import qiff
 
 ROOT = Path(qiff.__file__).parent
-EVERYONE = {"_types", "_checks", "_files"}
+EVERYONE = {"_types", "_checks", "_files", "_records"}
 MODEL_AND_BELOW = {"model", "quantum", "atoms"}
 MAY_IMPORT = {
     "quantum": set(),
@@ -27,6 +27,7 @@ MAY_IMPORT = {
     | {"training", "interfaces", "dynamics", "hardware", "labelling", "report", "run"},
     "_types": set(),
     "_checks": set(),
+    "_records": set(),
     "_files": set(),
     "_progress": set(),
 }
