@@ -17,6 +17,8 @@ import qiff
 from qiff.cli import main
 from qiff.quantum.engine import describe
 
+from .test_options import COMMANDS
+
 CONFIG = """
 output = "OUTPUT"
 [data]
@@ -159,28 +161,12 @@ def test_info_and_data_info_and_template(folder, model, capsys):
     assert "[model]" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "",
-        "train",
-        "evaluate",
-        "predict",
-        "md",
-        "data",
-        "data make",
-        "data fetch",
-        "data info",
-        "info",
-        "template",
-        "report",
-    ],
-)
+@pytest.mark.parametrize("command", ["", "data", *(name[5:] for name in COMMANDS)])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as exit:
         main([*command.split(), "--help"])
     assert exit.value.code == 0
-    assert "usage: qiff" in capsys.readouterr().out
+    assert f"usage: qiff {command}".strip() in capsys.readouterr().out
 
 
 # --- mistakes ---------------------------------------------------------------------------------
@@ -295,14 +281,14 @@ def test_explosion_exits_with_one(folder, model, tmp_path, capsys):
     assert len(ase.io.read(out, ":")) >= 1
 
 
-def test_interrupt_says_how_to_go_on(folder, tmp_path, capsys, monkeypatch):
+def test_interrupt_says_how_to_continue(folder, tmp_path, capsys, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("qiff.run.train.fit", interrupted)
     output = ["--set", f"output={tmp_path / 'run'}"]
     assert main(["train", str(folder / "run.toml"), *output]) == 130
-    assert "go on with --resume" in capsys.readouterr().err
+    assert "continue with --resume" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -366,7 +352,7 @@ def test_a_real_interrupt_exits_with_130(folder, tmp_path, moment):
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert error.splitlines()[-1] == "qiff: interrupted; go on with --resume."
+    assert error.splitlines()[-1] == "qiff: interrupted; continue with --resume."
 
 
 def test_unknown_commands_exit_with_two():
@@ -374,8 +360,7 @@ def test_unknown_commands_exit_with_two():
         [sys.executable, "-m", "qiff.cli", "trian"], capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert "invalid choice: 'trian'" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr == "qiff: Command `trian` is not known; did you mean `train`?\n"
 
 
 def test_a_slow_engine_is_mentioned_in_one_line(monkeypatch, capsys):

@@ -36,7 +36,7 @@ class Source:
             `Positions.npy`, `Energy.npy` and `Forces.npy`, or `bundled:` and a name, or
             `rmd17:` and a molecule.
         energy_unit, length_unit: units of the file; forces are in energy over length. Empty
-            means what the file itself declares, or eV and Å for files read by ASE.
+            means the units that the file declares, or eV and Å for files read by ASE.
         energy_key, forces_key: names of the labels; empty means `REF_energy`/`REF_forces`,
             then the results of a calculator.
         elements: chemical symbols in the order of the atoms, for formats that have none.
