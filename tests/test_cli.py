@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import ase.io
 import numpy as np
@@ -62,6 +63,10 @@ def refused(capsys, *arguments) -> str:
     return lines[0]
 
 
+def frames_in(path: Path) -> list[ase.Atoms]:
+    return cast(list[ase.Atoms], ase.io.read(path, ":"))
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
@@ -92,7 +97,7 @@ def test_predict_writes_what_python_predicts(folder, model, tmp_path):
     bare = [ase.Atoms(atoms.symbols, atoms.positions) for atoms in frames]
     ase.io.write(tmp_path / "in.xyz", bare)
     assert main(["predict", model, str(tmp_path / "in.xyz"), str(tmp_path / "out.xyz")]) == 0
-    found = ase.io.read(tmp_path / "out.xyz", ":")
+    found = frames_in(tmp_path / "out.xyz")
     for atoms, prediction in zip(found, qiff.predict(qiff.load(model), frames), strict=True):
         assert atoms.get_potential_energy() == pytest.approx(prediction.energy, abs=1e-6)
         np.testing.assert_allclose(atoms.get_forces(), prediction.forces, atol=1e-6)
@@ -102,7 +107,7 @@ def test_order_of_atoms_in_a_file_is_kept(folder, model, tmp_path):
     atoms = qiff.read(qiff.Source("bundled:water"))[3]
     ase.io.write(tmp_path / "in.xyz", atoms[[1, 0, 2]])
     assert main(["predict", model, str(tmp_path / "in.xyz"), str(tmp_path / "out.xyz")]) == 0
-    found = ase.io.read(tmp_path / "out.xyz")
+    (found,) = frames_in(tmp_path / "out.xyz")
     assert found.get_chemical_symbols() == ["H", "O", "H"]
     wanted = qiff.predict(qiff.load(model), atoms).forces[[1, 0, 2]]
     np.testing.assert_allclose(found.get_forces(), wanted, atol=1e-6)
@@ -114,7 +119,7 @@ def test_md_leaves_trajectory_table_and_picture(folder, model, tmp_path, capsys)
     assert main(arguments) == 0
     assert "meV/atom/ps" in capsys.readouterr().out
     assert {p.suffix for p in out.parent.iterdir()} == {".xyz", ".csv", ".json", ".png"}
-    assert len(ase.io.read(out, ":")) == 3
+    assert len(frames_in(out)) == 3
     assert "--overwrite" in refused(capsys, *arguments)
     assert main([*arguments, "--overwrite"]) == 0
     assert "must end in .xyz" in refused(capsys, *arguments[:-1], tmp_path / "traj.json")
@@ -278,7 +283,7 @@ def test_explosion_exits_with_one(folder, model, tmp_path, capsys):
     arguments = ["--timestep", "50", "--temperature", "3000", "--interval", "1", "--out", str(out)]
     assert main(["md", model, "bundled:water", *arguments]) == 1
     assert "exploded" in capsys.readouterr().err
-    assert len(ase.io.read(out, ":")) >= 1
+    assert len(frames_in(out)) >= 1
 
 
 def test_interrupt_says_how_to_continue(folder, tmp_path, capsys, monkeypatch):
@@ -319,8 +324,10 @@ def test_wrong_values_are_one_line(folder, model, capsys, arguments):
 
 
 def test_a_full_disk_under_the_log_is_one_line(folder, tmp_path, capsys, monkeypatch):
-    log_to = qiff.run.train._log_to
-    monkeypatch.setattr("qiff.run.train._log_to", lambda path: log_to(Path("/dev/full")))
+    from qiff.run import train
+
+    log_to = train._log_to
+    monkeypatch.setattr(train, "_log_to", lambda path: log_to(Path("/dev/full")))
     output = f"output={tmp_path / 'run'}"
     assert "no space left" in refused(capsys, "train", folder / "run.toml", "--set", output)
 
@@ -332,6 +339,8 @@ def test_a_reader_that_stops_reading_is_no_error(model):
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+    assert process.stdout
+    assert process.stderr
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait() == 0

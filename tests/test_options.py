@@ -3,7 +3,8 @@
 import argparse
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from qiff.hardware import Protocol
 from qiff.labelling.sampling import Sampling
 
 RECORDS = (Dynamics, Source, Sampling, Protocol)
-OTHERS = {"qiff validate": VALIDATION}
+OTHERS: dict[str, dict[str, Any]] = {"qiff validate": VALIDATION}
 
 
 def leaves(parser: Parser) -> Iterator[Parser]:
@@ -114,7 +115,7 @@ def test_every_option_is_explained_in_plain_words(name, monkeypatch):
     ("arguments", "record"),
     [
         (["md", "M", "S"], Dynamics()),
-        (["validate", "M", "D"], Dynamics(**VALIDATION)),
+        (["validate", "M", "D"], replace(Dynamics(), **VALIDATION)),
         (["data", "make", "lih"], Sampling()),
         (["predict", "M", "I", "O"], Protocol()),
         (["resources", "M"], Protocol()),

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from .._checks import InputError, check_suffix
 from .._progress import progress
@@ -18,7 +19,7 @@ from .command import (
 from .hardware import add_executor, integrator_of, print_resources
 from .options import add_settings, settings_from
 
-VALIDATION = {"steps": 200_000, "interval": 50}
+VALIDATION: dict[str, Any] = {"steps": 200_000, "interval": 50}
 """Defaults of `validate` that are not those of `Dynamics`."""
 
 
