@@ -1,4 +1,4 @@
-"""Signs of life on stderr: a bar on a terminal, lines elsewhere; and interrupts that are heard."""
+"""Progress on stderr: a bar on a terminal, lines elsewhere; interrupts are never lost."""
 
 import signal
 import sys
@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 
 def working(text: str) -> AbstractContextManager:
-    """A sign of life for work of a few seconds."""
+    """A spinner with a text, for work of a few seconds."""
     from rich.console import Console
 
     return Console(stderr=True).status(text)
@@ -15,7 +15,7 @@ def working(text: str) -> AbstractContextManager:
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[int, str], None]]:
-    """A bar on a terminal, a line now and then elsewhere; nothing before the first call.
+    """A progress bar on a terminal, a line for each tenth elsewhere; nothing before the first call.
 
     An interrupt is raised again at the next call, should a library have swallowed it.
     """

@@ -15,7 +15,7 @@ import tomli_w
 
 from .._checks import InputError, check_at_least, check_file, check_known, check_seed
 from .._records import dotted, from_table
-from ..atoms.data.dataset import Source
+from ..atoms.data.source import Source
 from ..model.build import build
 from ..training.fit import Training
 
