@@ -108,10 +108,22 @@ def test_mistakes_name_their_place(path, old, new, message):
         read_config(path)
 
 
-@pytest.mark.parametrize("text", ["train.steps", "=3", "output.x=3", "train.stepz=3"])
-def test_wrong_overrides_are_refused(path, text):
-    with pytest.raises(InputError):
-        read_config(path, [text])
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.steps", r"^`--set` needs key=value, but got `train\.steps`\.$"),
+        ("=3", r"^`--set` needs key=value, but got `=3`\.$"),
+        ("output.x=3", r"^`--set output\.x=3`: `output` is not a table\.$"),
+        (
+            "train.stepz=3",
+            r"run\.toml: `train\.stepz`: key `stepz` is not known; did you",
+        ),
+        ("output=' '", r"run\.toml:2: `output` must name a folder, but is empty\.$"),
+    ],
+)
+def test_wrong_overrides_are_refused(path, override, message):
+    with pytest.raises(InputError, match=message):
+        read_config(path, [override])
 
 
 def test_missing_and_binary_files(tmp_path):

@@ -13,6 +13,7 @@ from qiff._records import settings_of
 from qiff.atoms.data.source import Source
 from qiff.cli import main, parser
 from qiff.cli.dynamics import VALIDATION
+from qiff.cli.hardware import _elements
 from qiff.cli.options import add_settings, settings_from
 from qiff.cli.parser import Parser
 from qiff.dynamics.md import Dynamics
@@ -245,3 +246,18 @@ def test_mistakes_are_one_line(arguments, message, capsys):
     out, error = capsys.readouterr()
     assert error.startswith(f"qiff: {message}")
     assert (out, error.count("\n")) == ("", 1)
+
+
+def test_a_data_set_that_is_there_is_kept(tmp_path, capsys):
+    for name in ("lih.xyz", "lih.json"):
+        (tmp_path / name).write_text("kept")
+        assert main(["data", "make", "lih", "--out", str(tmp_path / "lih.xyz")]) == 2
+        wanted = f"qiff: {tmp_path / name}: exists; choose another --out or delete it first.\n"
+        assert capsys.readouterr().err == wanted
+        (tmp_path / name).unlink()
+
+
+def test_a_model_that_does_not_name_its_atoms():
+    assert _elements({"parts": [{"elements": ["H"]}, {"elements": ["O", "H"]}]}) == ["O", "H"]
+    with pytest.raises(InputError, match="The model does not name its atoms: give a --geometry"):
+        _elements({"kind": "x", "parts": [{"cutoff": 3.0}]})
