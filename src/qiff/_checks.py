@@ -18,7 +18,7 @@ class InputError(ValueError):
 
 
 class RunError(RuntimeError):
-    """A run that could not go on. The command line prints it in one line and exits with 1."""
+    """A run that failed. The command line prints it in one line and exits with 1."""
 
 
 class MissingExtraError(InputError, ImportError):
