@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import ase.io
 import numpy as np
@@ -16,6 +17,8 @@ import pytest
 import qiff
 from qiff.cli import main
 from qiff.quantum.engine import describe
+
+from .test_options import COMMANDS
 
 CONFIG = """
 output = "OUTPUT"
@@ -60,6 +63,10 @@ def refused(capsys, *arguments) -> str:
     return lines[0]
 
 
+def frames_in(path: Path) -> list[ase.Atoms]:
+    return cast(list[ase.Atoms], ase.io.read(path, ":"))
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
@@ -90,7 +97,7 @@ def test_predict_writes_what_python_predicts(folder, model, tmp_path):
     bare = [ase.Atoms(atoms.symbols, atoms.positions) for atoms in frames]
     ase.io.write(tmp_path / "in.xyz", bare)
     assert main(["predict", model, str(tmp_path / "in.xyz"), str(tmp_path / "out.xyz")]) == 0
-    found = ase.io.read(tmp_path / "out.xyz", ":")
+    found = frames_in(tmp_path / "out.xyz")
     for atoms, prediction in zip(found, qiff.predict(qiff.load(model), frames), strict=True):
         assert atoms.get_potential_energy() == pytest.approx(prediction.energy, abs=1e-6)
         np.testing.assert_allclose(atoms.get_forces(), prediction.forces, atol=1e-6)
@@ -100,7 +107,7 @@ def test_order_of_atoms_in_a_file_is_kept(folder, model, tmp_path):
     atoms = qiff.read(qiff.Source("bundled:water"))[3]
     ase.io.write(tmp_path / "in.xyz", atoms[[1, 0, 2]])
     assert main(["predict", model, str(tmp_path / "in.xyz"), str(tmp_path / "out.xyz")]) == 0
-    found = ase.io.read(tmp_path / "out.xyz")
+    (found,) = frames_in(tmp_path / "out.xyz")
     assert found.get_chemical_symbols() == ["H", "O", "H"]
     wanted = qiff.predict(qiff.load(model), atoms).forces[[1, 0, 2]]
     np.testing.assert_allclose(found.get_forces(), wanted, atol=1e-6)
@@ -112,7 +119,7 @@ def test_md_leaves_trajectory_table_and_picture(folder, model, tmp_path, capsys)
     assert main(arguments) == 0
     assert "meV/atom/ps" in capsys.readouterr().out
     assert {p.suffix for p in out.parent.iterdir()} == {".xyz", ".csv", ".json", ".png"}
-    assert len(ase.io.read(out, ":")) == 3
+    assert len(frames_in(out)) == 3
     assert "--overwrite" in refused(capsys, *arguments)
     assert main([*arguments, "--overwrite"]) == 0
     assert "must end in .xyz" in refused(capsys, *arguments[:-1], tmp_path / "traj.json")
@@ -159,28 +166,12 @@ def test_info_and_data_info_and_template(folder, model, capsys):
     assert "[model]" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "",
-        "train",
-        "evaluate",
-        "predict",
-        "md",
-        "data",
-        "data make",
-        "data fetch",
-        "data info",
-        "info",
-        "template",
-        "report",
-    ],
-)
+@pytest.mark.parametrize("command", ["", "data", *(name[5:] for name in COMMANDS)])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as exit:
         main([*command.split(), "--help"])
     assert exit.value.code == 0
-    assert "usage: qiff" in capsys.readouterr().out
+    assert f"usage: qiff {command}".strip() in capsys.readouterr().out
 
 
 # --- mistakes ---------------------------------------------------------------------------------
@@ -292,17 +283,17 @@ def test_explosion_exits_with_one(folder, model, tmp_path, capsys):
     arguments = ["--timestep", "50", "--temperature", "3000", "--interval", "1", "--out", str(out)]
     assert main(["md", model, "bundled:water", *arguments]) == 1
     assert "exploded" in capsys.readouterr().err
-    assert len(ase.io.read(out, ":")) >= 1
+    assert len(frames_in(out)) >= 1
 
 
-def test_interrupt_says_how_to_go_on(folder, tmp_path, capsys, monkeypatch):
+def test_interrupt_says_how_to_continue(folder, tmp_path, capsys, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("qiff.run.train.fit", interrupted)
     output = ["--set", f"output={tmp_path / 'run'}"]
     assert main(["train", str(folder / "run.toml"), *output]) == 130
-    assert "go on with --resume" in capsys.readouterr().err
+    assert "continue with --resume" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -346,6 +337,8 @@ def test_a_reader_that_stops_reading_is_no_error(model):
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+    assert process.stdout
+    assert process.stderr
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait() == 0
@@ -366,7 +359,7 @@ def test_a_real_interrupt_exits_with_130(folder, tmp_path, moment):
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert error.splitlines()[-1] == "qiff: interrupted; go on with --resume."
+    assert error.splitlines()[-1] == "qiff: interrupted; continue with --resume."
 
 
 def test_unknown_commands_exit_with_two():
@@ -374,8 +367,7 @@ def test_unknown_commands_exit_with_two():
         [sys.executable, "-m", "qiff.cli", "trian"], capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert "invalid choice: 'trian'" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr == "qiff: Command `trian` is not known; did you mean `train`?\n"
 
 
 def test_a_slow_engine_is_mentioned_in_one_line(monkeypatch, capsys):

@@ -62,20 +62,40 @@ def test_overrides(path):
         (
             "steps = 10",
             "steps = 1.5",
-            r"run.toml:9: `train.steps`: `steps` must be int, but is 1.5",
+            r"run.toml:9: `train.steps` must be int, but is 1.5",
         ),
-        ("steps = 10", "steps = true", r"`steps` must be int, but is True"),
-        ("steps = 10", "steps = 0", r"\[train\] `steps` must be at least 1"),
-        ("steps = 10", "schedule = 'cosin'", r"\[train\] Schedule `cosin` .* `cosine`"),
-        ("steps = 10", "learning_rate = -1", r"\[train\] `learning_rate` must be positive"),
-        ("steps = 10", "clip = 0", r"\[train\] `clip` must be positive"),
-        ("steps = 10", "average = 1.5", "`average` must be at least 0 and below 1"),
-        ("steps = 10", "patience = -1", r"\[train\] `patience` must be at least 0"),
-        ("steps = 10", "energy_weight = -1", r"\[train\] `energy_weight` must be at least 0"),
-        ("steps = 10", "energy_weight = 0\nforces_weight = 0", "must not all be 0"),
-        ("steps = 10", "stress_weight = -1", r"\[train\] `stress_weight` must be at least 0"),
+        ("steps = 10", "steps = true", r"`train.steps` must be int, but is True"),
+        ("steps = 10", "steps = 0", r"run.toml:9: `train.steps` must be at least 1"),
+        (
+            "steps = 10",
+            "schedule = 'cosin'",
+            r"toml:9: `train.schedule`: Schedule `cosin` .*`cosine`",
+        ),
+        ("steps = 10", "learning_rate = -1", r"run.toml:9: `train.learning_rate` must be positive"),
+        ("steps = 10", "clip = 0", r"run.toml:9: `train.clip` must be positive"),
+        (
+            "steps = 10",
+            "average = 1.5",
+            r"toml:9: `train.average` must be at least 0 and below",
+        ),
+        ("steps = 10", "patience = -1", r"run.toml:9: `train.patience` must be at least 0"),
+        (
+            "steps = 10",
+            "energy_weight = -1",
+            r"toml:9: `train.energy_weight` must be at least 0",
+        ),
+        (
+            "steps = 10",
+            "energy_weight = 0\nforces_weight = 0",
+            r"run.toml: `train`: .* must not all be 0",
+        ),
+        (
+            "steps = 10",
+            "stress_weight = -1",
+            r"toml:9: `train.stress_weight` must be at least 0",
+        ),
         ('path = "bundled:water"', "", r"`data.path` is missing"),
-        ('path = "bundled:water"', "path = 3", r"run.toml:4: `data.path`: `path` must be str"),
+        ('path = "bundled:water"', "path = 3", r"run.toml:4: `data.path` must be str"),
         (
             '"triatomic"',
             '"triatomik"',
@@ -83,7 +103,7 @@ def test_overrides(path):
         ),
         ('kind = "triatomic"', 'kind = "triatomic"\nlayers = 2', r"\[model\] .*argument `layers`"),
         ('output = "runs/x"', 'outptu = "x"', r"run.toml:2: `outptu`: key `outptu` is not known"),
-        ('output = "runs/x"', 'dtype = "float16"', r"`dtype` `float16` is not known"),
+        ('output = "runs/x"', 'dtype = "float16"', r"run.toml:2: `dtype` `float16` is not known"),
         ("[data]", "[data", r"run.toml: is not valid TOML: .*line 3"),
     ],
 )
@@ -93,10 +113,22 @@ def test_mistakes_name_their_place(path, old, new, message):
         read_config(path)
 
 
-@pytest.mark.parametrize("text", ["train.steps", "=3", "output.x=3", "train.stepz=3"])
-def test_wrong_overrides_are_refused(path, text):
-    with pytest.raises(InputError):
-        read_config(path, [text])
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.steps", r"^`--set` needs key=value, but got `train\.steps`\.$"),
+        ("=3", r"^`--set` needs key=value, but got `=3`\.$"),
+        ("output.x=3", r"^`--set output\.x=3`: `output` is not a table\.$"),
+        (
+            "train.stepz=3",
+            r"run\.toml: `train\.stepz`: key `stepz` is not known; did you",
+        ),
+        ("output=' '", r"run\.toml:2: `output` must name a folder, but is empty\.$"),
+    ],
+)
+def test_wrong_overrides_are_refused(path, override, message):
+    with pytest.raises(InputError, match=message):
+        read_config(path, [override])
 
 
 def test_missing_and_binary_files(tmp_path):

@@ -230,7 +230,7 @@ def test_a_signal_says_how_to_go_on(published, server, good, to, capsys):
     server.stop_after, server.before_end = CHUNK, interrupt
     assert main(["data", "fetch", "rmd17", "--to", str(to)]) == 130
     over.set()
-    assert "qiff: interrupted; the same command goes on." in capsys.readouterr().err
+    assert "qiff: interrupted; repeat the command to resume." in capsys.readouterr().err
     assert (to / PART).read_bytes() == good[:CHUNK]
 
 

@@ -1,14 +1,22 @@
 """The README does what it says."""
 
+import argparse
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import qiff
+from qiff._checks import InputError
+from qiff.cli import parser
+from qiff.cli.parser import Parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_python_example_runs(tmp_path, monkeypatch, capsys):
@@ -28,21 +36,68 @@ def test_the_tree_lists_every_room_and_nothing_else():
     assert set(re.findall(r"^(\w+)/ ", tree[1], re.MULTILINE)) == {"tests", "benchmarks", "docs"}
 
 
-def test_commands_named_in_the_readme_exist(capsys):
-    from qiff.cli import main
+def commands_in(text: str) -> list[list[str]]:
+    """The arguments of each `qiff` in the code blocks of a page; of alternatives the first."""
+    blocks = re.findall(r"^```.*?\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    lines = re.findall(r"^qiff (.*)$", "\n".join(blocks), re.MULTILINE)
+    typed = [re.split(r" {3,}| [#>;] ", line)[0] for line in lines]
+    return [re.sub(r"\[([^]|]*)[^]]*\]", r"\1", line).split() for line in typed]
 
-    (block,) = re.findall(r"## The command line\n\n```\n(.*?)```", README, re.DOTALL)
-    commands = set(re.findall(r"^qiff (\w+)", block, re.MULTILINE))
-    assert len(commands) == 12
-    for command in commands:
-        with pytest.raises(SystemExit) as exit:
-            main([command, "--help"])
-        assert exit.value.code == 0
+
+def names_of(parser: Parser) -> set[str]:
+    """The names of the commands of a parser."""
+    return {
+        name
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for name in action.choices
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_options_in_the_documents_exist(page):
+    for arguments in commands_in(page.read_text()):
+        _, left = parser().parse_known_args(arguments)
+        assert not left, f"qiff {' '.join(arguments)}"
+
+
+def test_control_commands_are_read_and_mistakes_in_them_are_found():
+    page = "qiff is prose\n```\nqiff md M S --steps 4   fast\nqiff train a [--resume | --x]\n```\n"
+    page += "```console\nqiff template lih > a.toml\nqiff info M --stepz 4  # wrong\n```\n"
+    *right, wrong = commands_in(page)
+    assert right == [
+        ["md", "M", "S", "--steps", "4"],
+        ["train", "a", "--resume"],
+        ["template", "lih"],
+    ]
+    assert parser().parse_known_args(wrong)[1] == ["--stepz", "4"]
+    with pytest.raises(InputError, match="Command `trian` is not known"):
+        parser().parse_known_args(["trian"])
+
+
+def test_the_readme_shows_every_command():
+    assert {arguments[0] for arguments in commands_in(README)} == names_of(parser())
+
+
+def undocumented(names: Mapping[str, Any]) -> list[str]:
+    """Functions and classes without a docstring of their own; dataclasses make a poor one."""
+    docstrings = {name: value.__doc__ for name, value in names.items() if callable(value)}
+    return [name for name, text in docstrings.items() if not text or text.startswith(f"{name}(")]
 
 
 def test_public_names_are_documented():
-    public = [name for name in vars(qiff) if not name.startswith("_")]
-    for name in public:
-        value = getattr(qiff, name)
-        if callable(value):
-            assert value.__doc__, f"{name} has no docstring"
+    assert undocumented({n: v for n, v in vars(qiff).items() if not n.startswith("_")}) == []
+
+
+def test_control_names_without_a_docstring_are_found():
+    @dataclass
+    class Bare:
+        number: int
+
+    def bare():
+        pass
+
+    def told():
+        """Does nothing."""
+
+    assert undocumented({"Bare": Bare, "bare": bare, "told": told}) == ["Bare", "bare"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import qiff
-from qiff.atoms.data.dataset import labels
+from qiff.atoms.properties import labels
 from qiff.model.predict import Prediction
 from qiff.report.figures import parity_figure
 from qiff.report.records import read_record, save_record

@@ -6,9 +6,11 @@ A message has the subject in backticks, what is required, and what was found.
 import difflib
 import math
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 
 class InputError(ValueError):
@@ -16,7 +18,7 @@ class InputError(ValueError):
 
 
 class RunError(RuntimeError):
-    """A run that could not go on. The command line prints it in one line and exits with 1."""
+    """A run that failed. The command line prints it in one line and exits with 1."""
 
 
 class MissingExtraError(InputError, ImportError):
@@ -33,19 +35,19 @@ def check_known(subject: str, name: str, known: Collection[str]) -> None:
     raise InputError(f"{subject} `{name}` is not known{hint}")
 
 
-def check_at_least(name: str, value: float, minimum: float) -> None:
+def check_at_least(name: str, value: int | float, minimum: int | float) -> None:
     """Raise unless `value` is a finite number of at least `minimum`."""
     if not (math.isfinite(value) and value >= minimum):
         raise InputError(f"`{name}` must be at least {minimum}, but is {value}.")
 
 
-def check_finite(name: str, value: float) -> None:
+def check_finite(name: str, value: int | float) -> None:
     """Raise unless `value` is a finite number."""
     if not math.isfinite(value):
         raise InputError(f"`{name}` must be finite, but is {value}.")
 
 
-def check_positive(name: str, value: float) -> None:
+def check_positive(name: str, value: int | float) -> None:
     """Raise unless `value` is a finite number above zero."""
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"`{name}` must be positive, but is {value}.")
@@ -78,6 +80,10 @@ def typed(name: str, value: Any, hint: Any) -> Any:
         InputError: the value has another type.
     """
     kind = get_origin(hint) or hint
+    if hint is Any:
+        return value
+    if kind in (Union, UnionType):
+        return _one_of(name, value, get_args(hint))
     if kind is float and type(value) is int:
         return float(value)
     if isinstance(value, (list, tuple)) and issubclass(tuple, kind):
@@ -86,9 +92,24 @@ def typed(name: str, value: Any, hint: Any) -> Any:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     fits = is_number if kind in (int, float) else not isinstance(value, str) or kind is str
     if not (fits and isinstance(value, kind)):
-        wanted = "a table" if is_dataclass(kind) or kind is Mapping else kind.__name__
-        raise InputError(f"`{name}` must be {wanted}, but is {value!r}.")
+        raise InputError(f"`{name}` must be {_wanted(hint)}, but is {value!r}.")
     return value
+
+
+def _one_of(name: str, value: Any, hints: tuple[Any, ...]) -> Any:
+    """`value` as the first of several types that it fits."""
+    for hint in hints:
+        with suppress(InputError):
+            return typed(name, value, hint)
+    raise InputError(f"`{name}` must be {' or '.join(map(_wanted, hints))}, but is {value!r}.")
+
+
+def _wanted(hint: Any) -> str:
+    """A type in words."""
+    kind = get_origin(hint) or hint
+    if is_dataclass(kind) or kind is Mapping:
+        return "a table"
+    return "None" if kind is NoneType else kind.__name__
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:

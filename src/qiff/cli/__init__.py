@@ -1,7 +1,7 @@
 """The command line: parse, call, print.
 
-Exit codes: 0 done; 1 a run failed (nan in training, exploded dynamics); 2 a mistake in what was
-given; 130 interrupted.
+Exit codes: 0 done; 1 a run failed (nan in training, exploded dynamics); 2 a mistake in the input;
+130 interrupted.
 """
 
 import argparse
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from .._checks import InputError, RunError
-from . import data, hardware, models, runs
+from . import data, dynamics, hardware, models, runs
+from .parser import Parser
 
 
 def entry() -> None:
@@ -29,8 +30,10 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = _parser().parse_args(arguments)
+    remedy = "."
     try:
+        options = _parsed(arguments)
+        remedy = options.remedy
         options.command(options)
         sys.stdout.flush()
     except InputError as error:
@@ -44,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RunError as error:
         return _fail(error, 1)
     except KeyboardInterrupt:
-        return _fail(f"interrupted{options.remedy}", INTERRUPTED)
+        return _fail(f"interrupted{remedy}", INTERRUPTED)
     return 0
 
 
@@ -53,15 +56,21 @@ def _fail(message: object, code: int) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    options, left = parser().parse_known_args(arguments)
+    options.parser.check_nothing_left(left)
+    return options
+
+
+def parser() -> Parser:
+    """The parser of all commands."""
+    parser = Parser(
         prog="qiff",
         description="Interatomic potentials from quantum circuits with built-in symmetry.",
         epilog="Begin with: qiff template water > run.toml; qiff train run.toml",
     )
     parser.add_argument("--version", action="version", version=f"qiff {version('qiff')}")
-    parser.set_defaults(remedy=".")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for room in (runs, models, hardware, data):
-        room.add_commands(commands)
+    for group in (runs, models, dynamics, hardware, data):
+        group.add_commands(commands)
     return parser

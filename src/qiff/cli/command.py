@@ -2,23 +2,43 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
+
+import ase
 
 from .._checks import InputError
+from ..atoms.data.dataset import read
+from ..atoms.data.source import Source
+from ..model.potential import AbstractPotential
+from ..model.predict import check_atoms
+from ..quantum.engine import describe
+from ..training.checkpoint import BUNDLED, load
+from .options import add_settings, settings_from
+from .parser import Parser
 
-if TYPE_CHECKING:
-    from ..atoms.data.source import Source
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+def add(
+    commands: Commands,
+    name: str,
+    command: Callable[[argparse.Namespace], None],
+    help: str,
+    remedy: str = ".",
+) -> Parser:
+    """Add a command.
 
-
-def add(commands: Commands, name: str, command, help: str) -> argparse.ArgumentParser:
-    """Add a command: the function that carries it out and its line of help."""
+    Args:
+        commands: of the parser.
+        name: as it is typed.
+        command: the function that carries it out.
+        help: one line.
+        remedy: ends the message of an interrupt: what to do next.
+    """
     sub = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
-    sub.set_defaults(command=command)
+    sub.set_defaults(command=command, parser=sub, remedy=remedy)
     return sub
 
 
@@ -28,26 +48,19 @@ def check_apart(target: Path, source: str) -> None:
         raise InputError(f"{target}: is the input as well; choose another output.")
 
 
-def source_of(options: argparse.Namespace, path: str) -> "Source":
+def source_of(options: argparse.Namespace, path: str) -> Source:
     """A data source with the units and keys that `add_source` takes."""
-    from ..atoms.data.source import Source
-
-    elements = tuple(part.strip() for part in options.elements.split(",") if part)
-    units_and_keys = (
-        options.energy_unit,
-        options.length_unit,
-        options.energy_key,
-        options.forces_key,
-    )
-    return Source(path, *units_and_keys, elements)
+    return settings_from(options, Source, path=path)
 
 
-def model_and_frames(options: argparse.Namespace, *, need_energy: bool = False):
-    """The model, and frames of the source that it can describe."""
-    from ..atoms.data.dataset import read
-    from ..model.predict import check_atoms
-    from ..training.checkpoint import load
+def model_and_frames(
+    options: argparse.Namespace, *, need_energy: bool = False
+) -> tuple[AbstractPotential, list[ase.Atoms]]:
+    """The model, and the frames of the source.
 
+    Raises:
+        InputError: the model cannot describe a frame.
+    """
     potential = load(options.model)
     frames = read(source_of(options, options.source), need_energy=need_energy)
     for index, atoms in enumerate(frames):
@@ -67,7 +80,8 @@ def add_model_and_source(sub: argparse.ArgumentParser, name: str) -> None:
     sub.add_argument(
         "model",
         metavar="MODEL",
-        help="a model file, for instance runs/water/model.qiff, or one that comes along: ethanol",
+        help="a model file, for instance runs/water/model.qiff, or a bundled model: "
+        + ", ".join(BUNDLED),
     )
     add_source(sub, name)
 
@@ -84,20 +98,12 @@ def add_source(sub: argparse.ArgumentParser, name: str) -> None:
 
 def add_source_options(sub: argparse.ArgumentParser) -> None:
     """Units and labels of a source, for `source_of`."""
-    for option, text in (
-        ("--energy-unit", "of the file, default eV"),
-        ("--length-unit", "of the file, default Angstrom"),
-        ("--energy-key", "name of the energy label"),
-        ("--forces-key", "name of the forces label"),
-        ("--elements", "symbols in the order of the atoms, for instance O,H,H"),
-    ):
-        sub.add_argument(option, default="", help=text)
+    group = sub.add_argument_group("units and labels of the file")
+    add_settings(group, Source, except_=("path",))
 
 
 def mention_slow_engine() -> None:
     """Say so if circuits are not simulated by the fast engine."""
-    from ..quantum.engine import describe
-
     engine = describe()
     if engine.startswith("xla ("):
         print(f"qiff: circuits are simulated by {engine}, which is slower", file=sys.stderr)

@@ -6,15 +6,17 @@ from pathlib import Path
 
 from .._checks import InputError, check_known, check_suffix
 from .._progress import progress
+from ..labelling.label import RECIPES
+from ..labelling.sampling import Sampling
 from .command import Commands, add, add_source, print_table, source_of
+from .options import add_settings, settings_from
 
 
 def _data_make(options: argparse.Namespace) -> None:
-    from ..labelling.label import RECIPES, make
-    from ..labelling.sampling import Sampling
+    from ..labelling.label import make
 
     check_known("Data set", options.name, RECIPES)
-    sampling = Sampling(options.n_frames, options.temperature, options.seed)
+    sampling = settings_from(options, Sampling)
     path = Path(options.out or f"{options.name}.xyz")
     check_suffix(path, (".xyz", ".extxyz"))
     for target in (path, path.with_suffix(".json")):
@@ -63,19 +65,19 @@ def add_commands(commands: Commands) -> None:
     data = commands.add_parser("data", help="compute, fetch or describe data sets").add_subparsers(
         metavar="COMMAND", required=True
     )
-    sub = add(data, "make", _data_make, "compute a data set with PySCF; goes on where it stopped")
-    sub.add_argument(
-        "name", metavar="NAME", help="lih, water, water-dimer, water-dimer-cut or ammonia"
-    )
-    sub.add_argument("--out", help="default NAME.xyz; provenance goes beside it")
-    sub.add_argument("--n-frames", type=int, default=0, help="default the recipe's")
-    sub.add_argument("--temperature", type=float, default=300.0, help="K, default 300")
-    sub.add_argument("--seed", type=int, default=0, help="default 0")
-    sub.set_defaults(remedy="; the same command goes on.")
-    sub = add(data, "fetch", _data_fetch, "download a published data set; goes on where it stopped")
+    text = "compute a data set with PySCF; resumes an interrupted computation"
+    sub = add(data, "make", _data_make, text, "; repeat the command to resume.")
+    sub.add_argument("name", metavar="NAME", help=", ".join(RECIPES))
+    text = "if not given NAME.xyz; its provenance is written beside it"
+    sub.add_argument("--out", metavar="FILE.xyz", help=text)
+    add_settings(sub, Sampling)
+
+    text = "download a published data set; resumes an interrupted download"
+    sub = add(data, "fetch", _data_fetch, text, "; repeat the command to resume.")
     sub.add_argument("name", metavar="NAME", help="rmd17: revised MD17, ten molecules, 1.1 GB")
-    sub.add_argument("--to", metavar="FOLDER", default="", help="default $QIFF_DATA, else data")
+    text = "if not given the folder that QIFF_DATA names, else data"
+    sub.add_argument("--to", metavar="FOLDER", default="", help=text)
     sub.add_argument("--url", default="", help="another address of the same archive")
-    sub.set_defaults(remedy="; the same command goes on.")
-    sub = add(data, "info", _data_info, "what a data file holds")
+
+    sub = add(data, "info", _data_info, "describe a data file")
     add_source(sub, "FILE")

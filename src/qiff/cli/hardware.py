@@ -2,25 +2,33 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import ase
+import numpy as np
 
 from .._checks import InputError, check_known
+from .._files import atomic_write
 from .._progress import progress
+from ..atoms.data.dataset import read
+from ..hardware import (
+    AbstractExecutor,
+    MeasuredIntegrator,
+    Measurement,
+    Protocol,
+    circuits,
+    make_executor,
+    resources,
+)
+from ..hardware.estimate import measure
+from ..hardware.files import FORMATS
+from ..hardware.measure import MITIGATIONS, Laboratory, mitigation
+from ..model.potential import AbstractPotential
+from ..training.checkpoint import load
 from .command import Commands, add, add_source_options, print_table, source_of
-
-if TYPE_CHECKING:
-    import ase
-
-    from ..hardware import AbstractExecutor, MeasuredIntegrator, Measurement, Protocol
-    from ..model.potential import AbstractPotential
+from .options import add_settings, settings_from
 
 
 def _export(options: argparse.Namespace) -> None:
-    from .._files import atomic_write
-    from ..hardware import circuits
-    from ..hardware.files import FORMATS
-    from ..training.checkpoint import load
-
     check_known("Format", options.to, FORMATS)
     potential = load(options.model)
     groups = circuits(potential, _geometry(options))
@@ -40,27 +48,20 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _resources(options: argparse.Namespace) -> None:
-    from ..training.checkpoint import load
-
     potential = load(options.model)
-    atoms = _geometry(options) if options.geometry else _scattered(potential)
+    atoms = _geometry(options) if options.geometry else _at_random_positions(potential)
     print_resources(options, potential, atoms)
     if not options.geometry:
-        print("at scattered positions: give a --geometry for errors that mean something")
+        print("at random positions: give a --geometry for meaningful errors")
 
 
-def _geometry(options: argparse.Namespace) -> "ase.Atoms":
+def _geometry(options: argparse.Namespace) -> ase.Atoms:
     """The first configuration of the file that `--geometry` names."""
-    from ..atoms.data.dataset import read
-
     return read(source_of(options, options.geometry))[0]
 
 
-def _scattered(potential: "AbstractPotential") -> "ase.Atoms":
-    """The atoms of a model, as its config names them, an Å or so apart."""
-    import ase
-    import numpy as np
-
+def _at_random_positions(potential: AbstractPotential) -> ase.Atoms:
+    """The atoms that the config of a model names, at random positions about 1 Å apart."""
     elements = _elements(potential.config())
     places = np.random.default_rng(0).normal(size=(len(elements), 3))
     return ase.Atoms(elements, places)
@@ -70,7 +71,7 @@ def _elements(config: object) -> list[str]:
     """The longest list of elements anywhere in a config.
 
     Raises:
-        InputError: there is none.
+        InputError: the config has no list of elements.
     """
     found: list[list[str]] = []
 
@@ -93,43 +94,32 @@ def _elements(config: object) -> list[str]:
 # --- with an executor -------------------------------------------------------------------------
 
 
-def protocol_of(options: argparse.Namespace) -> "Protocol":
+def protocol_of(options: argparse.Namespace) -> Protocol:
     """The protocol that the options of `add_executor` describe."""
-    from ..hardware import Protocol
-    from ..hardware.measure import mitigation
-
     names = [name.strip() for name in options.mitigate.split(",") if name.strip()]
-    seed = getattr(options, "seed", 0)
-    return Protocol(options.shots, options.method, mitigation(names), seed)
+    return settings_from(options, Protocol, mitigation=mitigation(names))
 
 
-def executor_of(options: argparse.Namespace, cache: Path | None) -> "AbstractExecutor":
+def executor_of(options: argparse.Namespace, cache: Path | None) -> AbstractExecutor:
     """The executor that `--executor` names; results go to `--cache`, else to `cache`."""
-    from ..hardware import make_executor
-
     if not options.executor:
         raise InputError("`--dry-run` needs an --executor to say what it would send.")
     folder = Path(options.cache) if options.cache else cache
-    return make_executor(options.executor, seed=getattr(options, "seed", 0), cache=folder)
+    return make_executor(options.executor, seed=protocol_of(options).seed, cache=folder)
 
 
 def print_resources(
-    options: argparse.Namespace, potential: "AbstractPotential", atoms: "ase.Atoms"
+    options: argparse.Namespace, potential: AbstractPotential, atoms: ase.Atoms
 ) -> None:
-    """What a geometry takes, before anything is sent."""
-    from ..hardware import resources
-
+    """Print what a geometry needs, before anything is sent."""
     found = resources(potential, atoms, executor_of(options, None), protocol_of(options))
     print_table({k: f"{v:.3g}" if isinstance(v, float) else v for k, v in found.items()})
 
 
 def measured(
-    options: argparse.Namespace, potential: "AbstractPotential", frames: "list[ase.Atoms]"
-) -> "list[Measurement]":
+    options: argparse.Namespace, potential: AbstractPotential, frames: list[ase.Atoms]
+) -> list[Measurement]:
     """Energies and forces of frames from the executor that `--executor` names."""
-    from ..hardware.estimate import measure
-    from ..hardware.measure import Laboratory
-
     cache = Path(options.target).with_suffix(".results")
     executor, protocol, found = executor_of(options, cache), protocol_of(options), []
     with progress(len(frames)) as show:
@@ -141,44 +131,43 @@ def measured(
     return found
 
 
-def integrator_of(options: argparse.Namespace, path: Path) -> "MeasuredIntegrator":
+def integrator_of(options: argparse.Namespace, path: Path) -> MeasuredIntegrator:
     """Dynamics on forces from the executor that `--executor` names."""
-    from ..hardware import MeasuredIntegrator
-
     executor = executor_of(options, path.with_suffix(".results"))
     return MeasuredIntegrator(executor, protocol_of(options))
 
 
-def add_executor(sub: argparse.ArgumentParser, default: str | None = None) -> None:
+def add_executor(
+    sub: argparse.ArgumentParser, default: str | None = None, *, dry_run: bool = True
+) -> None:
     """Arguments for `executor_of` and `protocol_of`."""
-    sub.add_argument(
-        "--executor",
-        default=default,
-        metavar="NAME",
-        help="exact, shots, aer:NOISE, fake:DEVICE, pennylane:DEVICE or runtime:DEVICE",
-    )
-    sub.add_argument("--shots", type=int, default=100_000, help="of a geometry, default 100000")
-    sub.add_argument(
-        "--method", default="bell", help="bell (default) or pauli: what is read at once"
-    )
-    sub.add_argument(
-        "--mitigate", default="", metavar="NAMES", help="of readout, twirl, zne, symmetry; with ,"
-    )
-    sub.add_argument("--cache", default="", metavar="DIR", help="where results are kept")
+    group = sub.add_argument_group("execution on quantum hardware or its simulators")
+    text = "exact, shots, aer:NOISE, fake:DEVICE, pennylane:DEVICE or runtime:DEVICE"
+    text += " (default %(default)s)" if default else ""
+    group.add_argument("--executor", default=default, metavar="NAME", help=text)
+    add_settings(group, Protocol, only=("shots", "method"))
+    text = f"against noise, separated by commas: {', '.join(MITIGATIONS)}"
+    group.add_argument("--mitigate", default="", metavar="NAMES", help=text)
+    group.add_argument("--cache", default="", metavar="DIR", help="folder to keep results in")
+    if dry_run:
+        text = "print the resources that are needed and send nothing"
+        group.add_argument("--dry-run", action="store_true", help=text)
 
 
 def add_commands(commands: Commands) -> None:
     """Add these commands to the parser."""
-    sub = add(commands, "export", _export, "write the circuit of a geometry for another package")
+    sub = add(commands, "export", _export, "write the circuits of a geometry for another package")
     sub.add_argument("model", metavar="MODEL")
     sub.add_argument("--geometry", required=True, metavar="FILE", help="its first configuration")
-    sub.add_argument("--to", required=True, metavar="FORMAT", help="qasm3, qiskit or pennylane")
-    sub.add_argument("--out", help="without suffix; default the name of the model")
+    sub.add_argument("--to", required=True, metavar="FORMAT", help=", ".join(FORMATS))
+    sub.add_argument("--out", help="file name without suffix; if not given the name of the model")
     sub.add_argument("--overwrite", action="store_true", help="replace files")
     add_source_options(sub)
 
-    sub = add(commands, "resources", _resources, "what a geometry takes of a quantum computer")
+    text = "resources that a geometry needs on a quantum computer"
+    sub = add(commands, "resources", _resources, text)
     sub.add_argument("model", metavar="MODEL")
-    sub.add_argument("--geometry", metavar="FILE", help="its first configuration; default made up")
-    add_executor(sub, "shots")
+    text = "its first configuration; if not given atoms at random positions"
+    sub.add_argument("--geometry", metavar="FILE", help=text)
+    add_executor(sub, "shots", dry_run=False)
     add_source_options(sub)

@@ -1,16 +1,23 @@
-"""Commands that carry out something: train, report, reproduce, template."""
+"""Commands that run something: train, report, reproduce, template."""
 
 import argparse
 from pathlib import Path
 
 from .._checks import check_known
 from .._progress import progress
+from ..run.config import TEMPLATES, read_config, template
+from ..studies import couzinie2025, hardware, le2023
 from .command import Commands, add, mention_slow_engine
+
+STUDIES = {
+    "le2023": le2023.PARTS,
+    "couzinie2025": couzinie2025.PARTS,
+    "hardware": hardware.PARTS,
+}
 
 
 def _train(options: argparse.Namespace) -> None:
     from ..report.tables import summary
-    from ..run.config import read_config
     from ..run.train import train
 
     run = read_config(Path(options.config), options.set)
@@ -36,14 +43,11 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _reproduce(options: argparse.Namespace) -> None:
-    from ..studies import couzinie2025, hardware, le2023
     from ..studies.harness.reproduce import reproduce, total_runs
     from ..studies.harness.study import QUICK, Budget
 
-    papers = {"le2023": le2023, "couzinie2025": couzinie2025, "hardware": hardware}
-    studies = {name: paper.PARTS for name, paper in papers.items()}
-    check_known("Study", options.study, studies)
-    study = studies[options.study]
+    check_known("Study", options.study, STUDIES)
+    study = STUDIES[options.study]
     parts = tuple(study) if options.part in ([], ["all"]) else tuple(options.part)
     budget = QUICK if options.quick else Budget()
     out = Path(options.out or options.study + "-quick" * options.quick)
@@ -55,38 +59,30 @@ def _reproduce(options: argparse.Namespace) -> None:
 
 
 def _template(options: argparse.Namespace) -> None:
-    from ..run.config import template
-
     print(template(options.name), end="")
 
 
 def add_commands(commands: Commands) -> None:
     """Add these commands to the parser."""
-    sub = add(commands, "train", _train, "train a model as a config says, into a run folder")
+    text = "train a model described by a config and write a run folder"
+    sub = add(commands, "train", _train, text, "; continue with --resume.")
     sub.add_argument("config", metavar="RUN.toml", help="see `qiff template`")
-    sub.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="for instance train.steps=100",
-    )
+    text = "replace a value of the config, for instance train.steps=100"
+    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
     again = sub.add_mutually_exclusive_group()
-    again.add_argument("--resume", action="store_true", help="go on with the run in the folder")
+    again.add_argument("--resume", action="store_true", help="continue the run in the folder")
     again.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
-    sub.set_defaults(remedy="; go on with --resume.")
 
-    add(
-        commands, "report", _report, "summarise a run folder and write its report.html"
-    ).add_argument("folder", metavar="RUN_FOLDER")
+    text = "summarise a run folder and write its report.html"
+    add(commands, "report", _report, text).add_argument("folder", metavar="RUN_FOLDER")
 
-    sub = add(commands, "reproduce", _reproduce, "carry out a study: tables, figures, claims")
-    sub.add_argument("study", metavar="STUDY", help="le2023, couzinie2025 or hardware")
-    sub.add_argument("part", metavar="PART", nargs="*", help="for instance lih; default all")
+    text = "run a study: tables, figures, claims"
+    sub = add(commands, "reproduce", _reproduce, text, "; repeat the command to resume.")
+    sub.add_argument("study", metavar="STUDY", help=", ".join(STUDIES))
+    sub.add_argument("part", metavar="PART", nargs="*", help="for instance lih; all if not given")
     sub.add_argument("--quick", action="store_true", help="minutes: one seed, few steps")
-    sub.add_argument("--out", help="default STUDY or STUDY-quick; what is there is kept")
-    sub.set_defaults(remedy="; the same command goes on.")
+    text = "folder, if not given STUDY or STUDY-quick; results in it are kept"
+    sub.add_argument("--out", help=text)
 
-    add(commands, "template", _template, "print a config to start from").add_argument(
-        "name", metavar="NAME", help="water, lih, ammonia or water-dimer"
-    )
+    sub = add(commands, "template", _template, "print a config to start from")
+    sub.add_argument("name", metavar="NAME", help=", ".join(TEMPLATES))

@@ -75,10 +75,10 @@ class Protocol:
     """How expectation values are measured.
 
     Args:
-        shots: of everything that is measured together, for instance a geometry.
-        method: a key of `SETTINGS`: which words are read together.
+        shots: number of shots for everything that is measured together, for instance a geometry.
+        method: a key of `SETTINGS`: which Pauli words are read together.
         mitigation: see `Mitigation`.
-        seed: of twirls.
+        seed: of random numbers: twirls, and on the command line simulated outcomes.
     """
 
     shots: int = 100_000

@@ -18,7 +18,13 @@ from .level import Label
 
 @dataclass(frozen=True)
 class Sampling:
-    """How geometries are drawn. Zero frames means the recipe's own number."""
+    """How geometries are drawn.
+
+    Args:
+        n_frames: number of frames; 0 means the number of the recipe.
+        temperature: K.
+        seed: of the geometries.
+    """
 
     n_frames: int = 0
     temperature: float = 300.0

@@ -13,7 +13,7 @@ from ase.data import chemical_symbols
 from jaxtyping import PRNGKeyArray
 
 from .._checks import InputError, check_known
-from .._records import from_table
+from .._records import dotted, from_table
 from ..atoms.properties import labels
 from ..atoms.reference import fit_reference, per_element
 from .classical import Classical
@@ -85,7 +85,8 @@ def _split(
         if part not in config:
             raise InputError(f"Model `{name}`: argument `{part}` is missing.")
     own = {argument: value for argument, value in config.items() if argument in fields}
-    settings = from_table(kind.Settings, own, f"Model `{name}`: argument")
+    words = lambda path: f"Model `{name}`" + (f": argument {dotted(path)}" if path else "")
+    settings = from_table(kind.Settings, own, words)
     return kind, settings, {part: config[part] for part in nested(kind)}
 
 

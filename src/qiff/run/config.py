@@ -4,15 +4,17 @@ import dataclasses
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import jax
 import tomli_w
 
-from .._checks import InputError, check_at_least, check_file, check_known, check_seed, typed
+from .._checks import InputError, check_at_least, check_file, check_known, check_seed
+from .._records import dotted, from_table
 from ..atoms.data.source import Source
 from ..model.build import build
 from ..training.settings import Training
@@ -85,7 +87,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Run:
         raise InputError(f"{path}: is not valid TOML: {error}.") from None
     for override in overrides:
         _override(table, override)
-    run = _record(Run, table, _Place(str(path), text))
+    run = from_table(Run, table, partial(_where, path, text))
     try:
         build(run.model, jax.random.key(run.seed))
     except InputError as error:
@@ -104,50 +106,18 @@ def template(name: str) -> str:
     return (files("qiff") / "templates" / f"{name}.toml").read_text()
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where in a file a table stands, to say so in an error."""
-
-    path: str
-    text: str
-    table: str = ""
-
-    def of(self, key: str) -> str:
-        """File, line and dotted key."""
-        section = ""
-        for number, line in enumerate(self.text.splitlines(), 1):
-            if header := re.match(r"\s*\[([^\]]+)\]", line):
-                section = header[1].strip()
-            if section == self.table and re.match(rf"\s*{re.escape(key)}\s*=", line):
-                return f"{self.path}:{number}: `{self.within(key).table}`"
-        return f"{self.path}: `{self.within(key).table}`"
-
-    def within(self, key: str) -> "_Place":
-        return dataclasses.replace(self, table=f"{self.table}.{key}" if self.table else key)
-
-
-def _record(kind: type, table: Mapping[str, Any], place: _Place) -> Any:
-    """A record of a table, its fields checked against their types."""
-    hints = get_type_hints(kind)
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    for key in table:
-        check_known(f"{place.of(key)}: key", key, fields)
-    values = {}
-    for name, f in fields.items():
-        if name in table and isinstance(table[name], Mapping) and is_dataclass(hints[name]):
-            values[name] = _record(hints[name], table[name], place.within(name))
-        elif name in table:
-            try:
-                values[name] = typed(name, table[name], hints[name])
-            except InputError as error:
-                raise InputError(f"{place.of(name)}: {error}") from None
-        elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-            raise InputError(f"{place.of(name)} is missing.")
-    try:
-        return kind(**values)
-    except InputError as error:
-        section = f"[{place.table}] " if place.table else ""
-        raise InputError(f"{place.path}: {section}{error}") from None
+def _where(path: Path, text: str, keys: tuple[str, ...]) -> str:
+    """File, line and dotted key of a setting in a TOML file."""
+    if not keys:
+        return str(path)
+    *tables, key = keys
+    section = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[([^\]]+)\]", line):
+            section = header[1].strip()
+        if section == ".".join(tables) and re.match(rf"\s*{re.escape(key)}\s*=", line):
+            return f"{path}:{number}: {dotted(keys)}"
+    return f"{path}: {dotted(keys)}"
 
 
 def _override(table: dict[str, Any], override: str) -> None:

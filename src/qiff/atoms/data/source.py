@@ -37,9 +37,9 @@ class Source:
             `Positions.npy`, `Energy.npy` and `Forces.npy`, or `bundled:` and a name, or
             `rmd17:` and a molecule.
         energy_unit, length_unit: units of the file; other labels are in units made of these.
-            Empty means what the file itself declares, or eV and Å for files read by ASE.
+            Empty means the units that the file declares, or eV and Å for files read by ASE.
         energy_key, forces_key, stress_key: names of the labels in the file; empty means the
-            aliases of the property, see `PROPERTIES`.
+            usual ones, such as `REF_energy` and `REF_forces`, then the results of a calculator.
         elements: chemical symbols in the order of the atoms, for formats that have none.
     """
 

@@ -1,0 +1,98 @@
+"""Commands that simulate: md, validate."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .._checks import InputError, check_suffix
+from .._progress import progress
+from ..dynamics.md import Dynamics
+from .command import (
+    Commands,
+    add,
+    add_model_and_source,
+    check_apart,
+    mention_slow_engine,
+    model_and_frames,
+    print_table,
+)
+from .hardware import add_executor, integrator_of, print_resources
+from .options import add_settings, settings_from
+
+VALIDATION: dict[str, Any] = {"steps": 200_000, "interval": 50}
+"""Defaults of `validate` that are not those of `Dynamics`."""
+
+
+def _md(options: argparse.Namespace) -> None:
+    from ..dynamics.md import simulate
+    from ..report.dynamics import dynamics_line, save_dynamics
+
+    dynamics = settings_from(options, Dynamics)
+    path = Path(options.out)
+    table, record, picture = (path.with_suffix(suffix) for suffix in (".csv", ".json", ".png"))
+    check_suffix(path, (".xyz", ".extxyz"))
+    check_apart(path, options.source)
+    for target in (path, table, record, picture):
+        if target.exists() and not options.overwrite:
+            raise InputError(f"{target}: exists; choose another --out or replace it (--overwrite).")
+    potential, (start, *_) = model_and_frames(options)
+    if options.dry_run:
+        print_resources(options, potential, start)
+        print(f"for each of {dynamics.steps + 1} geometries; nothing was sent")
+        return
+    motion = integrator_of(options, path) if options.executor else None
+    mention_slow_engine()
+    for target in (table, record, picture):
+        target.unlink(missing_ok=True)
+    with progress(dynamics.steps) as show:
+        text = f"{dynamics.ensemble} dynamics"
+        show(0, text)
+        if motion:
+            motion.after_job = lambda n: show(len(motion.measured), f"{text}, {n} circuits")
+        samples, report = simulate(
+            potential, start, dynamics, path, lambda done: show(done, text), motion
+        )
+    origin = _origin(options.model)
+    if motion:
+        origin |= {"executor": options.executor, "shots": motion.n_shots}
+    found = save_dynamics(path, dynamics, samples, report, origin)
+    print(f"{dynamics_line(dynamics.ensemble, found)}\ntrajectory: {path}")
+
+
+def _origin(model: str) -> dict[str, object]:
+    """Which model it was, for records."""
+    from ..training.checkpoint import model_hash
+
+    return {"model": model, "model_sha256": model_hash(model)}
+
+
+def _validate(options: argparse.Namespace) -> None:
+    from ..studies.dynamics import courses, validate
+
+    dynamics, out = settings_from(options, Dynamics), Path(options.out)
+    potential, frames = model_and_frames(options)
+    mention_slow_engine()
+    with progress(sum(course.steps for course in courses(dynamics).values())) as show:
+        origin = _origin(options.model)
+        section, record = validate(potential, frames, dynamics, out, origin, show)
+    report = section.save(out.parent, record)
+    print_table({str(row["what"]): row["found"] for row in section.rows})
+    print(f"report: {report}")
+
+
+def add_commands(commands: Commands) -> None:
+    """Add these commands to the parser."""
+    text = "molecular dynamics from the first configuration of a file"
+    sub = add(commands, "md", _md, text, "; the frames so far are in the trajectory.")
+    add_model_and_source(sub, "START.xyz")
+    add_settings(sub, Dynamics)
+    text = "trajectory; .csv, .json and .png are written beside it (default %(default)s)"
+    sub.add_argument("--out", default="traj.xyz", help=text)
+    sub.add_argument("--overwrite", action="store_true", help="replace the trajectory")
+    add_executor(sub)
+
+    text = "compare dynamics of a model with its data and write a report"
+    sub = add(commands, "validate", _validate, text, "; repeat the command to resume.")
+    add_model_and_source(sub, "DATA")
+    add_settings(sub, Dynamics, except_=("ensemble",), defaults=VALIDATION)
+    sub.add_argument("--out", default="validation", help="folder (default %(default)s)")
