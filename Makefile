@@ -57,6 +57,10 @@ format: .venv-test/ready  ## put the code into shape
 	.venv-test/bin/ruff check --fix .
 	.venv-test/bin/ruff format .
 
+docs-structure:  ## write docs/structure.md, the list of files
+	$(PYTHON) -m tests.test_structure > docs/structure.tmp
+	mv docs/structure.tmp docs/structure.md
+
 clean:  ## remove the environments
 	rm -rf .venv .venv-test .venv-bench .venv-sanitize .venv-release .venv-wheel build
 
