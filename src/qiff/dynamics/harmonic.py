@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._checks import RunError
-from ..atoms.graph import Graph, graph
+from ..atoms.graph import graph
 from ..interfaces.ase import Calculator
+from ..model.derivatives import energy
 from ..model.potential import AbstractPotential
-from ..model.predict import check_atoms, dtype, energy, precision
+from ..model.predict import check_atoms, dtype, precision
 
 FORCE_LEFT = 1e-3
 """eV/Å: a structure is relaxed when no force is larger."""
@@ -42,7 +43,7 @@ def hessian(
 
         @jax.jit
         def second(positions: Array) -> Array:
-            at = lambda x: energy(potential, Graph(x, seen.numbers, seen.neighbours))
+            at = lambda x: energy(potential, seen.at(x))
             return jax.jacrev(jax.grad(at))(positions)
 
         return np.asarray(second(jax.numpy.asarray(seen.positions)), float)

@@ -21,10 +21,12 @@ from jaxtyping import Array, Bool, Float, Int
 from .._checks import RunError, check_at_least, check_known, check_positive, check_seed
 from .._files import atomic_write
 from .._types import Energy, Forces, Numbers, Positions
-from ..atoms.graph import Graph, VerletList
+from ..atoms.graph import Graph
+from ..atoms.neighbours import VerletList
 from ..atoms.rigid import n_rigid
+from ..model.derivatives import energy_and_forces
 from ..model.potential import AbstractPotential
-from ..model.predict import check_atoms, dtype, enable_x64, energy_and_forces
+from ..model.predict import check_atoms, dtype, enable_x64
 
 HOT = 20.0
 """Dynamics count as exploded above this multiple of the temperature plus `HOT_FLOOR`."""
@@ -281,7 +283,8 @@ class _Surface(eqx.Module):
     near: VerletList
 
     def __call__(self, positions: Positions) -> tuple[Energy, Forces]:
-        graph = Graph(positions.astype(dtype(self.potential)), self.numbers, self.near.table)  # pyright: ignore
+        at, near = positions.astype(dtype(self.potential)), self.near.table
+        graph = Graph(positions=at, numbers=self.numbers, **near._asdict())
         energy, forces = energy_and_forces(self.potential, graph)
         return self.offset + energy.astype(positions.dtype), forces.astype(positions.dtype)
 
@@ -319,7 +322,7 @@ def _run(
         momenta = momenta + half * forces
         stable = jnp.sum(momenta**2 / course.masses) / 2 < course.limit
         after = MDState(positions, momenta, energy, forces, point.step + 1, stable)
-        holds = surface.near.holds(positions)
+        holds = surface.near.is_complete(positions)
         return jax.tree.map(lambda new, old: jnp.where(holds, new, old), after, point), holds
 
     def frame(state: tuple[MDState, Array], end: Int[Array, ""]) -> tuple[Any, MDState]:

@@ -15,7 +15,10 @@ import numpy as np
 
 from .._checks import InputError
 from .._files import atomic_write
-from ..atoms.data.dataset import Source, file_hash, labels, locate, read
+from ..atoms.data.dataset import file_hash, read
+from ..atoms.data.formats import locate
+from ..atoms.data.source import Source
+from ..atoms.properties import labels
 from ..dynamics.md import Dynamics, Sample, samples_csv
 from ..dynamics.md import Report as DynamicsReport
 from ..model.predict import Prediction

@@ -18,7 +18,7 @@ from ase.data import covalent_radii
 from jaxtyping import Bool, Float
 
 from .._checks import InputError, RunError
-from ..atoms.data.dataset import labels
+from ..atoms.properties import labels
 from ..atoms.rigid import n_rigid
 from ..dynamics.harmonic import vibrations
 from ..dynamics.md import Dynamics, simulate
