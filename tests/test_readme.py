@@ -1,6 +1,8 @@
 """The README does what it says."""
 
+import importlib.metadata
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,12 @@ def test_public_names_are_documented():
         value = getattr(qiff, name)
         if callable(value):
             assert value.__doc__, f"{name} has no docstring"
+
+
+def test_the_version_stands_in_one_place():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    version = re.escape(project["version"])
+    texts = [ROOT / "CITATION.cff", *(ROOT / "src" / "qiff").glob("**/*.py")]
+    assert [path for path in texts if re.search(rf"\b{version}\b", path.read_text())] == []
+    assert not re.search(r"^version:", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert qiff.__version__ == importlib.metadata.version("qiff")
