@@ -114,6 +114,6 @@ def padded(
     if padding is None:
         padding = np.zeros((len(rows), *shape), rows[0].dtype if rows else float)
     stacked = padding.copy()
-    for place, row in zip(stacked, rows, strict=True):
-        place[tuple(slice(size) for size in row.shape)] = row
+    for index, row in enumerate(rows):
+        stacked[index, *map(slice, row.shape)] = row
     return stacked
