@@ -53,7 +53,7 @@ lint: .venv-test/ready  ## lint, format check, type check
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/pyright --pythonpath .venv-test/bin/python
 
-format: .venv-test/ready  ## put the code into shape
+format: .venv-test/ready  ## fix lint and format the code
 	.venv-test/bin/ruff check --fix .
 	.venv-test/bin/ruff format .
 
