@@ -7,10 +7,10 @@ DEMO = runs/demo
 
 .PHONY: demo test test-slow test-sanitize test-wheel wheel bench lint format docs-structure clean
 
-# TYPECHECK=1 checks the shapes and types of every call of qiff while its tests run.
+# TYPECHECK=1 checks shapes and types of every call in qiff while its tests run; an integer is a float.
 TYPECHECK ?=
-PYTEST = .venv-test/bin/pytest $(if $(TYPECHECK),--jaxtyping-packages=qiff$(COMMA)beartype.beartype)
-COMMA = ,
+HOOK = "--jaxtyping-packages=qiff,beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+PYTEST = .venv-test/bin/pytest $(if $(TYPECHECK),$(HOOK))
 
 demo: .venv/ready  ## train water, evaluate it, run 2 ps of molecular dynamics with it
 	@mkdir -p runs
