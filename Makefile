@@ -7,10 +7,10 @@ DEMO = runs/demo
 
 .PHONY: demo test test-slow test-sanitize test-wheel wheel bench lint format docs-structure clean
 
-# TYPECHECK=1 checks the shapes and types of every call of qiff while its tests run.
+# TYPECHECK=1 checks shapes and types of every call in qiff while its tests run; an integer is a float.
 TYPECHECK ?=
-PYTEST = .venv-test/bin/pytest $(if $(TYPECHECK),--jaxtyping-packages=qiff$(COMMA)beartype.beartype)
-COMMA = ,
+HOOK = "--jaxtyping-packages=qiff,beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+PYTEST = .venv-test/bin/pytest $(if $(TYPECHECK),$(HOOK))
 
 demo: .venv/ready  ## train water, evaluate it, run 2 ps of molecular dynamics with it
 	@mkdir -p runs
@@ -53,9 +53,13 @@ lint: .venv-test/ready  ## lint, format check, type check
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/pyright --pythonpath .venv-test/bin/python
 
-format: .venv-test/ready  ## put the code into shape
+format: .venv-test/ready  ## fix lint and format the code
 	.venv-test/bin/ruff check --fix .
 	.venv-test/bin/ruff format .
+
+docs-structure:  ## write docs/structure.md, the list of files
+	$(PYTHON) -m tests.test_structure > docs/structure.tmp
+	mv docs/structure.tmp docs/structure.md
 
 clean:  ## remove the environments
 	rm -rf .venv .venv-test .venv-bench .venv-sanitize .venv-release .venv-wheel build

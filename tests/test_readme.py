@@ -1,7 +1,9 @@
 """The README does what it says."""
 
 import argparse
+import importlib.metadata
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,3 +103,12 @@ def test_control_names_without_a_docstring_are_found():
         """Does nothing."""
 
     assert undocumented({"Bare": Bare, "bare": bare, "told": told}) == ["Bare", "bare"]
+
+
+def test_the_version_stands_in_one_place():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    version = re.escape(project["version"])
+    texts = [ROOT / "CITATION.cff", *(ROOT / "src" / "qiff").glob("**/*.py")]
+    assert [path for path in texts if re.search(rf"\b{version}\b", path.read_text())] == []
+    assert not re.search(r"^version:", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert qiff.__version__ == importlib.metadata.version("qiff")

@@ -115,5 +115,5 @@ def padded(
         padding = np.zeros((len(rows), *shape), rows[0].dtype if rows else float)
     stacked = padding.copy()
     for index, row in enumerate(rows):
-        stacked[(index, *(slice(size) for size in row.shape))] = row
+        stacked[index, *map(slice, row.shape)] = row
     return stacked

@@ -1,0 +1,73 @@
+"""`docs/structure.md` lists every file of the package; run as a module, this prints it."""
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "structure.md"
+HEAD = """# The files of the package
+
+Every file of `src/qiff/` with the first sentence of its documentation, from which
+`make docs-structure` writes this page. The rooms in short: [README](../README.md#the-files).
+"""
+DATA = {
+    ".json": "how the data set of this name was computed",
+    ".qiff": "a bundled model",
+    ".typed": "tells type checkers that the package has type hints",
+    ".xyz": "a bundled data set",
+}
+
+
+def files(package: Path) -> list[Path]:
+    """Source files and data, nothing compiled; the `__init__.py` of a room comes first."""
+    suffixes = {".py", ".cpp", ".hpp", ".toml", *DATA}
+    found = (path.relative_to(package) for path in package.rglob("*") if path.suffix in suffixes)
+    return sorted(found, key=lambda path: (path.parent.parts, path.name != "__init__.py", path))
+
+
+def description(path: Path) -> str:
+    """The first line of a docstring, or the first sentence of the comment at the head of a file."""
+    if path.suffix in DATA:
+        return DATA[path.suffix]
+    if path.suffix == ".py":
+        return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+    comment = re.match(r"((//|#) .*\n)+", path.read_text())
+    text = " ".join(line[2:].strip() for line in comment[0].splitlines()) if comment else ""
+    return re.split(r"(?<=[.]) (?=[A-Z])", text)[0]
+
+
+def page(package: Path) -> str:
+    """The page: a heading for each room, one line for each file."""
+    lines, room = [HEAD], ""
+    for path in files(package):
+        if len(path.parts) > 1 and path.parts[0] != room:
+            room = path.parts[0]
+            lines.append(f"\n## {room}\n")
+        lines.append(f"* `{path.as_posix()}` — {description(package / path)}")
+    return "\n".join(lines) + "\n"
+
+
+def test_every_file_says_what_it_is():
+    package = ROOT / "src" / "qiff"
+    assert [path for path in files(package) if not description(package / path)] == []
+
+
+def test_the_page_lists_every_file_once_with_its_docstring():
+    assert page(ROOT / "src" / "qiff") == PAGE.read_text(), "run `make docs-structure`"
+
+
+def test_a_file_of_a_known_name_in_another_room_changes_the_page(tmp_path):
+    """Control: two files of one name are told apart by their paths."""
+    for name in ("atoms/__init__.py", "model/__init__.py", "model/graph.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('"""One.\n\nMore.\n"""\n')
+    before = page(tmp_path)
+    (tmp_path / "atoms" / "graph.py").write_text('"""Two."""\n')
+    assert page(tmp_path).splitlines() != before.splitlines()
+    assert "* `atoms/graph.py` — Two." in page(tmp_path).splitlines()
+    assert "* `model/graph.py` — One." in page(tmp_path).splitlines()
+
+
+if __name__ == "__main__":
+    print(page(ROOT / "src" / "qiff"), end="")
