@@ -76,7 +76,7 @@ def pennylane_engine(program, angles):
 
 @pytest.fixture(autouse=True, scope="module")
 def registered():
-    engine.ENGINES["pennylane"] = pennylane_engine
+    engine.ENGINES["pennylane"] = engine.Engine("pennylane", pennylane_engine)
     yield
     del engine.ENGINES["pennylane"]
 

@@ -96,8 +96,7 @@ def add_source_options(sub: argparse.ArgumentParser) -> None:
 
 def mention_slow_engine() -> None:
     """Say so if circuits are not simulated by the fast engine."""
-    from ..quantum.engine import describe
+    from ..quantum.engine import describe, fallback_reason
 
-    engine = describe()
-    if engine.startswith("xla ("):
-        print(f"qiff: circuits are simulated by {engine}, which is slower", file=sys.stderr)
+    if fallback_reason():
+        print(f"qiff: circuits are simulated by {describe()}, which is slower", file=sys.stderr)

@@ -22,6 +22,7 @@ from ..atoms.graph import Graph, others
 from ..model.potential import AbstractPotential
 from ..model.predict import energy
 from ..quantum.circuit import with_engine
+from ..quantum.engine import Engine
 from ..quantum.program import Program
 
 Values = tuple[Float[Array, "n_circuits n_observables"], ...]
@@ -44,9 +45,12 @@ def _batch(arguments: Sequence[Array], axes: Sequence[int], *, program: Program)
 batching.primitive_batchers[_measure] = _batch
 
 
-def _to_be_measured(program: Program, angles: Angles) -> Expectations:
-    """An engine that leaves a mark in the trace."""
+def _mark(program: Program, angles: Angles) -> Expectations:
     return _measure.bind(angles, program=program)
+
+
+_TO_BE_MEASURED = Engine("measure", _mark)
+"""An engine that leaves a mark in the trace."""
 
 
 class Request(NamedTuple):
@@ -78,7 +82,7 @@ def plan(potential: AbstractPotential, numbers: np.ndarray) -> "Plan":
     Raises:
         InputError: circuits depend on what others measure, or stand in a loop.
     """
-    leaves, structure = jax.tree.flatten(with_engine(potential, _to_be_measured))
+    leaves, structure = jax.tree.flatten(with_engine(potential, _TO_BE_MEASURED))
     shapes = tuple(np.shape(leaf) for leaf in leaves)
     return _plan(structure, shapes, tuple(map(int, numbers)))
 
