@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -34,14 +34,14 @@ HUGE = (1e3, 1e5)
 
 
 @st.composite
-def programs(draw, max_qubits: int = 6) -> Program:
+def programs(draw, max_qubits: int = 6, names: Sequence[str] = tuple(sorted(GATES))) -> Program:
     """Random gates on random qubits, some in a repeated layer; random observables."""
     n = draw(st.integers(2, max_qubits))
 
     def gates(n_gates: int) -> tuple[Gate, ...]:
         found, slot = [], 0
         for _ in range(n_gates):
-            name = draw(st.sampled_from(sorted(GATES)))
+            name = draw(st.sampled_from(names))
             qubits = draw(st.permutations(range(n)))[: GATES[name].n_qubits]
             found.append(Gate(name, tuple(qubits), slot))
             slot += GATES[name].n_angles
@@ -115,33 +115,34 @@ def check_engines_agree(program: Program, batch: int, seed: int, n_orders: int):
             assert_close(a, b, tolerance * allowed)
 
 
+native_programs = partial(programs, names=sorted(native.GATES))
 BATCHES = st.sampled_from([1, 2, 7, 8, 19])
 SEEDS = st.integers(0, 2**32 - 1)
 
 
 @needs_native
 @settings(max_examples=8, deadline=None, derandomize=True)
-@given(programs(), BATCHES, SEEDS)
+@given(native_programs(), BATCHES, SEEDS)
 def test_engines_agree(program, batch, seed):
     check_engines_agree(program, batch, seed, n_orders=1)
 
 
 @needs_native
 def test_engines_agree_in_all_derivatives():
-    check_engines_agree(every_gate(2, tuple(GATES)), batch=9, seed=0, n_orders=3)
+    check_engines_agree(every_gate(2, tuple(native.GATES)), batch=9, seed=0, n_orders=3)
 
 
 @needs_native
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
-@given(programs(max_qubits=7), BATCHES, SEEDS)
+@given(native_programs(max_qubits=7), BATCHES, SEEDS)
 def test_engines_agree_on_many_circuits(program, batch, seed):
     check_engines_agree(program, batch, seed, n_orders=3)
 
 
 @needs_native
 @settings(max_examples=30, deadline=None, derandomize=True)
-@given(programs(), BATCHES, SEEDS)
+@given(native_programs(), BATCHES, SEEDS)
 def test_derivatives_are_central_differences(program, batch, seed):
     """The first derivative is that of the value, the second that of a function of the first."""
     at = random_angles(program, batch, seed)
@@ -166,7 +167,9 @@ def test_control_a_wrong_sign_is_seen():
         assert_close(np.array([1e-3]), np.array([-1e-3]), 1e-12)
 
 
-def every_gate(n_qubits: int, names: Sequence[str] = (*GATES, *reversed(GATES))) -> Program:
+def every_gate(
+    n_qubits: int, names: Sequence[str] = (*native.GATES, *reversed(native.GATES))
+) -> Program:
     """Gates on pairs of qubits that are near and far, up and down."""
     gates, slot = [], 0
     for k, name in enumerate(names):
