@@ -9,14 +9,15 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from qiff.quantum.engine import ENGINES
+from qiff.quantum.engine import ENGINES, Engine
 from qiff.quantum.program import Program
 
 
 def register() -> list[str]:
     """Add the peers to the engines; returns their names."""
-    ENGINES.update({"pennylane": pennylane, "tensorcircuit": tensorcircuit})
-    return ["pennylane", "tensorcircuit"]
+    peers = {"pennylane": pennylane, "tensorcircuit": tensorcircuit}
+    ENGINES.update({name: Engine(name, function) for name, function in peers.items()})
+    return list(peers)
 
 
 def pennylane(program: Program, angles):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -372,9 +373,10 @@ def test_unknown_commands_exit_with_two():
 
 def test_a_slow_engine_is_mentioned_in_one_line(monkeypatch, capsys):
     from qiff.cli import command
-    from qiff.quantum.engines import native
+    from qiff.quantum import engine
 
-    monkeypatch.setattr(native, "unavailable", lambda: "its kernels were not built")
+    absent = replace(engine.ENGINES["native"], unavailable=lambda: "its kernels were not built")
+    monkeypatch.setitem(engine.ENGINES, "native", absent)
     command.mention_slow_engine()
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1

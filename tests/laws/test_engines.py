@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +13,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import expm
 
 from qiff._checks import InputError
 from qiff.quantum import engine
+from qiff.quantum.circuit import Simulation
+from qiff.quantum.engine import Engine
 from qiff.quantum.engines import native
-from qiff.quantum.gate import GATES, Gate
-from qiff.quantum.observable import PauliSum, pair_exchange, vector
+from qiff.quantum.gate import GATES, PAULIS, Gate, GateKind
+from qiff.quantum.observable import PauliSum, mean_z, pair_exchange, vector
 from qiff.quantum.program import Program
 from qiff.quantum.state import Singlets
 from qiff.quantum.symmetry import Rotations
@@ -29,14 +34,14 @@ HUGE = (1e3, 1e5)
 
 
 @st.composite
-def programs(draw, max_qubits: int = 6) -> Program:
+def programs(draw, max_qubits: int = 6, names: Sequence[str] = tuple(sorted(GATES))) -> Program:
     """Random gates on random qubits, some in a repeated layer; random observables."""
     n = draw(st.integers(2, max_qubits))
 
     def gates(n_gates: int) -> tuple[Gate, ...]:
         found, slot = [], 0
         for _ in range(n_gates):
-            name = draw(st.sampled_from(sorted(GATES)))
+            name = draw(st.sampled_from(names))
             qubits = draw(st.permutations(range(n)))[: GATES[name].n_qubits]
             found.append(Gate(name, tuple(qubits), slot))
             slot += GATES[name].n_angles
@@ -110,33 +115,34 @@ def check_engines_agree(program: Program, batch: int, seed: int, n_orders: int):
             assert_close(a, b, tolerance * allowed)
 
 
+native_programs = partial(programs, names=sorted(native.GATES))
 BATCHES = st.sampled_from([1, 2, 7, 8, 19])
 SEEDS = st.integers(0, 2**32 - 1)
 
 
 @needs_native
 @settings(max_examples=8, deadline=None, derandomize=True)
-@given(programs(), BATCHES, SEEDS)
+@given(native_programs(), BATCHES, SEEDS)
 def test_engines_agree(program, batch, seed):
     check_engines_agree(program, batch, seed, n_orders=1)
 
 
 @needs_native
 def test_engines_agree_in_all_derivatives():
-    check_engines_agree(every_gate(2, tuple(GATES)), batch=9, seed=0, n_orders=3)
+    check_engines_agree(every_gate(2, tuple(native.GATES)), batch=9, seed=0, n_orders=3)
 
 
 @needs_native
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
-@given(programs(max_qubits=7), BATCHES, SEEDS)
+@given(native_programs(max_qubits=7), BATCHES, SEEDS)
 def test_engines_agree_on_many_circuits(program, batch, seed):
     check_engines_agree(program, batch, seed, n_orders=3)
 
 
 @needs_native
 @settings(max_examples=30, deadline=None, derandomize=True)
-@given(programs(), BATCHES, SEEDS)
+@given(native_programs(), BATCHES, SEEDS)
 def test_derivatives_are_central_differences(program, batch, seed):
     """The first derivative is that of the value, the second that of a function of the first."""
     at = random_angles(program, batch, seed)
@@ -161,7 +167,9 @@ def test_control_a_wrong_sign_is_seen():
         assert_close(np.array([1e-3]), np.array([-1e-3]), 1e-12)
 
 
-def every_gate(n_qubits: int, names: Sequence[str] = (*GATES, *reversed(GATES))) -> Program:
+def every_gate(
+    n_qubits: int, names: Sequence[str] = (*native.GATES, *reversed(native.GATES))
+) -> Program:
     """Gates on pairs of qubits that are near and far, up and down."""
     gates, slot = [], 0
     for k, name in enumerate(names):
@@ -252,10 +260,6 @@ def test_a_wrong_call_of_a_kernel_is_an_error_and_no_crash(change, message):
         ).block_until_ready()
 
 
-def spoiled(words: np.ndarray, index: int, word: int) -> np.ndarray:
-    return np.concatenate([words[:index], [word], words[index + 1 :]])
-
-
 @pytest.mark.parametrize("name", [pytest.param("native", marks=needs_native), "xla"])
 def test_measured_vectors_turn_with_the_data(name):
     spins = tuple(Gate("spin", (q,), 3 * q) for q in range(4))
@@ -288,12 +292,99 @@ def test_an_unknown_engine_is_refused():
         engine.expectations(program, jnp.zeros(program.n_slots + 1))
 
 
+def without_kernels(monkeypatch):
+    absent = replace(native.ENGINE, unavailable=lambda: "the kernels were not built")
+    monkeypatch.setitem(engine.ENGINES, "native", absent)
+
+
 def test_without_kernels_xla_is_used_and_says_why(monkeypatch):
-    monkeypatch.setattr(native, "unavailable", lambda: "the kernels were not built")
-    assert engine.choose("auto") == "xla"
+    without_kernels(monkeypatch)
+    assert engine.choose("auto").name == "xla"
     assert engine.describe() == "xla (the kernels were not built)"
     with pytest.raises(InputError, match="the kernels were not built; use `xla`"):
         engine.choose("native")
+
+
+def test_engines_that_do_not_run_on_the_platform_are_left_out(monkeypatch):
+    elsewhere = replace(native.ENGINE, platforms=("gpu",))
+    monkeypatch.setitem(engine.ENGINES, "native", elsewhere)
+    assert engine.choose("auto").name == "xla"
+    assert engine.describe() == "xla, on cpu"  # no complaint: there is nothing better here
+    with pytest.raises(InputError, match="runs on gpu, but JAX runs on cpu; use `xla`"):
+        engine.choose("native")
+
+
+def test_no_engine_at_all_is_an_error_with_all_reasons(monkeypatch):
+    without_kernels(monkeypatch)
+    busy = replace(engine.ENGINES["xla"], unavailable=lambda: "it is busy")
+    monkeypatch.setitem(engine.ENGINES, "xla", busy)
+    with pytest.raises(InputError, match="`native`: the kernels were not built; `xla`: it is busy"):
+        engine.choose()
+
+
+@pytest.fixture
+def new_gates(monkeypatch):
+    """Two gates that are registered, and nothing more."""
+    kinds = {
+        "swap": GateKind(2, 0, lambda _: jnp.eye(4, dtype=complex)[np.array([0, 2, 1, 3])]),
+        "phase": GateKind(1, 1, lambda a: jnp.diag(jnp.exp(1j * a[0] * jnp.array([0.0, 1.0])))),
+    }
+    for name, kind in kinds.items():
+        monkeypatch.setitem(GATES, name, kind)
+
+
+@needs_native
+def test_a_gate_that_the_native_engine_does_not_know_is_simulated_by_xla(new_gates):
+    gates = (
+        *(Gate("rx", (q,), q) for q in range(3)),
+        *(Gate("swap", (0, 2), 3), Gate("phase", (1,), 3), Gate("exchange", (2, 1), 4)),
+    )
+    observables = PauliSum(((0.7, "XIY"), (0.2, "ZZI"))), pair_exchange((0, 1), 3)
+    program = Program(Singlets(3, ((0, 1),)), gates, (), 0, observables)
+    at = np.array([0.4, -1.1, 0.7, 0.9, 0.3])
+    one = lambda generator, a: expm(-1j * a * generator)
+    x, phase = PAULIS[0] / 2, np.diag([0, -1])
+    pair = sum(np.kron(sigma, sigma) for sigma in PAULIS)
+    rotated = reduce(np.kron, [one(x, a) for a in at[:3]])
+    swap = np.eye(8)[[0, 4, 2, 6, 1, 5, 3, 7]]  # the first and the last of three bits
+    eye = np.eye(2)
+    phased = reduce(np.kron, [eye, one(phase, at[3]), eye])
+    state = np.kron(eye, one(pair, at[4])) @ phased @ swap @ rotated @ program.state.vector()
+    wanted = [np.vdot(state, o.matrix() @ state).real for o in observables]
+    np.testing.assert_allclose(engine.expectations(program, jnp.asarray(at)), wanted, atol=1e-13)
+    assert engine.describe("auto", program) == "xla (it has no kernel for gate `phase`, `swap`)"
+    with pytest.raises(InputError, match=r"`native` .* no kernel for gate `phase`, .*; use `xla`"):
+        engine.expectations(program, jnp.asarray(at), engine="native")
+    with pytest.raises(InputError, match=r"cannot simulate .* no kernel for gate `phase`"):
+        native.encode(program)
+
+
+@needs_native
+def test_more_qubits_than_the_native_engine_simulates_go_to_xla():
+    large = Program(Singlets(27, ()), (Gate("rx", (0,), 0),), (), 0, (mean_z(27),))
+    assert engine.choose("auto", large).name == "xla"
+    with pytest.raises(InputError, match="at most 26 qubits, but the circuit has 27; use `xla`"):
+        engine.expectations(large, jnp.zeros(1), engine="native")
+    words, _ = native.encode(replace(large, state=Singlets(26, ()), observables=(mean_z(26),)))
+    assert words[0] == native.MAX_QUBITS  # control: the limit itself is supported
+
+
+def test_an_engine_need_not_be_registered():
+    program = every_gate(3, ["spin"])
+    constant = Engine("constant", lambda program, angles: jnp.full(len(program.observables), 0.5))
+    found = engine.expectations(program, jnp.zeros(program.n_slots), engine=constant)
+    np.testing.assert_array_equal(found, [0.5, 0.5])
+    assert engine.describe(constant) == "constant"
+    circuit = Simulation(program, constant)
+    assert jax.tree.structure(circuit) == jax.tree.structure(Simulation(program, constant))
+    assert jax.tree.structure(circuit) != jax.tree.structure(Simulation(program))
+
+
+@needs_native
+def test_every_gate_of_the_native_engine_is_a_gate():
+    assert set(native.GATES) <= set(GATES)
+    kernels = {step[0] for steps in native.GATES.values() for step in steps}
+    assert kernels == set(native.Kernel)
 
 
 @needs_native

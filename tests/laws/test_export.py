@@ -2,22 +2,25 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from qiff._checks import InputError
 from qiff.hardware import circuits
 from qiff.hardware.files import FORMATS
+from qiff.quantum import export
 from qiff.quantum.engine import expectations
 from qiff.quantum.export import (
-    PARTS,
     Parameterised,
     observables_of,
+    parts_of,
     to_pennylane,
     to_qasm3,
     to_qiskit,
 )
-from qiff.quantum.gate import GATES, Gate
+from qiff.quantum.gate import GATES, Gate, GateKind, fixed
 from qiff.quantum.observable import PauliSum, mean_exchange, mean_z
 from qiff.quantum.program import Program
 from qiff.quantum.shots import SETTINGS, probabilities, read_outcomes
@@ -56,8 +59,38 @@ def of_qiskit(circuit, program):
     return [state.expectation_value(o).real for o in observables_of(program)]
 
 
-def test_every_gate_is_written():
-    assert set(PARTS) == set(GATES)
+@pytest.fixture
+def general_gates(monkeypatch):
+    """Every gate by the general sequence of its matrix, and new ones that have no other."""
+    monkeypatch.setattr(export, "PARTS", {})
+    phase, hop = np.diag([0, -1])[None], np.diag([0, 0.3, -0.4, 1.1])[[1, 0, 3, 2]][None]
+    hop = hop + hop.swapaxes(1, 2)
+    for name, generators in (("phase", phase), ("hop", hop)):
+        matrix = lambda a, g=generators: jax.scipy.linalg.expm(-1j * a[0] * g[0])
+        n_qubits = generators.shape[1].bit_length() - 1
+        kind = GateKind(n_qubits, 1, matrix, generators=generators)
+        monkeypatch.setitem(GATES, name, kind)
+    monkeypatch.setitem(GATES, "swap", fixed(np.eye(4)[[0, 2, 1, 3]]))
+
+
+def test_gates_without_a_sequence_of_their_own_are_written(general_gates):
+    program = every_gate()
+    angles = random_angles(program, 3, 0, (0.0, 0.4, 2.5))
+    written = Parameterised(program, angles[0], range(program.n_slots))
+    for at, values in zip(angles, written.values(angles), strict=True):
+        bound = written.circuit.assign_parameters(
+            dict(zip(written.parameters, values, strict=True))
+        )
+        np.testing.assert_allclose(of_qiskit(bound, program), ours(program, at), atol=1e-10)
+    device = qml.device("default.qubit", wires=4)
+    found = qml.execute([to_pennylane(program, angles[0])], device)[0]
+    np.testing.assert_allclose(found, ours(program, angles[0]), atol=1e-10)
+
+
+def test_large_gates_without_a_sequence_of_their_own_are_an_error(monkeypatch):
+    monkeypatch.setitem(GATES, "toffoli", fixed(np.eye(8)[[0, 1, 2, 3, 4, 5, 7, 6]]))
+    with pytest.raises(InputError, match="acts on 3 qubits: to export it, add its sequence"):
+        parts_of("toffoli")
 
 
 def test_every_gate_in_every_package():

@@ -66,7 +66,11 @@ def pennylane_engine(program, angles):
         for a, b in program.state.pairs:
             qml.X(a), qml.X(b), qml.H(a), qml.CNOT([a, b])
         for gate in program.gates():
-            OPERATIONS[gate.name](angles[np.array(gate.slots, int)], list(gate.qubits))
+            at, wires = angles[np.array(gate.slots, int)], list(gate.qubits)
+            if gate.name in OPERATIONS:
+                OPERATIONS[gate.name](at, wires)
+            else:
+                qml.QubitUnitary(gate.kind.matrix(at), wires=wires)
         return [
             qml.expval(sum(c * qml.pauli.string_to_pauli_word(word) for c, word in o.terms))
             for o in program.observables
@@ -77,7 +81,7 @@ def pennylane_engine(program, angles):
 
 @pytest.fixture(autouse=True, scope="module")
 def registered():
-    engine.ENGINES["pennylane"] = pennylane_engine
+    engine.ENGINES["pennylane"] = engine.Engine("pennylane", pennylane_engine)
     yield
     del engine.ENGINES["pennylane"]
 

@@ -7,30 +7,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qiff._checks import InputError
 from qiff.quantum.engine import expectations
-from qiff.quantum.gate import GATES
-from qiff.quantum.shift import RULES, shifts
-from qiff.quantum.shots import _matrices
+from qiff.quantum.gate import GATES, GateKind
+from qiff.quantum.shift import rule_of, shifts
+from qiff.quantum.unitary import unitaries
 
 from .test_engines import programs, random_angles
 
-
-def test_every_gate_with_angles_has_a_rule():
-    assert set(RULES) == {name for name, kind in GATES.items() if kind.n_angles}
+WITH_ANGLES = [name for name in GATES if GATES[name].n_angles]
 
 
 @pytest.mark.parametrize("name", GATES)
 def test_matrices_in_numpy_are_those_of_the_gates(name):
     angles = np.random.default_rng(0).normal(size=(3, GATES[name].n_angles))
     wanted = jax.vmap(GATES[name].matrix)(jnp.asarray(angles))
-    found = np.broadcast_to(_matrices(name, angles), wanted.shape)
+    found = unitaries(name, angles)
     np.testing.assert_allclose(found, wanted, atol=1e-13)
 
 
 @pytest.mark.parametrize("size", [0, 1e-9, 6])
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", WITH_ANGLES)
 def test_shifted_gate_is_half_the_gate_an_eighth_turn_and_the_other_half(name, size):
-    rule, angles = RULES[name], size * np.random.default_rng(1).normal(size=GATES[name].n_angles)
+    rule, angles = rule_of(name), size * np.random.default_rng(1).normal(size=GATES[name].n_angles)
     matrix = lambda at: np.asarray(GATES[name].matrix(jnp.asarray(at)))
     half = matrix(angles / 2)
     for direction, both in zip(rule.directions, rule.shifted(angles), strict=True):
@@ -40,6 +39,22 @@ def test_shifted_gate_is_half_the_gate_an_eighth_turn_and_the_other_half(name, s
             wanted = half @ matrix(sign * direction) @ half
             overlap = np.trace(wanted.conj().T @ matrix(found)) / len(wanted)
             assert abs(abs(overlap) - 1) < 1e-13
+
+
+@pytest.mark.parametrize(
+    ("generators", "message"),
+    [
+        (np.diag([0, 1, 1, 3])[None], "must have 2 different eigenvalues .*, but has 3"),
+        (np.stack([np.diag([0, 1, 0, 0])] * 2), "has 2 angles: add its shift rule to RULES"),
+        (None, "give `generators` in GATES"),
+    ],
+)
+def test_a_gate_from_which_no_rule_follows_is_an_error(generators, message, monkeypatch):
+    n_angles = 1 if generators is None else len(generators)
+    kind = GateKind(2, n_angles, lambda a: jnp.eye(4), generators=generators)
+    monkeypatch.setitem(GATES, "new", kind)
+    with pytest.raises(InputError, match=message):
+        rule_of("new")
 
 
 def check(program, seed):

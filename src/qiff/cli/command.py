@@ -13,7 +13,7 @@ from ..atoms.data.dataset import read
 from ..atoms.data.source import Source
 from ..model.potential import AbstractPotential
 from ..model.predict import check_atoms
-from ..quantum.engine import describe
+from ..quantum.engine import describe, fallback_reason
 from ..training.checkpoint import BUNDLED, load
 from .options import add_settings, settings_from
 from .parser import Parser
@@ -104,6 +104,6 @@ def add_source_options(sub: argparse.ArgumentParser) -> None:
 
 def mention_slow_engine() -> None:
     """Say so if circuits are not simulated by the fast engine."""
-    engine = describe()
-    if engine.startswith("xla ("):
-        print(f"qiff: circuits are simulated by {engine}, which is slower", file=sys.stderr)
+
+    if fallback_reason():
+        print(f"qiff: circuits are simulated by {describe()}, which is slower", file=sys.stderr)

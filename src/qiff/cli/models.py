@@ -79,10 +79,11 @@ def _info(options: argparse.Namespace) -> None:
         potential = potential.members[0]
     circuits = [c for c in jax.tree.leaves(potential, is_leaf=is_circuit) if is_circuit(c)]
     for number, circuit in enumerate(circuits, 1):
-        gates = Counter(gate.name for gate in circuit.program.gates())
+        program = circuit.program
+        gates = Counter(gate.name for gate in program.gates())
         count = ", ".join(f"{n} {name}" for name, n in gates.items())
         lines[f"circuit {number}"] = (
-            f"{circuit.program.n_qubits} qubits; gates: {count}; engine {describe(circuit.engine)}"
+            f"{program.n_qubits} qubits; gates: {count}; engine {describe(circuit.engine, program)}"
         )
     print_table(lines | read_notes(options.model))
 

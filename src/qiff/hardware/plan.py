@@ -23,6 +23,7 @@ from ..atoms.neighbours import all_pairs
 from ..model.derivatives import energy
 from ..model.potential import AbstractPotential
 from ..quantum.circuit import with_engine
+from ..quantum.engine import Engine
 from ..quantum.program import Program
 
 Values = tuple[Float[Array, "n_circuits n_observables"], ...]
@@ -45,9 +46,12 @@ def _batch(arguments: Sequence[Array], axes: Sequence[int], *, program: Program)
 batching.primitive_batchers[_measure] = _batch
 
 
-def _to_be_measured(program: Program, angles: Angles) -> Expectations:
-    """An engine that leaves a mark in the trace."""
+def _mark(program: Program, angles: Angles) -> Expectations:
     return _measure.bind(angles, program=program)
+
+
+_TO_BE_MEASURED = Engine("measure", _mark)
+"""An engine that leaves a mark in the trace."""
 
 
 class Request(NamedTuple):
@@ -79,7 +83,7 @@ def plan(potential: AbstractPotential, numbers: np.ndarray) -> "Plan":
     Raises:
         InputError: circuits depend on what others measure, or stand in a loop.
     """
-    leaves, structure = jax.tree.flatten(with_engine(potential, _to_be_measured))
+    leaves, structure = jax.tree.flatten(with_engine(potential, _TO_BE_MEASURED))
     shapes = tuple(np.shape(leaf) for leaf in leaves)
     return _plan(structure, shapes, tuple(map(int, numbers)))
 

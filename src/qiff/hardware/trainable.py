@@ -1,7 +1,7 @@
 """An engine that measures: potentials are trained on what an executor says."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from .._checks import InputError
 from .._types import Angles, Expectations
+from ..quantum.engine import Engine
 from ..quantum.program import Program
 from ..quantum.shift import shifts
 from .executor import AbstractExecutor
@@ -18,11 +19,11 @@ from .measure import Laboratory, Protocol
 
 
 @dataclass(frozen=True, eq=False)
-class Measuring:
-    """An engine, see `quantum.engine`, whose values and first derivatives are measured.
+class Measuring(Engine):
+    """An engine whose values and first derivatives are measured.
 
     Derivatives are by shift rules, two circuits for each angle, so that `fit`, `predict` and
-    everything else works as ever on `with_engine(potential, Measuring(...))`. Second derivatives,
+    everything else works unchanged on `with_engine(potential, Measuring(...))`. Second derivatives,
     which a loss on forces needs, are refused: train on energies, or with `gradient = "spsa"`.
     Before a potential is saved it needs another engine: `with_engine(potential, "auto")`.
 
@@ -31,13 +32,11 @@ class Measuring:
         protocol: how to measure; its shots are of each circuit.
     """
 
-    laboratory: Laboratory
+    laboratory: Laboratory = field(init=False)
 
     def __init__(self, executor: AbstractExecutor, protocol: Protocol):
+        super().__init__("measuring", partial(_values, self))
         object.__setattr__(self, "laboratory", Laboratory(executor, protocol))
-
-    def __call__(self, program: Program, angles: Angles) -> Expectations:
-        return _values(self, program, angles)
 
     @property
     def n_shots(self) -> int:

@@ -1,25 +1,20 @@
-"""The one door to simulation: a program and its angles in, expectation values out.
+"""Simulation of circuits: a program and its angles in, expectation values out.
 
 Engines are pure functions of unbatched arguments that JAX can differentiate twice (in reverse),
-`vmap` and `jit`. A new back end is one file in `engines/` and its line in `ENGINES`.
+`vmap` and `jit`. A new back end is one file in `engines/`, which defines an `Engine`, and its line
+in `ENGINES`.
 """
-
-from collections.abc import Callable
-from typing import Any
 
 import jax
 
 from .._checks import InputError, check_known
 from .._types import Angles, Expectations
 from .engines import native, xla
+from .engines.record import Engine
 from .program import Program
 
-Engine = Callable[[Program, Angles], Any]
-
-ENGINES: dict[str, Engine] = {
-    "xla": xla.expectations,
-    "native": native.expectations,
-}
+ENGINES: dict[str, Engine] = {"native": native.ENGINE, "xla": xla.ENGINE}
+"""By name, in order of preference."""
 AUTO = "auto"
 
 
@@ -29,39 +24,61 @@ def expectations(program: Program, angles: Angles, *, engine: str | Engine = AUT
     Args:
         program: initial state, gates and observables.
         angles: angles of every gate in radians, shape (n_slots,).
-        engine: the back end, a key of `ENGINES`, or `auto`, see `choose`; or a function.
+        engine: see `choose`.
 
     Raises:
-        InputError: the engine is unknown or cannot be used here, or `angles` has another length
-            than the program needs.
+        InputError: the engine is unknown or cannot simulate the program here, or `angles` has
+            another length than the program needs.
     """
     if angles.shape != (program.n_slots,):
         raise InputError(f"`angles` must have shape ({program.n_slots},), but has {angles.shape}.")
-    carry_out = engine if callable(engine) else ENGINES[choose(engine)]
-    return carry_out(program, angles)
+    return choose(engine, program).expectations(program, angles)
 
 
-def choose(engine: str) -> str:
-    """The engine to use: `auto` is the native one on a CPU that has it, else XLA.
+def choose(engine: str | Engine = AUTO, program: Program | None = None) -> Engine:
+    """The engine to use.
+
+    Args:
+        engine: a key of `ENGINES`; an engine that is not registered; or `auto`, the first of
+            `ENGINES` that runs on the platform of JAX, is available and supports the program.
+        program: what is simulated; None if that is not known yet.
 
     Raises:
-        InputError: the engine is unknown, or it is the native one and cannot be used here.
+        InputError: the engine is unknown, or cannot be used here or for this program.
     """
-    check_known("Engine", engine, {AUTO, *ENGINES})
-    on_cpu = jax.default_backend() == "cpu"
-    if engine == "native" and not on_cpu:
-        raise InputError(f"Engine `native` computes on a CPU, but JAX on {jax.default_backend()}.")
-    if engine == "native" and (reason := native.unavailable()):
-        raise InputError(f"Engine `native` cannot be used: {reason}; use `xla`.")
     if engine == AUTO:
-        return "native" if on_cpu and not native.unavailable() else "xla"
+        for candidate in ENGINES.values():
+            if _objection(candidate, program) is None:
+                return candidate
+        reasons = (f"`{e.name}`: {_objection(e, program)}" for e in ENGINES.values())
+        raise InputError(f"No engine can be used: {'; '.join(reasons)}.")
+    if isinstance(engine, str):
+        check_known("Engine", engine, {AUTO, *ENGINES})
+        engine = ENGINES[engine]
+    if (reason := _objection(engine, program)) is not None:
+        others = [e.name for e in ENGINES.values() if _objection(e, program) is None]
+        remedy = f"; use `{others[0]}`" if others else ""
+        raise InputError(f"Engine `{engine.name}` cannot be used: {reason}{remedy}.")
     return engine
 
 
-def describe(engine: str = AUTO) -> str:
+def _objection(engine: Engine, program: Program | None) -> str | None:
+    """Why an engine cannot be used, or None if it can."""
+    platform = jax.default_backend()
+    if engine.platforms and platform not in engine.platforms:
+        return f"it runs on {' and '.join(engine.platforms)}, but JAX runs on {platform}"
+    return engine.unavailable() or (engine.supports(program) if program is not None else None)
+
+
+def describe(engine: str | Engine = AUTO, program: Program | None = None) -> str:
     """The engine that is used for `engine` here, and with what or why, in one line."""
-    chosen = choose(engine)
-    if chosen == "native":
-        return f"native, {native.instructions()} instructions"
-    reason = native.unavailable()
-    return f"xla ({reason})" if engine == AUTO and reason else f"xla on {jax.default_backend()}"
+    chosen = choose(engine, program)
+    reason = fallback_reason(program) if engine == AUTO else None
+    return f"{chosen.name} ({reason})" if reason else chosen.describe()
+
+
+def fallback_reason(program: Program | None = None) -> str | None:
+    """Why `auto` is not the preferred engine of this platform, or None if it is."""
+    platform = jax.default_backend()
+    fitting = [e for e in ENGINES.values() if not e.platforms or platform in e.platforms]
+    return _objection(fitting[0], program) if fitting else None

@@ -4,6 +4,8 @@ Each check tries `n_samples` random elements of the group and returns the larges
 """
 
 from collections.abc import Callable, Sequence
+from functools import reduce
+from itertools import combinations_with_replacement, product
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,13 +14,36 @@ from jaxtyping import Array, Complex, Float
 from .circuit import Circuit
 from .encoding import AbstractEncoding
 from .engines.xla import run
-from .gate import Gate
+from .gate import Gate, GateKind
 from .observable import PauliSum
 from .state import Singlets
-from .symmetry import AbstractGroup, Element
+from .symmetry import AbstractGroup, Element, Rotations
 
 
-def state_defect(state: Singlets, group: AbstractGroup, *, seed: int = 0, n_samples: int = 8):
+def gate_defect(kind: GateKind, rank: int, *, seed: int = 0, n_samples: int = 8) -> float:
+    r"""$|U_g\, U(T)\, U_g^\dagger - U(g\, T)|$ for random symmetric tensors $T$ of a rank."""
+    entries = list(combinations_with_replacement(range(3), rank))
+
+    def deviation(element: Element, rng: np.random.Generator) -> np.ndarray:
+        angles = rng.normal(size=len(entries))
+        tensor = np.empty((3,) * rank)
+        for index in product(range(3), repeat=rank):
+            tensor[index] = angles[entries.index(tuple(sorted(index)))]
+        for axis in range(rank):
+            tensor = np.moveaxis(np.tensordot(element.rotation, tensor, (1, axis)), 0, axis)
+        turned = np.array([tensor[index] for index in entries])
+        n_turned = kind.n_qubits - kind.n_ancillas
+        common = reduce(np.kron, [element.unitary] * n_turned, np.eye(1))
+        common = np.kron(common, np.eye(2**kind.n_ancillas))
+        before, after = (np.asarray(kind.matrix(jnp.asarray(a))) for a in (angles, turned))
+        return common @ before @ common.conj().T - after
+
+    return _largest(deviation, Rotations(1), seed, n_samples)
+
+
+def state_defect(
+    state: Singlets, group: AbstractGroup, *, seed: int = 0, n_samples: int = 8
+) -> float:
     r"""$1 - |\langle\psi|U_g|\psi\rangle|$: invariance up to a phase."""
     vector = state.vector()
     overlap = lambda element: abs(np.vdot(vector, element.on_state(vector)))

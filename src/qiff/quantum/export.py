@@ -5,18 +5,21 @@ whose angles are left open becomes a fixed sequence of gates with parameters: fu
 angles that are computed here, so that one compiled circuit serves every geometry.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 
-from .._checks import missing_extra
+from .._checks import InputError, missing_extra
 from .._types import Qubits
+from .gate import GATES
 from .program import Program
 from .shift import symmetric
 from .shots import Closing, Setting
+from .unitary import unitaries
 
 Piece = tuple[str, Qubits, int, int]
 """A gate of Qiskit's name: which qubits of the whole, number of its parameter and the sign of
@@ -36,14 +39,29 @@ class Parts:
     parameters: Callable[[np.ndarray], np.ndarray]
 
 
-def _euler(vector: np.ndarray) -> np.ndarray:
-    r"""$R(v) = R_z(\\alpha) R_y(\\beta) R_z(\\gamma)$."""
-    length = np.linalg.norm(vector, axis=-1)
-    x, y, z = np.moveaxis(vector, -1, 0) * np.sinc(length / 2 / np.pi) / 2
-    cosine = np.cos(length / 2)
-    total, difference = np.arctan2(z, cosine), np.arctan2(-x, y)
-    beta = 2 * np.arctan2(np.hypot(x, y), np.hypot(cosine, z))
+def _euler(
+    matrices: Complex[np.ndarray, "*batch 2 2"],
+) -> Float[np.ndarray, "*batch 3"]:
+    r"""Angles of $U = e^{i\phi} R_z(\alpha) R_y(\beta) R_z(\gamma)$."""
+    sines, cosines = matrices[..., 1, 0], matrices[..., 1, 1]
+    phase = np.angle(np.linalg.det(matrices)) / 2
+    total, difference = np.angle(cosines) - phase, np.angle(sines) - phase
+    beta = 2 * np.arctan2(np.abs(sines), np.abs(cosines))
     return np.stack([total + difference, beta, total - difference], axis=-1)
+
+
+def _weyl(matrices: Complex[np.ndarray, "n_rows 4 4"]) -> Float[np.ndarray, "n_rows 15"]:
+    r"""Parameters of $(K_1 \otimes L_1)\, e^{i(aXX+bYY+cZZ)} (K_2 \otimes L_2)$ up to a phase.
+
+    $-2(a, b, c)$ and the Euler angles of $K_1, L_1, K_2, L_2$.
+    """
+    _import("qiskit", "a decomposition of a gate on two qubits")
+    from qiskit.synthesis import TwoQubitWeylDecomposition
+
+    found = [TwoQubitWeylDecomposition(matrix) for matrix in matrices]
+    coupling = np.array([[-2 * w.a, -2 * w.b, -2 * w.c] for w in found]).reshape(-1, 3)
+    local = np.array([[w.K1l, w.K1r, w.K2l, w.K2r] for w in found]).reshape(-1, 4, 2, 2)
+    return np.concatenate([coupling, _euler(local).reshape(-1, 12)], axis=-1)
 
 
 def _polar(vector: np.ndarray) -> np.ndarray:
@@ -80,7 +98,6 @@ PARTS: dict[str, Parts] = {
     "rx": Parts((("rx", (0,), 0, 1),), np.asarray),
     "ry": Parts((("ry", (0,), 0, 1),), np.asarray),
     "rz": Parts((("rz", (0,), 0, 1),), np.asarray),
-    "spin": Parts(_turned(0, 0, 1), _euler),
     "exchange": Parts(tuple((name, (0, 1), 0, 1) for name in _DOUBLED), lambda a: 2 * a),
     "mirror": Parts(
         (
@@ -101,7 +118,43 @@ PARTS: dict[str, Parts] = {
     "cz": Parts((("cz", (0, 1), 0, 0),), np.asarray),
     "cnot": Parts((("cx", (0, 1), 0, 0),), np.asarray),
 }
-"""Every gate."""
+"""Gates with shorter sequences than the general ones; see `parts_of`."""
+
+_GENERAL = {
+    1: (_turned(0, 0, 1), _euler),
+    2: (
+        (
+            *(*_turned(0, 9, 1), *_turned(1, 12, 1)),
+            *((name, (0, 1), k, 1) for k, name in enumerate(_DOUBLED)),
+            *(*_turned(0, 3, 1), *_turned(1, 6, 1)),
+        ),
+        _weyl,
+    ),
+}
+"""Any gate on so many qubits: its sequence, and the parameters from its matrices."""
+
+
+def parts_of(name: str) -> Parts:
+    """A gate as gates of other packages: its own sequence, or the general one of its matrix.
+
+    Raises:
+        InputError: it has no sequence of its own and acts on more than two qubits.
+    """
+    if name in PARTS:
+        return PARTS[name]
+    n_qubits = GATES[name].n_qubits
+    if n_qubits not in _GENERAL:
+        raise InputError(
+            f"Gate `{name}` acts on {n_qubits} qubits: to export it, add its sequence to PARTS."
+        )
+    pieces, of_matrices = _GENERAL[n_qubits]
+
+    def parameters(angles: np.ndarray) -> np.ndarray:
+        *batch, n_angles = angles.shape
+        found = of_matrices(unitaries(name, angles.reshape(math.prod(batch), n_angles)))
+        return found.reshape(*batch, found.shape[-1])
+
+    return Parts(pieces, parameters)
 
 
 class Parameterised:
@@ -225,7 +278,7 @@ def to_pennylane(
     ]
     for name, qubits, at in (*listed, *(closing.gates() if closing else ())):
         values = _parameters(name, np.array(at, float))
-        for piece, places, k, sign in PARTS[name].pieces:
+        for piece, places, k, sign in parts_of(name).pieces:
             wires = [qubits[place] for place in places]
             gates.append(kinds[piece](*([sign * values[k]] if sign else []), wires=wires))
     if closing:
@@ -240,11 +293,11 @@ def to_pennylane(
 
 
 def _parameters(name: str, angles: np.ndarray) -> np.ndarray:
-    return PARTS[name].parameters(angles)
+    return parts_of(name).parameters(angles)
 
 
 def _append(circuit: Any, name: str, qubits: Qubits, values: Sequence[Any]) -> None:
-    for piece, places, k, sign in PARTS[name].pieces:
+    for piece, places, k, sign in parts_of(name).pieces:
         arguments = [sign * values[k]] if sign else []
         getattr(circuit, piece)(*arguments, *(qubits[place] for place in places))
 

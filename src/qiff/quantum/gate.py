@@ -1,12 +1,14 @@
-r"""Gates as data: the one record that engines, exporters and counters all read.
+r"""Gates as data: the record that engines, exporters and counters all read.
 
-A new gate is one function from angles to a unitary matrix plus its line in `GATES`.
-Matrices act on the gate's qubits in order, the first qubit being the most significant bit.
+Every gate is $U(a) = \exp(-i \sum_k a_k G_k)$ of its angles $a$, or a fixed matrix. A new gate is
+one function, the matrix in JAX, and one line in `GATES`. Matrices act on the gate's qubits in
+order, the first qubit being the most significant bit.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import combinations_with_replacement
 
 import jax
 import jax.numpy as jnp
@@ -54,15 +56,46 @@ class Gate:
         return replace(self, slot=self.slot + n_slots)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GateKind:
-    """How many qubits and angles a gate has, and its matrix as a function of the angles."""
+    r"""What a gate is: everything of it but where it acts.
+
+    Args:
+        n_qubits: qubits that it acts on.
+        n_angles: angles that it reads.
+        matrix: $U(a)$ in JAX, smooth for all angles.
+        rank: rank $l$ of the spherical tensor that the angles carry, None if they carry none. The
+            angles are the $(l+1)(l+2)/2$ different entries of a symmetric tensor of rank $l$ (for
+            $l = 2$ with its trace), and a common rotation of the qubits rotates that tensor.
+        n_ancillas: qubits, the last of the gate, that such a rotation leaves alone.
+        generators: $G_k$; empty for a gate without angles. Without them a gate is simulated by the
+            engines that support it, but not measured, differentiated by shift rules or exported.
+        fixed: the matrix of a gate without angles; see `fixed`.
+
+    Raises:
+        InputError: the number of angles is not that of a tensor of this rank.
+    """
 
     n_qubits: int
     n_angles: int
     matrix: Callable[[Float[Array, " n_angles"]], Complex[Array, "dim dim"]]
     rank: int | None = None
-    """Rank of the spherical tensor that the angles encode; None if they encode none."""
+    n_ancillas: int = 0
+    generators: Complex[np.ndarray, "n_angles dim dim"] | None = None
+    fixed: Complex[np.ndarray, "dim dim"] | None = None
+
+    def __post_init__(self):
+        if self.rank is not None and self.n_angles != (self.rank + 1) * (self.rank + 2) // 2:
+            raise InputError(
+                f"A gate of rank {self.rank} must have {(self.rank + 1) * (self.rank + 2) // 2} "
+                f"angle(s), but has {self.n_angles}."
+            )
+
+
+def fixed(matrix: Complex[np.ndarray, "dim dim"]) -> GateKind:
+    """A gate without angles."""
+    n_qubits = len(matrix).bit_length() - 1
+    return GateKind(n_qubits, 0, lambda a: jnp.asarray(matrix, _complex(a)), fixed=matrix)
 
 
 def spin(vector: Float[Array, "3"]) -> Complex[Array, "2 2"]:
@@ -169,26 +202,29 @@ def rz(angle: Float[Array, "1"]) -> Complex[Array, "2 2"]:
     return _axis_rotation(angle, 2)
 
 
-def cz(angles: Float[Array, "0"]) -> Complex[Array, "4 4"]:
-    """Controlled Z: the sign changes where both qubits are 1."""
-    return jnp.diag(jnp.array([1, 1, 1, -1], _complex(angles)))
-
-
-def cnot(angles: Float[Array, "0"]) -> Complex[Array, "4 4"]:
-    """Controlled NOT: the second qubit flips where the first is 1."""
-    return jnp.eye(4, dtype=_complex(angles))[np.array([0, 1, 3, 2])]
-
+_PAIRS = np.array([[np.kron(a, b) for b in PAULIS] for a in PAULIS])
+_HEISENBERG = np.einsum("aaij->ij", _PAIRS)[None]
+_COUPLINGS = np.array(
+    [
+        _PAIRS[a, a] if a == b else _PAIRS[a, b] + _PAIRS[b, a]
+        for a, b in combinations_with_replacement(range(3), 2)
+    ]
+)
+CZ = np.diag([1, 1, 1, -1]).astype(complex)
+"""Controlled Z: the sign changes where both qubits are 1."""
+CNOT = np.eye(4, dtype=complex)[[0, 1, 3, 2]]
+"""Controlled NOT: the second qubit flips where the first is 1."""
 
 GATES: dict[str, GateKind] = {
-    "spin": GateKind(n_qubits=1, n_angles=3, matrix=spin, rank=1),
-    "mirror": GateKind(n_qubits=2, n_angles=3, matrix=mirror, rank=1),
-    "quadrupole": GateKind(n_qubits=2, n_angles=6, matrix=quadrupole, rank=2),
-    "exchange": GateKind(n_qubits=2, n_angles=1, matrix=exchange, rank=0),
-    "rx": GateKind(n_qubits=1, n_angles=1, matrix=rx),
-    "ry": GateKind(n_qubits=1, n_angles=1, matrix=ry),
-    "rz": GateKind(n_qubits=1, n_angles=1, matrix=rz),
-    "cz": GateKind(n_qubits=2, n_angles=0, matrix=cz),
-    "cnot": GateKind(n_qubits=2, n_angles=0, matrix=cnot),
+    "spin": GateKind(1, 3, spin, rank=1, generators=PAULIS / 2),
+    "mirror": GateKind(2, 3, mirror, rank=1, n_ancillas=1, generators=_PAIRS[:, 0] / 2),
+    "quadrupole": GateKind(2, 6, quadrupole, rank=2, generators=_COUPLINGS),
+    "exchange": GateKind(2, 1, exchange, rank=0, generators=_HEISENBERG),
+    "rx": GateKind(1, 1, rx, generators=PAULIS[:1] / 2),
+    "ry": GateKind(1, 1, ry, generators=PAULIS[1:2] / 2),
+    "rz": GateKind(1, 1, rz, generators=PAULIS[2:] / 2),
+    "cz": fixed(CZ),
+    "cnot": fixed(CNOT),
 }
 
 _SINGLET = np.array([0, 1, -1, 0]) / np.sqrt(2)

@@ -15,19 +15,23 @@ that is the gate itself at other angles. A derivative in every angle is two circ
 angle, all of them the same gate list.
 
 For `spin` the $B_j$ are X, Y, Z in the middle of the rotation, which share the circuits of all
-three components; for `exchange` and rotations about an axis it is the plain shift rule.
+three components. For a gate of one angle whose generator has two eigenvalues, such as `exchange`
+and rotations about an axis, it is the plain shift rule and follows from the generator.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Complex, Float
 
-from .gate import PAULIS
+from .._checks import InputError
+from .gate import GATES, GateKind
 from .program import Program
+from .unitary import generators
 
 Sandwich = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Angles of $U(a/2)\\,U(d)\\,U(a/2)$ from $a$ and $d$, arrays of angles in their last axis."""
@@ -101,7 +105,7 @@ def shifts(
     weights = np.zeros((*batch, program.n_slots, n_rows))
     begin = 0
     for gate in gates:
-        rule, own = RULES[gate.name], np.array(gate.slots)
+        rule, own = rule_of(gate.name), np.array(gate.slots)
         here = np.arange(begin, begin + 2 * len(own))
         begin += len(here)
         at = angles[..., own]
@@ -165,28 +169,42 @@ def _exponential(matrix: np.ndarray) -> Complex[np.ndarray, "*batch 3 3"]:
     return vectors * np.exp(1j * values)[..., None, :] @ np.swapaxes(vectors, -1, -2)
 
 
-def _quadrupole() -> ShiftRule:
+def _quadrupole_directions() -> Float[np.ndarray, "6 6"]:
     """Products of a component of either spin along x, y, z and the bisectors between them."""
     pairs = list(combinations_with_replacement(range(3), 2))
-    generators = np.array(
-        [sum(np.kron(PAULIS[i], PAULIS[j]) for i, j in {(a, b), (b, a)}) for a, b in pairs]
-    )
     axes = np.array([(np.eye(3)[a] + np.eye(3)[b]) for a, b in pairs])
     axes /= np.linalg.norm(axes, axis=1, keepdims=True)
-    directions = np.array([[axis[a] * axis[b] for a, b in pairs] for axis in axes])
-    return ShiftRule(generators, np.pi / 4 * directions, _couple)
+    return np.pi / 4 * np.array([[axis[a] * axis[b] for a, b in pairs] for axis in axes])
 
 
-_HEISENBERG = np.sum([np.kron(sigma, sigma) for sigma in PAULIS], axis=0, keepdims=True)
-_HALF_PI = np.pi / 2 * np.eye(1)
+_QUARTERS = np.pi / 2 * np.eye(3)
 
 RULES: dict[str, ShiftRule] = {
-    "spin": ShiftRule(PAULIS / 2, np.pi / 2 * np.eye(3), _rotate),
-    "mirror": ShiftRule(np.kron(PAULIS, PAULIS[:1]) / 2, np.pi / 2 * np.eye(3), _rotate),
-    "quadrupole": _quadrupole(),
-    "exchange": ShiftRule(_HEISENBERG, np.pi / 8 * np.eye(1), _add),
-    "rx": ShiftRule(PAULIS[:1] / 2, _HALF_PI, _add),
-    "ry": ShiftRule(PAULIS[1:2] / 2, _HALF_PI, _add),
-    "rz": ShiftRule(PAULIS[2:] / 2, _HALF_PI, _add),
+    "spin": ShiftRule(generators("spin"), _QUARTERS, _rotate),
+    "mirror": ShiftRule(generators("mirror"), _QUARTERS, _rotate),
+    "quadrupole": ShiftRule(generators("quadrupole"), _quadrupole_directions(), _couple),
 }
-"""Every gate with angles."""
+"""Gates of several angles; see `rule_of`."""
+
+
+def rule_of(name: str) -> ShiftRule:
+    """The shift rule of a gate: its own, or the one that follows from its single generator.
+
+    Raises:
+        InputError: it has no rule and none follows from its generators.
+    """
+    return RULES[name] if name in RULES else _plain_rule(name, GATES[name])
+
+
+@cache
+def _plain_rule(name: str, kind: GateKind) -> ShiftRule:
+    r"""$d = \pi / 2(\lambda_2 - \lambda_1)$ for a generator with two eigenvalues $\lambda$."""
+    if kind.n_angles != 1:
+        raise InputError(f"Gate `{name}` has {kind.n_angles} angles: add its shift rule to RULES.")
+    values = np.unique(np.linalg.eigvalsh(generators(name)[0]).round(10))
+    if len(values) != 2:
+        raise InputError(
+            f"The generator of gate `{name}` must have 2 different eigenvalues for a shift rule, "
+            f"but has {len(values)}: add the rule to RULES."
+        )
+    return ShiftRule(generators(name), np.pi / 2 / np.diff(values)[:, None], _add)

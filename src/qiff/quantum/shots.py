@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Float, Int
 
 from .._checks import check_known
 from .._types import Pair, Qubits
 from .observable import PauliSum
 from .program import Program
-from .shift import RULES
+from .unitary import unitaries
 
 Closing = tuple[str, Qubits, tuple[float, ...]]
 """A gate of fixed angles at the end of a circuit: name, qubits, angles."""
@@ -163,7 +163,7 @@ def conserved_axis(
 ) -> Float[np.ndarray, "3"] | None:
     """The direction along which a circuit conserves the total spin, if there is one.
 
-    Exchange gates conserve it along every direction, a `spin` gate along its own vector, `rz`
+    Gates of rank 0 conserve it along every direction, gates of rank 1 along their own vector, `rz`
     along z; singlets have none of it. Other gates, and qubits outside singlets, conserve nothing.
     """
     paired = {q for pair in program.state.pairs for q in pair}
@@ -172,12 +172,12 @@ def conserved_axis(
     axes = []
     for gate in program.gates():
         at = angles[np.array(gate.slots, int)]
-        if gate.name == "spin":
-            axes.append(at)
-        elif gate.name == "rz":
+        if gate.name == "rz":
             axes.append(np.array([0, 0, at[0]]))
-        elif gate.name != "exchange":
+        elif gate.kind.n_ancillas or gate.kind.rank not in (0, 1):
             return None
+        elif gate.kind.rank == 1:
+            axes.append(at)
     vectors = np.array([axis for axis in axes if np.linalg.norm(axis) > 1e-9]).reshape(-1, 3)
     if len(vectors) == 0:
         return np.array([0.0, 0.0, 1.0])
@@ -227,26 +227,11 @@ def probabilities(
     """
     states = np.broadcast_to(program.state.vector(), (len(angles), 2**program.n_qubits))
     for gate in program.gates():
-        matrices = _matrices(gate.name, angles[:, np.array(gate.slots, int)])
+        matrices = unitaries(gate.name, angles[:, np.array(gate.slots, int)])
         states = _apply(matrices, gate.qubits, states)
     for name, qubits, fixed in setting.gates():
-        states = _apply(_matrices(name, np.array([fixed])), qubits, states)
+        states = _apply(unitaries(name, np.array([fixed])), qubits, states)
     return np.abs(states) ** 2
-
-
-def _matrices(
-    name: str, angles: Float[np.ndarray, "n_rows n_angles"]
-) -> Complex[np.ndarray, "n_rows dim dim"]:
-    """Matrices of a gate; equal rows of angles are done once."""
-    if name in _FIXED:
-        return _FIXED[name][None]
-    different, where = np.unique(angles, axis=0, return_inverse=True)
-    values, vectors = np.linalg.eigh(np.tensordot(different, RULES[name].generators, 1))
-    phases = np.exp(-1j * values)[:, None, :]
-    return (vectors * phases @ np.swapaxes(vectors.conj(), -1, -2))[where.reshape(-1)]
-
-
-_FIXED = {"cz": np.diag([1, 1, 1, -1]), "cnot": np.eye(4)[[0, 1, 3, 2]]}
 
 
 def _apply(matrices: np.ndarray, qubits: Qubits, states: np.ndarray) -> np.ndarray:

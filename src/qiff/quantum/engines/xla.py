@@ -9,6 +9,7 @@ from ..._types import Angles, Expectations, Qubits, StateVector
 from ..gate import GATES, Gate
 from ..observable import PauliSum
 from ..program import Program
+from .record import Engine
 
 
 def expectations(program: Program, angles: Angles) -> Expectations:
@@ -63,3 +64,6 @@ def expectation(observable: PauliSum, state: StateVector) -> Float[Array, ""]:
         if np.any(factors)
     )
     return sum(terms, jnp.zeros((), state.real.dtype))
+
+
+ENGINE = Engine("xla", expectations, details=lambda: f"on {jax.default_backend()}")

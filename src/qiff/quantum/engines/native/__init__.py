@@ -8,6 +8,7 @@ They keep a fixed number of states whatever the depth of the circuit.
 import ctypes
 import math
 from collections.abc import Callable, Iterator
+from enum import IntEnum
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,59 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...._checks import InputError
 from ...._types import Angles, Expectations
 from ...gate import Gate
 from ...program import Program
+from ..record import Engine
 
 LIBRARY = "libqiff_kernels.so"
-GATES = {"spin": 0, "rx": 1, "ry": 2, "rz": 3, "mirror": 4, "exchange": 5, "quadrupole": 6}
-"""Codes of the gates that the kernels know by their own names; see `kernels.hpp`."""
-_HADAMARD, _CONTROLLED_Z = 7, 8
+MAX_QUBITS = 26
+
+
+class Kernel(IntEnum):
+    """What the kernels can do to a state, with the codes of `Kind` in `kernels.hpp`."""
+
+    SPIN = 0
+    RX = 1
+    RY = 2
+    RZ = 3
+    SIGNED_SPIN = 4
+    EXCHANGE = 5
+    QUADRUPOLE = 6
+    HADAMARD = 7
+    CONTROLLED_Z = 8
+
+
+Step = tuple[Kernel, int, int]
+"""A kernel and the places of its two qubits among those of the gate; equal if it acts on one."""
+
+_HADAMARD_ON_LAST = (Kernel.HADAMARD, 1, 1)
+
+GATES: dict[str, tuple[Step, ...]] = {
+    "spin": ((Kernel.SPIN, 0, 0),),
+    "rx": ((Kernel.RX, 0, 0),),
+    "ry": ((Kernel.RY, 0, 0),),
+    "rz": ((Kernel.RZ, 0, 0),),
+    "exchange": ((Kernel.EXCHANGE, 0, 1),),
+    "quadrupole": ((Kernel.QUADRUPOLE, 0, 1),),
+    "cz": ((Kernel.CONTROLLED_Z, 0, 1),),
+    "cnot": (_HADAMARD_ON_LAST, (Kernel.CONTROLLED_Z, 0, 1), _HADAMARD_ON_LAST),
+    "mirror": (_HADAMARD_ON_LAST, (Kernel.SIGNED_SPIN, 0, 1), _HADAMARD_ON_LAST),
+}
+"""Gates that the engine simulates, each as a sequence of kernels that read its angles."""
 
 Outputs = tuple[Float[Array, " n_observables"], Float[Array, " n_slots"]]
+
+
+def supports(program: Program) -> str | None:
+    """Why the kernels cannot simulate a program, or None if they can."""
+    if program.n_qubits > MAX_QUBITS:
+        return f"it simulates at most {MAX_QUBITS} qubits, but the circuit has {program.n_qubits}"
+    missing = {gate.name for gate in (*program.first, *program.layer)} - GATES.keys()
+    if missing:
+        return f"it has no kernel for gate {', '.join(f'`{name}`' for name in sorted(missing))}"
+    return None
 
 
 @cache
@@ -68,9 +112,13 @@ def instructions() -> str:
     return _library().qiff_instructions().decode()
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
 def expectations(program: Program, angles: Angles) -> Expectations:
     """See `qiff.quantum.engine.expectations`."""
+    return _expectations(program, angles)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _expectations(program: Program, angles: Angles) -> Expectations:
     (values,) = _kernel("value", program)(angles)
     return values
 
@@ -78,7 +126,7 @@ def expectations(program: Program, angles: Angles) -> Expectations:
 def _expectations_forward(program: Program, angles: Angles) -> tuple[Expectations, Array]:
     """The gradient of a single observable costs less together with its value than later."""
     if len(program.observables) > 1:
-        return expectations(program, angles), angles
+        return _expectations(program, angles), angles
     return value_and_gradient(program, angles, jnp.ones(1, angles.dtype))
 
 
@@ -89,7 +137,7 @@ def _expectations_backward(program: Program, saved: Array, cotangent: Array) -> 
     return (cotangent * saved,)
 
 
-expectations.defvjp(_expectations_forward, _expectations_backward)
+_expectations.defvjp(_expectations_forward, _expectations_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -145,7 +193,13 @@ def _kernel(name: str, program: Program) -> Callable[..., tuple[Array, ...]]:
 
 
 def encode(program: Program) -> tuple[np.ndarray, np.ndarray]:
-    """The program as the kernels read it, bits counted from the right; see handlers.cpp."""
+    """The program as the kernels read it, bits counted from the right; see handlers.cpp.
+
+    Raises:
+        InputError: the kernels do not support it; see `supports`.
+    """
+    if reason := supports(program):
+        raise InputError(f"The native engine cannot simulate this circuit: {reason}.")
     top = program.n_qubits - 1
     pairs = [[top - a, top - b] for a, b in program.state.pairs]
     gates = [row for gate in program.gates() for row in _rows(gate, top)]
@@ -164,8 +218,16 @@ def encode(program: Program) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rows(gate: Gate, top: int) -> Iterator[list[int]]:
-    """Code, bits and slot of the gates that make up a gate."""
-    first, last = top - gate.qubits[0], top - gate.qubits[-1]
-    hadamard = [_HADAMARD, last, 0, 0]
-    inner = [GATES.get(gate.name, _CONTROLLED_Z), first, last, gate.slot]
-    yield from [hadamard, inner, hadamard] if gate.name in ("mirror", "cnot") else [inner]
+    """Code, bits and slot of each kernel of a gate."""
+    for kernel, first, other in GATES[gate.name]:
+        yield [kernel, top - gate.qubits[first], top - gate.qubits[other], gate.slot]
+
+
+ENGINE = Engine(
+    "native",
+    expectations,
+    platforms=("cpu",),
+    supports=supports,
+    unavailable=unavailable,
+    details=lambda: f"{instructions()} instructions",
+)

@@ -1,0 +1,37 @@
+"""What a back end of the engine says of itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..._types import Angles, Expectations
+from ..program import Program
+
+
+def _no_objection(*_: Program) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Engine:
+    r"""A back end: how expectation values are computed, and where and for what that works.
+
+    Args:
+        name: as in a config.
+        expectations: $\langle\psi_0|M^\dagger O_k M|\psi_0\rangle$ of a program and its angles: a
+            pure function of unbatched arrays that JAX can `jit`, `vmap` and differentiate.
+        platforms: platforms of JAX that it runs on, such as `cpu` and `gpu`; empty for all.
+        supports: why a program cannot be simulated, or None if it can.
+        unavailable: why the engine cannot be used on this machine, or None if it can.
+        details: what it computes with here, in a few words.
+    """
+
+    name: str
+    expectations: Callable[[Program, Angles], Expectations]
+    platforms: tuple[str, ...] = ()
+    supports: Callable[[Program], str | None] = _no_objection
+    unavailable: Callable[[], str | None] = _no_objection
+    details: Callable[[], str] = lambda: ""
+
+    def describe(self) -> str:
+        """Name and details in one line."""
+        return f"{self.name}, {found}" if (found := self.details()) else self.name
