@@ -51,7 +51,7 @@ def compiled_loop(ensemble: str) -> Callable[[], float]:
         dynamics = qiff.Dynamics(ensemble, timestep=0.25, steps=n_steps, interval=1000)
         with tempfile.TemporaryDirectory() as folder:
             begin = time.perf_counter()
-            qiff.simulate(potential, atoms, dynamics, Path(folder) / "water.xyz")
+            qiff.run_dynamics(potential, atoms, dynamics, Path(folder) / "water.xyz")
             return time.perf_counter() - begin
 
     seconds(2000), seconds(N_STEPS)

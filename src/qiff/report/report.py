@@ -3,10 +3,8 @@
 import base64
 import html
 import io
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,10 @@ import ase
 import numpy as np
 
 from .._checks import InputError
-from .._files import atomic_write
+from .._files import atomic_write, read_record
 from ..atoms.data.dataset import Source, file_hash, labels, locate, read
-from ..dynamics.md import Dynamics, Sample, samples_csv
-from ..dynamics.md import Report as DynamicsReport
+from ..dynamics.settings import Dynamics
+from ..dynamics.statistics import DynamicsReport, Sample, save_statistics
 from ..model.predict import Prediction
 from ..training.calibration import Deviations
 from ..training.fit import HistoryRow
@@ -122,16 +120,8 @@ def save_dynamics(
     origin: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write table, figure and record beside a trajectory; returns the record."""
-    found = {**asdict(dynamics), **asdict(report), **origin}
-    atomic_write(path.with_suffix(".csv"), samples_csv(samples))
     atomic_write(path.with_suffix(".png"), dynamics_figure(samples, report.n_atoms))
-    return save_record(path.with_suffix(".json"), found)
-
-
-def save_record(path: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """Write a JSON object, see `read_record`; returns it."""
-    atomic_write(path, json.dumps(record, indent=2) + "\n")
-    return record
+    return save_statistics(path, dynamics, samples, report, origin)
 
 
 def data_lines(source: Source) -> dict[str, Any]:
@@ -272,15 +262,6 @@ def _results(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         if record.get("model_sha256") == file_hash(str(folder / "model.qiff")):
             reports[trajectory.stem] = record
     return metrics, reports
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty if there is no such file or it holds something else."""
-    try:
-        record = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
 
 
 def new_figure(n_axes: int, width: float, *, n_rows: int = 1, height: float = 4) -> tuple[Any, Any]:
