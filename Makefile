@@ -1,10 +1,16 @@
-# Two commands do everything: `make demo` and `make test`. Each builds the environment it needs.
+# Commands for developers; users run `pip install qiff`. Each command builds the environment it needs.
+# The two to start with: `make demo` and `make test`.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = -m pip install --quiet --disable-pip-version-check
 DEMO = runs/demo
 
-.PHONY: demo test test-slow test-sanitize bench lint format clean
+.PHONY: demo test test-slow test-sanitize test-wheel wheel bench lint format docs-structure clean
+
+# TYPECHECK=1 checks the shapes and types of every call of qiff while its tests run.
+TYPECHECK ?=
+PYTEST = .venv-test/bin/pytest $(if $(TYPECHECK),--jaxtyping-packages=qiff$(COMMA)beartype.beartype)
+COMMA = ,
 
 demo: .venv/ready  ## train water, evaluate it, run 2 ps of molecular dynamics with it
 	@mkdir -p runs
@@ -15,14 +21,29 @@ demo: .venv/ready  ## train water, evaluate it, run 2 ps of molecular dynamics w
 	@.venv/bin/qiff report $(DEMO)
 
 test: .venv-test/ready  ## the default test suite, compiled in little time rather than for speed
-	JAX_DISABLE_MOST_OPTIMIZATIONS=1 .venv-test/bin/pytest -n 2 -m "not slow"
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) -n 2 -m "not slow"
 
-test-slow: .venv-test/ready  ## every test, compiled for speed; trains fully on the data in $$QIFF_DATA
-	.venv-test/bin/pytest -n 2
+test-slow: .venv-test/ready  ## every test, compiled for speed; long trainings on the data in $$QIFF_DATA
+	$(PYTEST) -n 2 --durations=25
 
 test-sanitize: .venv-sanitize/ready  ## the tests of the kernels, under the sanitizers of the compiler
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0 .venv-sanitize/bin/pytest tests/laws/test_engines.py -m "not slow"
+
+wheel: .venv-release/ready  ## dist/: the source archive, and a wheel for every Linux with glibc 2.24
+	rm -rf dist build/dist
+	.venv-release/bin/python -m build --config-setting=cmake.define.QIFF_PORTABLE=ON --outdir build/dist
+	.venv-release/bin/auditwheel repair --patcher none --only-plat --plat manylinux_2_24_x86_64 \
+		--wheel-dir dist build/dist/*.whl
+	mv build/dist/*.tar.gz dist/
+	.venv-release/bin/auditwheel show dist/*.whl
+
+# PATH holds the new environment alone: no compiler, no CMake.
+test-wheel: wheel  ## install the wheel where there is no compiler, and predict with it
+	rm -rf .venv-wheel
+	$(PYTHON) -m venv .venv-wheel
+	env -i HOME="$$HOME" PATH="$(CURDIR)/.venv-wheel/bin" .venv-wheel/bin/python $(PIP) dist/*.whl
+	env -i HOME="$$HOME" PATH="$(CURDIR)/.venv-wheel/bin" .venv-wheel/bin/python -P tests/installed.py
 
 bench: .venv-bench/ready  ## ratios to other simulators, some minutes; FULL=1 for all of them
 	.venv-bench/bin/python -m benchmarks $(if $(FULL),--full)
@@ -37,7 +58,7 @@ format: .venv-test/ready  ## put the code into shape
 	.venv-test/bin/ruff format .
 
 clean:  ## remove the environments
-	rm -rf .venv .venv-test .venv-bench .venv-sanitize
+	rm -rf .venv .venv-test .venv-bench .venv-sanitize .venv-release .venv-wheel build
 
 SOURCES = pyproject.toml CMakeLists.txt $(wildcard src/qiff/quantum/engines/native/*.[ch]pp)
 
@@ -67,4 +88,9 @@ ENGINE = from qiff.quantum.engine import describe; print('engine:', describe())
 	@echo "building .venv-sanitize (some minutes)"
 	@$(PYTHON) -m venv .venv-sanitize
 	@.venv-sanitize/bin/python $(PIP) --config-settings=cmake.define.QIFF_SANITIZE=ON --editable '.[dev]'
+	@touch $@
+
+.venv-release/ready: pyproject.toml
+	@$(PYTHON) -m venv .venv-release
+	@.venv-release/bin/python $(PIP) auditwheel build
 	@touch $@

@@ -19,7 +19,9 @@ import jax
 import qiff
 from qiff._files import atomic_write
 from qiff.atoms.graph import graph
-from qiff.model.predict import dtype, enable_x64, energy_and_forces, evaluator
+from qiff.model.derivatives import energy_and_forces
+from qiff.model.potential import ScaleShiftSettings
+from qiff.model.predict import dtype, enable_x64, evaluator
 from qiff.studies.learning_curve import exponent
 
 from .timing import side_by_side
@@ -47,7 +49,8 @@ def local(n_interactions: int) -> qiff.AbstractPotential:
     """Circuits as by default, with random weights, and so weak that the chain stays one."""
     config = {"kind": "local", "elements": ["C", "H"], "n_interactions": n_interactions}
     with enable_x64(False):
-        return qiff.ScaleShift(qiff.build(config, jax.random.key(0)), 0.01, {"C": 0.0, "H": 0.0})
+        settings = ScaleShiftSettings(scale=0.01, reference_energies={"C": 0.0, "H": 0.0})
+        return qiff.ScaleShift(qiff.build(config, jax.random.key(0)), settings)
 
 
 def run() -> Iterator[dict[str, Any]]:

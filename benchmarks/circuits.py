@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qiff.atoms.graph import Frames, Graph
+from qiff.atoms.frames import Frames
+from qiff.atoms.graph import Graph
+from qiff.model.derivatives import energy, energy_and_forces
 from qiff.model.molecule import Molecule
-from qiff.model.predict import enable_x64, energy, energy_and_forces
+from qiff.model.predict import enable_x64
 from qiff.quantum import engine
 from qiff.training.loss import Loss
 
@@ -39,16 +41,24 @@ def frames(batch: int, dtype: str) -> Frames:
     positions = WATER + 0.1 * rng.normal(size=(batch, 3, 3))
     numbers = np.tile(np.array([8, 1, 1], np.int32), (batch, 1))
     return Frames(
-        Graph(jnp.asarray(positions, dtype), jnp.asarray(numbers), jnp.zeros((batch, 3, 0), int)),  # pyright: ignore
-        jnp.asarray(rng.normal(size=batch), dtype),
-        jnp.asarray(rng.normal(size=(batch, 3, 3)), dtype),
+        Graph(
+            positions=jnp.asarray(positions, dtype),
+            numbers=jnp.asarray(numbers),
+            neighbours=jnp.zeros((batch, 3, 0), int),
+            mask=jnp.zeros((batch, 3, 0), bool),
+        ),
+        {
+            "energy": jnp.asarray(rng.normal(size=batch), dtype),
+            "forces": jnp.asarray(rng.normal(size=(batch, 3, 3)), dtype),
+        },
     )
 
 
 def tasks(name: str, settings: dict[str, Any]) -> dict[str, Callable]:
     """Jitted functions of frames, by what they compute."""
     key = jax.random.key(0)
-    water = Molecule("triatomic", ["O", "H", "H"], **settings, engine=name, key=key)
+    config = {"kind": "triatomic", "elements": ["O", "H", "H"], **settings, "engine": name}
+    water = build(config, key)
     on_all = lambda function: lambda data: jax.vmap(function, (None, 0))(water, data.graph)
     slope = lambda loss: lambda data: jax.value_and_grad(loss)(water, data)
     found = {

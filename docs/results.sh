@@ -10,7 +10,7 @@ demo=(
 mkdir -p "$out"
 for name in water lih; do qiff template "$name" > "$out/$name.toml"; done
 
-train() { # NAME TEMPLATE SEED OPTIONS...: a run that is done is kept, one that was cut short goes on
+train() { # NAME TEMPLATE SEED OPTIONS...: skips a finished run, resumes an interrupted one
     local run="$out/$1-$3" config="$out/$2.toml" seed=$3 again=()
     shift 3
     [ -e "$run/metrics.json" ] && return

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Train every molecule of revised MD17, two at a time: runs/rmd17.sh [MOLECULE ...]
 #
-# Needs the data (qiff data fetch rmd17, or QIFF_DATA). Stop it anywhere and run it again: what is
-# finished is kept, what is not goes on where it was. Results: runs/rmd17/MOLECULE/metrics.json.
+# Needs the data (qiff data fetch rmd17, or QIFF_DATA). It can be interrupted at any time: run
+# again, it skips finished runs and resumes the others. Results: runs/rmd17/MOLECULE/metrics.json.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import qiff
-from qiff.atoms.data.dataset import labels
 from qiff.atoms.data.rmd17 import MOLECULES
+from qiff.atoms.properties import labels
 from qiff.model.predict import Prediction
 from qiff.report.report import parity_figure
 from qiff.studies import controls, couzinie2025, learning_curve, transfer

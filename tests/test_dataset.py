@@ -9,8 +9,10 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from qiff import InputError, Source, read, split, stack
-from qiff.atoms.data.dataset import file_hash, labels, locate, write
+from qiff.atoms.data.dataset import file_hash, write
+from qiff.atoms.data.formats import locate
 from qiff.atoms.graph import graph
+from qiff.atoms.properties import labels
 from qiff.atoms.reference import fit_reference
 
 HARTREE, BOHR = 27.211386, 0.529177

@@ -14,11 +14,12 @@ from ase.optimize import BFGS
 
 import qiff
 from qiff import Calculator, Dynamics, InputError, MDState, RunError, run_dynamics, simulate
-from qiff.atoms import graph
+from qiff.atoms import neighbours
 from qiff.dynamics import integrator
 from qiff.dynamics.statistics import read_samples, sampler, samples_csv
 from qiff.dynamics.thermostats import ENSEMBLES, StatisticalEnsemble
 from qiff.dynamics.trajectory import read_trajectory, record
+from qiff.model.potential import ScaleShiftSettings
 from qiff.model.predict import enable_x64
 
 CONFIG = {"kind": "triatomic", "elements": ["O", "H", "H"], "n_layers": 2}
@@ -28,9 +29,8 @@ CONFIG = {"kind": "triatomic", "elements": ["O", "H", "H"], "n_layers": 2}
 def potential():
     """Bounded by its circuit, hence a stable if unphysical molecule of about 1 eV depth."""
     with enable_x64(True):
-        return qiff.ScaleShift(
-            qiff.build(CONFIG, jax.random.key(1)), 0.5, {"O": -2000.0, "H": -13.0}
-        )
+        settings = ScaleShiftSettings(scale=0.5, reference_energies={"O": -2000.0, "H": -13.0})
+        return qiff.ScaleShift(qiff.build(CONFIG, jax.random.key(1)), settings)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,8 @@ def test_same_seed_same_trajectory(potential, relaxed, tmp_path, ensemble):
 @pytest.fixture
 def steep():
     with enable_x64(True):
-        return qiff.ScaleShift(qiff.build(CONFIG, jax.random.key(1)), 500.0, {"O": 0.0, "H": 0.0})
+        settings = ScaleShiftSettings(scale=500.0, reference_energies={"O": 0.0, "H": 0.0})
+        return qiff.ScaleShift(qiff.build(CONFIG, jax.random.key(1)), settings)
 
 
 def test_explosion_stops_and_keeps_the_frames(steep, relaxed, tmp_path):
@@ -228,7 +229,8 @@ def chain():
     config = {"kind": "local", "elements": ["C"], "n_qubits": 2, "n_layers": 1, "n_circuits": 1}
     config |= {"n_basis": 4, "entangling": False, "cutoff": 3.0}
     with enable_x64(True):
-        potential = qiff.ScaleShift(qiff.build(config, jax.random.key(0)), 1.0, {"C": 0.0})
+        settings = ScaleShiftSettings(scale=1.0, reference_energies={"C": 0.0})
+        potential = qiff.ScaleShift(qiff.build(config, jax.random.key(0)), settings)
     k = np.arange(40)
     return potential, ase.Atoms("C40", np.stack([1.3 * k, 0.5 * (k % 2), 0.3 * (k % 3)], axis=1))
 
@@ -243,11 +245,11 @@ def test_neighbours_are_listed_anew_before_one_is_missed(chain, monkeypatch):
     found = recorded_positions(chain)
     assert len(found) == 7
     with monkeypatch.context() as patch:
-        patch.setattr(graph, "_FEW", 40)
+        patch.setattr(neighbours, "_FEW", 40)
         np.testing.assert_allclose(recorded_positions(chain), found, atol=2e-8)
     monkeypatch.setattr(integrator, "_SKIN", 0.02)  # a single step may cross it
     np.testing.assert_allclose(recorded_positions(chain), found, atol=2e-8)
-    monkeypatch.setattr(graph.VerletList, "holds", lambda *_: jnp.array(True))
+    monkeypatch.setattr(neighbours.VerletList, "is_complete", lambda *_: jnp.array(True))
     jax.clear_caches()
     never = recorded_positions(chain)  # control
     jax.clear_caches()

@@ -10,7 +10,8 @@ import pytest
 
 import qiff
 from qiff import InputError, RunError, Training
-from qiff.atoms.data.dataset import labels, write
+from qiff.atoms.data.dataset import write
+from qiff.atoms.properties import labels
 from qiff.cli import main
 from qiff.model.build import build_ensemble_for
 from qiff.run.config import Data, Run

@@ -55,7 +55,7 @@ def water():
 # --- energies and forces ----------------------------------------------------------------------
 
 QUICK = ("dimer", "generic triatomic", "hybrid water")
-SENT = [name for name in EXAMPLES if name != "circuits in two rounds"]
+SENT = [name for name in EXAMPLES if name != "circuits in two interactions"]
 
 
 @pytest.mark.parametrize(

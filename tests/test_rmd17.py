@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from qiff import InputError, Source, read, split
-from qiff.atoms.data.dataset import file_hash, labels, write
+from qiff.atoms.data.dataset import file_hash, write
+from qiff.atoms.properties import labels
 from qiff.cli import main
 
 from .rmd17_folders import KCAL, TEST, TRAIN, write_archive, write_parts

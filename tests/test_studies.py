@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qiff._checks import InputError
-from qiff.atoms.data.dataset import labels
+from qiff.atoms.properties import labels
 from qiff.cli import main
 from qiff.hardware import Measurement
 from qiff.model.predict import Prediction, enable_x64

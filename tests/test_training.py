@@ -12,10 +12,10 @@ import pytest
 
 import qiff
 from qiff import InputError, RunError, Training
-from qiff.atoms.data.dataset import labels
 from qiff.atoms.graph import Graph
+from qiff.atoms.properties import labels
 from qiff.model.build import referenced_to
-from qiff.model.predict import energy
+from qiff.model.derivatives import energy
 from qiff.run.config import Data, Run
 from qiff.run.train import FILES, train
 from qiff.training.fit import _batches, fit, initial_state

@@ -20,6 +20,7 @@ from qiff.dynamics.validation import (
     simulations,
     validate,
 )
+from qiff.model.potential import ScaleShiftSettings
 from qiff.model.predict import enable_x64
 from qiff.report.validation import validation_section
 
@@ -29,7 +30,8 @@ SHORT = Dynamics(steps=40, interval=2, timestep=0.25)
 
 def water(scale: float) -> qiff.AbstractPotential:
     with enable_x64(True):
-        return qiff.ScaleShift(qiff.build(CONFIG, jax.random.key(1)), scale, {"O": 0.0, "H": 0.0})
+        settings = ScaleShiftSettings(scale=scale, reference_energies={"O": 0.0, "H": 0.0})
+        return qiff.ScaleShift(qiff.build(CONFIG, jax.random.key(1)), settings)
 
 
 @pytest.fixture(scope="module")

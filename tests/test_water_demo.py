@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import qiff
-from qiff.atoms.data.dataset import labels
+from qiff.atoms.properties import labels
 from qiff.cli import main
 from qiff.run.config import template
 

@@ -5,12 +5,12 @@ from importlib.metadata import version as _version
 from . import hardware as hardware
 from ._checks import InputError as InputError
 from ._checks import RunError as RunError
-from .atoms.data.dataset import Source as Source
 from .atoms.data.dataset import read as read
-from .atoms.data.dataset import split as split
-from .atoms.graph import Frames as Frames
+from .atoms.data.source import Source as Source
+from .atoms.data.split import split as split
+from .atoms.frames import Frames as Frames
+from .atoms.frames import stack as stack
 from .atoms.graph import Graph as Graph
-from .atoms.graph import stack as stack
 from .dynamics.harmonic import hessian as hessian
 from .dynamics.harmonic import vibrations as vibrations
 from .dynamics.settings import Dynamics as Dynamics

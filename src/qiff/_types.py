@@ -1,13 +1,17 @@
 """Named array shapes with their units. One name per idea, used in every signature."""
 
+import numpy as np
 from jaxtyping import Array, Complex, Float, Int
+
+AnyArray = Array | np.ndarray
+"""An array of JAX or numpy: numpy on the way in, JAX inside transformations."""
 
 Positions = Float[Array, "n_atoms 3"]
 """Cartesian coordinates in Å."""
 Forces = Float[Array, "n_atoms 3"]
 """−∂E/∂positions in eV/Å."""
-Numbers = Int[Array, " n_atoms"]
-"""Atomic numbers Z."""
+Numbers = Int[AnyArray, " n_atoms"]
+"""Atomic numbers Z; 0 for padding."""
 Energy = Float[Array, ""]
 """Energy of one configuration in eV."""
 Energies = Float[Array, " n_atoms"]

@@ -103,7 +103,7 @@ GENERIC = {"kind": "generic", "elements": ["O", "H", "H"], "n_layers": 3}
 FRAGMENTS = {"kind": "fragments", "molecule": TRIATOMIC, "pair": PAIR, "pair_cutoff": 9.0}
 LOCAL = {"kind": "local", "elements": ["H", "C", "O"], "n_layers": 2, "n_basis": 3}
 CONTROL = {"kind": "classical", "elements": ["H", "C", "O"], "n_channels": 3, "n_basis": 3}
-ORIGINAL = {"kind": "cartesian_triplets", "elements": ["H", "C", "O"], "n_layers": 2}
+TRIPLETS = {"kind": "cartesian_triplets", "elements": ["H", "C", "O"], "n_layers": 2}
 REFERENCES = {"O": -2040.0, "H": -15.0, "Li": -200.0}
 
 
@@ -118,11 +118,14 @@ class Example:
     swaps: tuple[tuple[int, int], ...] = ((1, 2),)
     reorders: bool = True
     any_size: bool = False
-    spread: float = 1.0
-    """Of random weights; in two rounds less, so that forces are of order one like all others."""
+
+    @property
+    def elements(self) -> list[str]:
+        """Chemical symbols that the potential tells apart."""
+        return sorted(set(LOCAL["elements"]) if self.any_size else set(self.molecule.symbols))
 
     def fresh(self):
-        """The potential as it starts."""
+        """The potential with its initial weights."""
         with enable_x64(True):
             return build(self.config, jax.random.key(7))
 
@@ -133,7 +136,7 @@ class Example:
             leaves, structure = jax.tree.flatten(potential)
             rng = np.random.default_rng(3)
             return jax.tree.unflatten(
-                structure, [jnp.asarray(rng.normal(0, self.spread, leaf.shape)) for leaf in leaves]
+                structure, [jnp.asarray(rng.normal(size=leaf.shape)) for leaf in leaves]
             )
 
 
@@ -190,7 +193,7 @@ POTENTIAL_EXAMPLES = {
             "circuits of atoms", LOCAL, scattered("OHHCH"), swaps=((1, 2), (2, 4)), any_size=True
         ),
         Example(
-            "circuits in two rounds",
+            "circuits in two interactions",
             LOCAL
             | {
                 "n_hidden": 3,
@@ -201,7 +204,6 @@ POTENTIAL_EXAMPLES = {
             },
             scattered("CHHO"),
             any_size=True,
-            spread=0.4,
         ),
         Example(
             "circuits of qubits alone",
@@ -217,22 +219,30 @@ POTENTIAL_EXAMPLES = {
             scattered("OHHCH"),
             swaps=((1, 2),),
             any_size=True,
-            spread=0.4,
         ),
         Example(
             "linear in invariants", CONTROL | {"n_hidden": 0}, scattered("CHHO"), any_size=True
         ),
     ],
     "cartesian_triplets": [
-        Example("blind triples", ORIGINAL, scattered("OHHC"), swaps=((1, 2), (0, 3)), any_size=True)
+        Example(
+            "blind triplets", TRIPLETS, scattered("OHHC"), swaps=((1, 2), (0, 3)), any_size=True
+        )
     ],
     "radial_triplets": [
-        Example("triples", ORIGINAL | {"kind": "radial_triplets"}, scattered("CHHO"), any_size=True)
+        Example(
+            "triplets", TRIPLETS | {"kind": "radial_triplets"}, scattered("CHHO"), any_size=True
+        )
     ],
     "scale_shift": [
         Example(
             "scaled water",
-            {"kind": "scale_shift", "potential": TRIATOMIC, "scale": 1.7, "references": REFERENCES},
+            {
+                "kind": "scale_shift",
+                "potential": TRIATOMIC,
+                "scale": 1.7,
+                "reference_energies": REFERENCES,
+            },
             OHH,
         )
     ],

@@ -1,4 +1,4 @@
-"""Potentials of atoms and neighbours: extensive, smooth at the cutoff, blind to what fills up."""
+"""Potentials with a cutoff: neighbour tables, padding in stacks, and what is refused."""
 
 import ase
 import jax
@@ -8,67 +8,20 @@ import pytest
 
 import qiff
 from qiff._checks import InputError
-from qiff.atoms.graph import Frames, Graph, graph, neighbours, others
+from qiff.atoms.frames import Frames
+from qiff.atoms.graph import Graph, displacements, graph, strained
+from qiff.atoms.neighbours import all_pairs, neighbour_table
 from qiff.model.density import envelope
-from qiff.model.predict import energy, energy_and_forces
+from qiff.model.derivatives import energy_and_forces
 from qiff.training.loss import Loss
 
 from .examples import POTENTIAL_EXAMPLES, every, scattered
 
-NAMES = ("circuits in two rounds", "network of atoms", "blind triples", "triples")
+NAMES = ("circuits in two interactions", "network of atoms", "blind triplets", "triplets")
 LOCAL = [example for example in every(POTENTIAL_EXAMPLES) if example.name in NAMES]
-NEAR = [example for example in LOCAL if example.fresh().cutoff < 100]  # the original has no cutoff
+NEAR = [example for example in LOCAL if np.isfinite(example.fresh().cutoff)]
 all_local = pytest.mark.parametrize("example", LOCAL, ids=lambda e: e.name)
 all_near = pytest.mark.parametrize("example", NEAR, ids=lambda e: e.name)
-
-
-def pair_at(example, distance: float) -> ase.Atoms:
-    """The molecule with its last atom so far along x from its first, away from the others."""
-    atoms = example.molecule.copy()
-    atoms.positions[:-1] *= 0.5
-    atoms.positions[-1] = atoms.positions[0] + [distance, 0, 0]
-    return atoms
-
-
-@all_near
-def test_far_fragments_add_up_exactly(example):
-    potential = example.random()
-    here, there = example.molecule, scattered("HHH"[: len(example.molecule) - 1])
-    there.positions += [potential.cutoff + 20, 3, -7]
-    apart = [qiff.predict(potential, atoms) for atoms in (here, there)]
-    together = qiff.predict(potential, here + there)
-    np.testing.assert_allclose(together.energy, sum(p.energy for p in apart), atol=1e-10)
-    np.testing.assert_allclose(
-        together.forces, np.concatenate([p.forces for p in apart]), atol=1e-10
-    )
-    there.positions -= [potential.cutoff + 18, 3, -7]  # control: near, they do not
-    nearer = qiff.predict(potential, here + there).energy
-    assert abs(nearer - sum(p.energy for p in apart)) > 1e-3
-
-
-@jax.jit
-def two_orders(potential, seen):
-    """Energy, its gradient and its Hessian."""
-    at = lambda x: energy(potential, Graph(x, seen.numbers, seen.neighbours))
-    positions = jnp.asarray(seen.positions)
-    return at(positions), jax.grad(at)(positions), jax.jacrev(jax.grad(at))(positions)
-
-
-def derivatives(potential, atoms):
-    """The same of atoms, as numpy arrays."""
-    return [np.asarray(v) for v in two_orders(potential, graph(atoms, "float64", potential.cutoff))]
-
-
-@all_near
-def test_energy_forces_and_hessian_are_continuous_at_the_cutoff(example):
-    potential, step = example.random(), 1e-8
-    below, above, beyond = (
-        derivatives(potential, pair_at(example, potential.cutoff + d)) for d in (-step, step, 1.0)
-    )
-    for a, b in zip(below, above, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-7 * np.abs(a).max())
-    inside = derivatives(potential, pair_at(example, potential.cutoff - 1.0))
-    assert abs(inside[0] - beyond[0]) > 1e-6  # control: the neighbour did act
 
 
 def test_the_envelope_has_two_continuous_derivatives():
@@ -82,29 +35,22 @@ def test_the_envelope_has_two_continuous_derivatives():
 
 
 @pytest.mark.parametrize("example", LOCAL[::2], ids=lambda e: e.name)
-def test_filling_up_changes_nothing(example):
+def test_padding_in_a_stack_changes_nothing(example):
     potential = example.random()
     small, large = example.molecule, example.molecule + scattered("HHHHHH")
     alone = qiff.predict(potential, small)
-    energy, forces = qiff.predict(potential, [small, large])[0]
-    np.testing.assert_allclose(energy, alone.energy, atol=1e-10)
-    np.testing.assert_allclose(forces, alone.forces, atol=1e-10)
+    found = qiff.predict(potential, [small, large])[0]
+    np.testing.assert_allclose(found.energy, alone.energy, atol=1e-10)
+    np.testing.assert_allclose(found.forces, alone.forces, atol=1e-10)
     stacked = graph([small, large], "float64", potential.cutoff)
     rng = np.random.default_rng(0)
-    forces = rng.normal(size=stacked.positions.shape)
-    frames = Frames(stacked, rng.normal(size=2), forces)
-    first = jax.tree.map(lambda values: values[:1], frames)
-    n = len(small)
-    bare = Frames(graph([small], "float64", potential.cutoff), first.energy, first.forces[:, :n])
+    labels = {"energy": rng.normal(size=2), "forces": rng.normal(size=stacked.positions.shape)}
+    first = jax.tree.map(lambda values: values[:1], Frames(stacked, labels))
+    labels = {"energy": first.labels["energy"], "forces": first.labels["forces"][:, : len(small)]}
+    bare = Frames(graph([small], "float64", potential.cutoff), labels)
     losses = [jax.jit(jax.value_and_grad(Loss()))(potential, f) for f in (first, bare)]
     for a, b in zip(*map(jax.tree.leaves, losses), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-9)
-    both = jax.jit(energy_and_forces)
-    found, expected = (
-        both(potential, jax.tree.map(lambda v: v[0], f.graph))[1] for f in (first, bare)
-    )
-    np.testing.assert_allclose(found[:n], expected, atol=1e-10)
-    assert not np.any(found[n:])
 
 
 @all_local
@@ -114,31 +60,83 @@ def test_a_graph_without_neighbours_is_refused(example):
         potential(graph(example.molecule))
 
 
-def test_neighbours_of_many_atoms_are_those_within_reach():
+def test_neighbours_of_many_atoms_are_those_within_the_cutoff():
     atoms = scattered("H" * 60)
     atoms.positions *= 3
-    near = neighbours(atoms.positions, 2.5)
+    table = neighbour_table(atoms.positions, 2.5)
     distances = atoms.get_all_distances()
-    for i, row in enumerate(near):
-        expected = set(np.flatnonzero(distances[i] < 2.5)) - {i}
-        assert set(row) - {i} == expected
-    assert near.shape[1] % 8 == 0
-    assert near.shape[1] < 59
-    assert neighbours(atoms.positions, 0.0).shape == (60, 0)
-    assert others(1, 2.5).tolist() == [[0]]
+    for i, (row, mask) in enumerate(zip(table.neighbours, table.mask, strict=True)):
+        assert row[mask].tolist() == sorted(set(np.flatnonzero(distances[i] < 2.5)) - {i})
+    assert table.mask.shape[1] % 8 == 0
+    assert table.mask.shape[1] < 59
+    assert table.shifts is None
+
+
+def test_tables_of_few_atoms_hold_everywhere():
+    assert neighbour_table(np.zeros((60, 3)), None).mask.shape == (60, 0)
+    alone = all_pairs(1, 2.5)
+    assert alone.neighbours.tolist() == [[0]]
+    assert not alone.mask.any()
+    assert np.all(all_pairs(4, 2.5).mask)
+
+
+def test_a_periodic_image_of_an_atom_is_its_neighbour():
+    """One atom in a thin box: its images are neighbours, padding is not."""
+    box = ase.Atoms("Si", cell=[2.0, 9.0, 9.0], pbc=True)
+    seen = graph(box, "float64", 4.5)
+    assert np.all(seen.neighbours == 0)
+    assert seen.mask.sum() == 4
+    apart = np.asarray(displacements(seen))[seen.mask]
+    np.testing.assert_allclose(sorted(apart[:, 0]), [-4, -2, 2, 4])
+    assert displacements(graph(box, "float64", 1.5))[~graph(box, "float64", 1.5).mask].shape[0]
+
+
+@pytest.mark.parametrize("pbc", [(True, True, True), (True, False, True)])
+def test_displacements_are_those_of_ase(pbc):
+    from ase.neighborlist import neighbor_list
+
+    atoms = scattered("SiSiSiO")
+    atoms.set_cell([[3.1, 0.2, 0.0], [1.3, 2.9, 0.1], [-0.4, 0.8, 3.3]])
+    atoms.pbc = pbc
+    first, apart = neighbor_list("iD", atoms, 4.0)
+    seen = graph(atoms, "float64", 4.0)
+    found = np.asarray(displacements(seen))
+    for i in range(len(atoms)):
+        key = lambda rows: rows[np.lexsort(np.round(rows, 9).T)]
+        np.testing.assert_allclose(key(found[i][seen.mask[i]]), key(apart[first == i]), atol=1e-12)
+
+
+def test_strain_deforms_cell_and_positions_and_ignores_rotation():
+    box = ase.Atoms("SiO", [[0, 0, 0], [1.0, 0.3, 0.2]], cell=[3.0, 3.1, 3.2], pbc=True)
+    seen = graph(box, "float64", 3.5)
+    strain = np.array([[0.1, 0.2, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, -0.1]])
+    found = displacements(strained(seen, jnp.asarray(strain)))
+    expected = displacements(seen) @ (np.eye(3) + (strain + strain.T) / 2)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    assert np.abs(found - displacements(seen) @ (np.eye(3) + strain)).max() > 1e-2  # control
 
 
 @all_near
 def test_the_table_of_neighbours_may_list_more(example):
-    """Many atoms: the list within cutoff and the list of all give the same."""
+    """Many atoms: the neighbours within the cutoff and all atoms give the same."""
     potential = example.random()
     chain = ase.Atoms("C" * 34, [[1.9 * i, 0.5 * (i % 2), 0.3 * (i % 3)] for i in range(34)])
     seen = graph(chain, "float64", potential.cutoff)
     assert seen.neighbours.shape[1] < 33
-    every_one = Graph(seen.positions, seen.numbers, others(34, 1.0))
+    every_one = Graph(
+        positions=seen.positions, numbers=seen.numbers, **all_pairs(34, 1.0)._asdict()
+    )
     both = jax.jit(energy_and_forces)
     for found, expected in zip(both(potential, seen), both(potential, every_one), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_how_far_potentials_see():
+    find = lambda name: next(e.fresh() for e in every(POTENTIAL_EXAMPLES) if e.name == name)
+    two = find("circuits in two interactions")
+    assert (two.cutoff, two.interaction_range) == (5.0, 10.0)
+    assert find("water").cutoff is find("water").interaction_range is None
+    assert find("blind triplets").cutoff == np.inf
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.scipy.linalg import expm
 
-from qiff.atoms.graph import Frames, graph
-from qiff.model.predict import energy_and_forces
+from qiff.atoms.frames import Frames
+from qiff.atoms.graph import graph
+from qiff.model.derivatives import energy_and_forces
 from qiff.quantum import engine
 from qiff.quantum.gate import PAULIS
 from qiff.quantum.program import Program

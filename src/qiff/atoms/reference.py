@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._checks import InputError
-from .data.dataset import labels
+from .properties import labels
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from .._checks import InputError
 
 if TYPE_CHECKING:
-    from ..atoms.data.dataset import Source
+    from ..atoms.data.source import Source
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -30,7 +30,7 @@ def check_apart(target: Path, source: str) -> None:
 
 def source_of(options: argparse.Namespace, path: str) -> "Source":
     """A data source with the units and keys that `add_source` takes."""
-    from ..atoms.data.dataset import Source
+    from ..atoms.data.source import Source
 
     elements = tuple(part.strip() for part in options.elements.split(",") if part)
     units_and_keys = (

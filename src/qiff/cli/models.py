@@ -60,7 +60,7 @@ def _predict(options: argparse.Namespace) -> None:
             predictions = predict(potential, frames)
             deviations = uncertainty(potential, frames) if isinstance(potential, Ensemble) else []
         for atoms, expected in zip(frames, deviations, strict=False):
-            atoms.info["energy_std"], atoms.arrays["forces_std"] = expected
+            atoms.info["energy_std"], atoms.arrays["forces_std"] = expected.energy, expected.forces
     for atoms, found in zip(frames, predictions, strict=True):
         atoms.calc = SinglePointCalculator(atoms, energy=found.energy, forces=found.forces)
     write(target, frames)

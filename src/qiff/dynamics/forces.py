@@ -7,9 +7,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._types import Energy, Forces, Numbers
-from ..atoms.graph import Graph, VerletList
+from ..atoms.graph import Graph
+from ..atoms.neighbours import VerletList
+from ..model.derivatives import energy_and_forces
 from ..model.potential import AbstractPotential
-from ..model.predict import dtype, energy_and_forces
+from ..model.predict import dtype
 from .state import Vectors
 
 
@@ -32,8 +34,8 @@ class ForceEvaluator(eqx.Module):
 
     def __call__(self, positions: Vectors) -> tuple[Energy, Forces]:
         """Energy in eV, with the reference energy, and forces in eV/Å."""
-        table = self.neighbours.table
-        graph = Graph(positions.astype(dtype(self.potential)), self.numbers, table)  # pyright: ignore
+        rounded, table = positions.astype(dtype(self.potential)), self.neighbours.table
+        graph = Graph(positions=rounded, numbers=self.numbers, **table._asdict())
         energy, forces = energy_and_forces(self.potential, graph)
         return (
             self.reference_energy + energy.astype(positions.dtype),
@@ -42,7 +44,7 @@ class ForceEvaluator(eqx.Module):
 
     def complete(self, positions: Vectors) -> Bool[Array, ""]:
         """Whether the list still holds every neighbour; true for NaN, which is an explosion."""
-        return self.neighbours.holds(jnp.asarray(positions))
+        return self.neighbours.is_complete(jnp.asarray(positions))
 
     def with_new_neighbours(
         self, positions: Float[np.ndarray, "n_atoms 3"], skin: float

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import ase
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float
@@ -11,8 +10,9 @@ from jaxtyping import Array, Float
 from .._checks import RunError
 from ..atoms.graph import graph
 from ..interfaces.ase import Calculator
+from ..model.derivatives import energy
 from ..model.potential import AbstractPotential
-from ..model.predict import check_atoms, dtype, energy, precision
+from ..model.predict import check_atoms, dtype, precision
 
 LARGEST_FORCE = 1e-3
 """eV/Å: a structure is relaxed when no force on an atom is larger."""
@@ -43,8 +43,8 @@ def hessian(
 
         @jax.jit
         def second_derivatives(positions: Array) -> Array:
-            moved = lambda x: eqx.tree_at(lambda g: g.positions, start, x)
-            return jax.jacrev(jax.grad(lambda x: energy(potential, moved(x))))(positions)
+            energy_at = lambda x: energy(potential, start.at(x))
+            return jax.jacrev(jax.grad(energy_at))(positions)
 
         return np.asarray(second_derivatives(jax.numpy.asarray(start.positions)), float)
 

@@ -1,10 +1,11 @@
 """The state of a simulation at one time step."""
 
 import equinox as eqx
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
-Vectors = Float[Array | np.ndarray, "n_atoms 3"]
+from .._types import AnyArray
+
+Vectors = Float[AnyArray, "n_atoms 3"]
 """One vector for each atom."""
 Momenta = Vectors
 """In ASE units, √(eV u): what positions in Å, energies in eV and masses in u lead to."""
@@ -26,7 +27,7 @@ class MDState(eqx.Module):
 
     positions: Vectors
     momenta: Momenta
-    energy: Float[Array | np.ndarray, ""]
+    energy: Float[AnyArray, ""]
     forces: Vectors
-    step: Int[Array | np.ndarray, ""]
-    stable: Bool[Array | np.ndarray, ""]
+    step: Int[AnyArray, ""]
+    stable: Bool[AnyArray, ""]

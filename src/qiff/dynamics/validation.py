@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 
 from .._checks import InputError, RunError
 from .._files import read_record, save_record
-from ..atoms.data.dataset import labels
+from ..atoms.properties import labels
 from ..atoms.rigid import n_rigid
 from ..model.potential import AbstractPotential
 from .harmonic import vibrations

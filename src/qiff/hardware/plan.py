@@ -18,9 +18,10 @@ from jaxtyping import Array, Float
 
 from .._checks import InputError
 from .._types import Angles, Energy, Expectations, Positions
-from ..atoms.graph import Graph, others
+from ..atoms.graph import Graph
+from ..atoms.neighbours import all_pairs
+from ..model.derivatives import energy
 from ..model.potential import AbstractPotential
-from ..model.predict import energy
 from ..quantum.circuit import with_engine
 from ..quantum.program import Program
 
@@ -97,8 +98,9 @@ class Plan:
         def of_weights(weights: Sequence[Array], positions: Positions) -> Energy:
             marked = jax.tree.unflatten(structure, weights)
             elements = np.array(numbers, "int32")
-            table = others(len(numbers), marked.cutoff)
-            return energy(marked, Graph(positions, elements, table))  # pyright: ignore
+            table = all_pairs(len(numbers), marked.cutoff)
+            seen = Graph(positions=positions, numbers=elements, **table._asdict())
+            return energy(marked, seen)
 
         examples = [np.full(shape, 0.5) for shape in shapes]
         positions = np.random.default_rng(0).normal(size=(len(numbers), 3))

@@ -48,8 +48,10 @@ class Calculator(AseCalculator):
         if not only_moved:
             check_atoms(self.potential, current, "atoms")
             self._evaluate = evaluator(self.potential, current.numbers)
-        energy, forces = self._evaluate(current.positions)
-        self.results = {"energy": energy, "free_energy": energy, "forces": forces}
+        found = self._evaluate(current.positions)
+        self.results = {**found.results(), "free_energy": found.energy}
         if {*DEVIATIONS} & {*(properties or ())}:
             expected = uncertainty(self.potential, current)
-            self.results |= dict(zip(DEVIATIONS, expected, strict=True))
+            self.results |= {
+                f"{key}_std": value for key, value in vars(expected).items() if value is not None
+            }

@@ -1,8 +1,8 @@
 """From a config to a potential: the one dictionary of kinds."""
 
+import dataclasses
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ase
@@ -12,8 +12,9 @@ import numpy as np
 from ase.data import chemical_symbols
 from jaxtyping import PRNGKeyArray
 
-from .._checks import InputError, check_known, typed
-from ..atoms.data.dataset import labels
+from .._checks import InputError, check_known
+from .._records import from_table
+from ..atoms.properties import labels
 from ..atoms.reference import fit_reference, per_element
 from .classical import Classical
 from .design import DESIGNS
@@ -23,11 +24,11 @@ from .generic import Generic
 from .hybrid import Hybrid
 from .local import Local
 from .molecule import Molecule
-from .potential import AbstractPotential, ScaleShift, Sum
+from .potential import AbstractPotential, ScaleShift, ScaleShiftSettings, Sum, nested
 from .predict import enable_x64, predict
 from .triplets import CartesianTriplets, RadialTriplets
 
-POTENTIALS: dict[str, Callable[..., AbstractPotential]] = {
+POTENTIALS: dict[str, type[AbstractPotential]] = {
     "scale_shift": ScaleShift,
     "sum": Sum,
     "ensemble": Ensemble,
@@ -38,7 +39,7 @@ POTENTIALS: dict[str, Callable[..., AbstractPotential]] = {
     "classical": Classical,
     "cartesian_triplets": CartesianTriplets,
     "radial_triplets": RadialTriplets,
-    **{kind: partial(Molecule, kind) for kind in DESIGNS},
+    **dict.fromkeys(DESIGNS, Molecule),
 }
 
 
@@ -46,47 +47,61 @@ def build(config: Mapping[str, Any], key: PRNGKeyArray) -> AbstractPotential:
     """Make the potential that `config` describes; the inverse of `AbstractPotential.config`.
 
     Args:
-        config: `kind` and the arguments of its constructor; potentials in it are configs too.
+        config: the settings of the potential, of which `kind` is one, and configs of the
+            potentials that it is made of.
         key: of random initial weights.
 
     Raises:
-        InputError: the kind or an argument is unknown or missing.
+        InputError: the kind or an argument is unknown, missing or wrong.
     """
-    constructor, kind, arguments = _constructor(config)
-    parameters = inspect.signature(constructor).parameters
-    for name in arguments:
-        check_known(f"Model `{kind}`: argument", name, [p for p in parameters if p != "key"])
-    missing = [
-        name
-        for name, parameter in parameters.items()
-        if parameter.default is parameter.empty and name not in {*arguments, "key"}
-    ]
-    if missing:
-        raise InputError(f"Model `{kind}`: argument `{missing[0]}` is missing.")
+    kind, settings, parts = _split(config)
     built = {
-        name: typed(
-            name, _build_nested(value, jax.random.fold_in(key, n)), parameters[name].annotation
-        )
-        for n, (name, value) in enumerate(arguments.items())
+        name: _build_all(name, part, jax.random.fold_in(key, n))
+        for n, (name, part) in enumerate(parts.items())
     }
-    return constructor(**built, **({"key": key} if "key" in parameters else {}))
+    takes_key = "key" in inspect.signature(kind).parameters
+    return kind(**built, settings=settings, **({"key": key} if takes_key else {}))
 
 
 def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     """A config with the default of every argument that it does not give, spelled out."""
-    constructor, _, _ = _constructor(config)
-    parameters = inspect.signature(constructor).parameters.items()
-    return dict(config) | {
-        name: parameter.default
-        for name, parameter in parameters
-        if parameter.default is not parameter.empty and name not in config
-    }
+    _, settings, _ = _split(config)
+    return {**dataclasses.asdict(settings), **config}
+
+
+def _split(
+    config: Mapping[str, Any],
+) -> tuple[type[AbstractPotential], Any, dict[str, Any]]:
+    """The class of a config, its settings, and the configs of its parts."""
+    name = config.get("kind")
+    if not isinstance(name, str):
+        raise InputError(f"`kind` is missing; known: {', '.join(sorted(POTENTIALS))}.")
+    check_known("Model kind", name, POTENTIALS)
+    kind = POTENTIALS[name]
+    fields = [field.name for field in dataclasses.fields(kind.Settings)]
+    for argument in config:
+        check_known(f"Model `{name}`: argument", argument, [*fields, *nested(kind)])
+    for part in nested(kind):
+        if part not in config:
+            raise InputError(f"Model `{name}`: argument `{part}` is missing.")
+    own = {argument: value for argument, value in config.items() if argument in fields}
+    settings = from_table(kind.Settings, own, f"Model `{name}`: argument")
+    return kind, settings, {part: config[part] for part in nested(kind)}
+
+
+def _build_all(name: str, part: Any, key: PRNGKeyArray) -> Any:
+    """The potential of a config, or those of a list of configs."""
+    if isinstance(part, Mapping):
+        return build(part, key)
+    if not isinstance(part, (list, tuple)):
+        raise InputError(f"`{name}` must be a model or a list of models, but is {part!r}.")
+    return [_build_all(name, item, jax.random.fold_in(key, n)) for n, item in enumerate(part)]
 
 
 def build_for(
     frames: Sequence[ase.Atoms], config: Mapping[str, Any], *, seed: int, dtype: str = "float64"
 ) -> ScaleShift:
-    """Make the potential that `config` describes, scaled and referenced to training frames.
+    """Make the potential that `config` describes, with scale and shift fitted to frames.
 
     Args:
         frames: labelled frames of the training part.
@@ -101,10 +116,10 @@ def build_for(
     with enable_x64(True):
         core = build(config, jax.random.key(seed))
         core = jax.tree.map(lambda weights: jnp.asarray(weights, dtype), core)
-    if isinstance(core, Ensemble):
+    if core.calibration:
         raise InputError("Model `ensemble`: is of trained potentials; to train one set `members`.")
     energies = {chemical_symbols[z]: energy for z, energy in reference.energies.items()}
-    return ScaleShift(core, reference.scale, energies)
+    return ScaleShift(core, ScaleShiftSettings(scale=reference.scale, reference_energies=energies))
 
 
 def build_ensemble_for(
@@ -115,7 +130,7 @@ def build_ensemble_for(
     seed: int,
     dtype: str = "float64",
 ) -> Ensemble:
-    """Make `members` potentials that start as those that `build_for` makes of `seed`, `seed` + 1, …
+    """Make `members` potentials with the initial weights of seeds `seed`, `seed` + 1, …
 
     Raises:
         InputError: as `build_for`; or there are too few members.
@@ -123,10 +138,10 @@ def build_ensemble_for(
     return Ensemble([build_for(frames, config, seed=seed + n, dtype=dtype) for n in range(members)])
 
 
-def referenced_to(potential: ScaleShift, frames: Sequence[ase.Atoms]) -> ScaleShift:
-    """The potential with reference energies moved to labelled frames: where fine-tuning starts.
+def with_references_of(potential: ScaleShift, frames: Sequence[ase.Atoms]) -> ScaleShift:
+    """The potential with its reference energies fitted to labelled frames, to fine-tune it.
 
-    The differences of energies and predictions are shared out among the elements, as
+    The differences of energies and predictions are distributed among the elements, as
     `fit_reference` does with energies.
 
     Raises:
@@ -135,25 +150,9 @@ def referenced_to(potential: ScaleShift, frames: Sequence[ase.Atoms]) -> ScaleSh
     predictions = predict(potential, frames)
     off = [labels(a)["energy"] - p.energy for a, p in zip(frames, predictions, strict=True)]
     moved = per_element(frames, np.array(off)).energies
-    energies = {chemical_symbols[z]: e + moved.get(z, 0.0) for z, e in potential.references}
-    return ScaleShift(potential.potential, potential.scale, energies)
-
-
-def _constructor(
-    config: Mapping[str, Any],
-) -> tuple[Callable[..., AbstractPotential], str, dict[str, Any]]:
-    """The constructor that a config names, its kind and its arguments."""
-    arguments = dict(config)
-    kind = arguments.pop("kind", None)
-    if not isinstance(kind, str):
-        raise InputError(f"`kind` is missing; known: {', '.join(sorted(POTENTIALS))}.")
-    check_known("Model kind", kind, POTENTIALS)
-    return POTENTIALS[kind], kind, arguments
-
-
-def _build_nested(value: Any, key: PRNGKeyArray) -> Any:
-    if isinstance(value, Mapping) and "kind" in value:
-        return build(value, key)
-    if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
-        return [_build_nested(item, jax.random.fold_in(key, n)) for n, item in enumerate(value)]
-    return value
+    energies = {
+        symbol: energy + moved.get(chemical_symbols.index(symbol), 0.0)
+        for symbol, energy in potential.settings.reference_energies.items()
+    }
+    settings = dataclasses.replace(potential.settings, reference_energies=energies)
+    return ScaleShift(potential.potential, settings)

@@ -1,8 +1,8 @@
-"""Ensembles: potentials of one structure side by side; their spread says how sure they are."""
+"""Ensembles: potentials of one structure side by side, whose spread measures their uncertainty."""
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, NamedTuple, overload
+from dataclasses import dataclass, field
+from typing import ClassVar, overload
 
 import ase
 import equinox as eqx
@@ -12,83 +12,116 @@ import numpy as np
 from jaxtyping import Float
 
 from .._checks import InputError, check_known, check_positive, typed
-from .._types import Energies
+from .._types import Energies, Numbers
 from ..atoms.graph import Graph
-from .potential import AbstractPotential
-from .predict import Prediction, precision, predict
+from ..atoms.properties import PROPERTIES
+from .potential import AbstractPotential, FrozenDict
+from .predict import precision, predict
 
-UNCALIBRATED = MappingProxyType({"energy": 1.0, "forces": 1.0})
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleSettings:
+    """Settings of `Ensemble`.
+
+    Args:
+        calibration: by property, the factor from the spread of the members to a standard
+            deviation, see `calibrated`; 1 where none is given.
+
+    Raises:
+        InputError: a property is unknown, or a factor is not positive.
+    """
+
+    kind: str = "ensemble"
+    calibration: Mapping[str, float] = field(default_factory=FrozenDict)
+
+    def __post_init__(self):
+        factors = FrozenDict.fromkeys(PROPERTIES, 1.0)
+        for key, factor in self.calibration.items():
+            check_known("Calibration of", key, PROPERTIES)
+            factors[key] = typed(f"calibration.{key}", factor, float)
+            check_positive(f"calibration.{key}", factors[key])
+        object.__setattr__(self, "calibration", FrozenDict(factors))
 
 
 class Ensemble(AbstractPotential):
-    r"""$E = \frac1K \sum_k E_k$: the mean of potentials that differ in nothing but their weights.
+    r"""$E = \frac1K \sum_k E_k$: the mean of potentials that differ only in their weights.
 
-    All weights carry a leading axis of members, so that all are computed, and trained, at once.
+    All weights of `stacked` have a leading axis of members, so that all are computed, and
+    trained, at once.
     """
 
-    members: AbstractPotential
-    calibration: tuple[tuple[str, float], ...] = eqx.field(static=True)
+    Settings: ClassVar = EnsembleSettings
+    stacked: AbstractPotential
+    settings: EnsembleSettings = eqx.field(static=True)
 
     def __init__(
         self,
         potentials: Sequence[AbstractPotential],
-        calibration: Mapping[str, float] = UNCALIBRATED,
+        settings: EnsembleSettings = EnsembleSettings(),
     ):
         """
         Args:
             potentials: the members; of one structure, at least two.
-            calibration: for `energy` and `forces` what the spread of the members is multiplied
-                by to be a standard deviation, see `calibrated`.
+            settings: the hyper-parameters.
 
         Raises:
-            InputError: there are too few members, or they differ in more than weights; a factor
-                is unknown or not positive.
+            InputError: there are too few members, or they differ in more than weights.
         """
         if len(potentials) < 2:
             raise InputError(f"`potentials` must be at least two, but are {len(potentials)}.")
-        first, *rest = (potential.config() for potential in potentials)
-        if any(config != first for config in rest):
+        first, *rest = (jax.tree.structure(potential) for potential in potentials)
+        if any(structure != first for structure in rest):
             raise InputError("`potentials` must differ in their weights alone.")
-        for label, factor in calibration.items():
-            check_known("Calibration of", label, UNCALIBRATED)
-            check_positive(f"calibration.{label}", typed(f"calibration.{label}", factor, float))
         with precision(potentials[0]):
-            self.members = jax.tree.map(lambda *weights: jnp.stack(weights), *potentials)
-        self.calibration = tuple({**UNCALIBRATED, **calibration}.items())
+            self.stacked = jax.tree.map(lambda *weights: jnp.stack(weights), *potentials)
+        self.settings = settings
 
     def __call__(self, graph: Graph) -> Energies:
-        return jax.vmap(lambda member: member(graph))(self.members).mean(0)
+        return jax.vmap(lambda member: member(graph))(self.stacked).mean(0)
 
-    def reference_energy(self, numbers: np.ndarray) -> float:
-        return self.members.reference_energy(numbers)
+    def reference_energy(self, numbers: Numbers) -> float:
+        return self.stacked.reference_energy(numbers)
 
     @property
-    def cutoff(self) -> float:
-        return self.members.cutoff
+    def cutoff(self) -> float | None:
+        return self.stacked.cutoff
+
+    @property
+    def interaction_range(self) -> float | None:
+        return self.stacked.interaction_range
 
     @property
     def potentials(self) -> tuple[AbstractPotential, ...]:
         """The members, each on its own."""
-        leaves, structure = jax.tree.flatten(self.members)
+        leaves, structure = jax.tree.flatten(self.stacked)
         with precision(self):
             return tuple(structure.unflatten(weights) for weights in zip(*leaves, strict=True))
 
-    def config(self) -> dict[str, Any]:
-        return {
-            "kind": "ensemble",
-            "potentials": [potential.config() for potential in self.potentials],
-            "calibration": dict(self.calibration),
-        }
+    @property
+    def members(self) -> tuple[AbstractPotential, ...]:
+        return self.potentials
 
-    def check(self, numbers: np.ndarray) -> None:
-        self.members.check(numbers)
+    @property
+    def calibration(self) -> Mapping[str, float]:
+        return self.settings.calibration
+
+    def check(self, numbers: Numbers) -> None:
+        self.stacked.check(numbers)
 
 
-class Uncertainty(NamedTuple):
-    """Standard deviations: of the energy in eV, of a force component of each atom in eV/Å."""
+@dataclass(frozen=True)
+class Uncertainty:
+    """Standard deviations of a prediction: a field for each of `PROPERTIES`.
+
+    Args:
+        energy: in eV.
+        forces: of a component of the force on each atom, in eV/Å.
+        stress: of a component of the stress, in eV/Å³; None without a cell.
+    """
 
     energy: float
     forces: Float[np.ndarray, " n_atoms"]
+    stress: float | None = None
 
 
 @overload
@@ -100,10 +133,10 @@ def uncertainty(
 ) -> Uncertainty | list[Uncertainty]:
     r"""How uncertain an ensemble is: the spread of its members times its calibration factor $c$.
 
-    $$ \sigma_E^2 = \frac{c_E^2}{K-1} \sum_k (E_k - \bar E)^2, \qquad
-       \sigma_i^2 = \frac{c_F^2}{3(K-1)} \sum_k |F_{ki} - \bar F_i|^2 $$
+    $$ \sigma^2 = \frac{c^2}{D\,(K-1)} \sum_k |x_k - \bar x|^2 $$
 
-    Neither changes when the configuration is turned.
+    for an energy ($D = 1$), the force on each atom ($D = 3$) or a stress ($D = 6$) as predicted
+    by $K$ members. The first two are invariant under rotations.
 
     Args:
         potential: an ensemble.
@@ -112,20 +145,24 @@ def uncertainty(
     Raises:
         InputError: the potential is no ensemble; or as `predict`.
     """
-    if not isinstance(potential, Ensemble):
+    if not potential.calibration:
         raise InputError("`potential` must be an ensemble: train one with `members` of 2 or more.")
     if isinstance(atoms, ase.Atoms):
         return uncertainty(potential, [atoms])[0]
-    factors = dict(potential.calibration)
-    by_member = [predict(member, atoms) for member in potential.potentials]
-    return [
-        Uncertainty(factors["energy"] * spread.energy, factors["forces"] * spread.forces)
-        for spread in map(_spread, zip(*by_member, strict=True))
-    ]
+    by_member = [predict(member, atoms) for member in potential.members]
+    found = []
+    for predictions in zip(*by_member, strict=True):
+        spreads = {
+            key: potential.calibration[key]
+            * _spread([p.results()[key] for p in predictions], len(PROPERTIES[key].shape))
+            for key in predictions[0].results()
+        }
+        found.append(Uncertainty(**spreads))
+    return found
 
 
-def _spread(members: Sequence[Prediction]) -> Uncertainty:
-    """Standard deviations over the members."""
-    forces = np.array([member.forces for member in members])
-    square = ((forces - forces.mean(0)) ** 2).sum((0, 2)) / (3 * (len(members) - 1))
-    return Uncertainty(float(np.std([m.energy for m in members], ddof=1)), np.sqrt(square))
+def _spread(members: Sequence[float | np.ndarray], n_axes: int) -> float | np.ndarray:
+    """Standard deviation over the members, root mean square over the last axes."""
+    values = np.array(members)
+    square = values.var(0, ddof=1)
+    return np.sqrt(square.mean(tuple(range(-n_axes, 0))) if n_axes else square)[()]

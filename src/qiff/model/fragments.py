@@ -1,7 +1,8 @@
 """A system of equal molecules as the sum of circuits for each molecule and each pair."""
 
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -11,11 +12,31 @@ from ase.data import atomic_numbers
 from jaxtyping import Array, Float
 
 from .._checks import InputError, check_positive
-from ..atoms.graph import Graph, others
+from .._types import Numbers
+from ..atoms.graph import Graph
+from ..atoms.neighbours import all_pairs
 from .density import envelope
 from .molecule import Molecule
 from .order import check_elements, sorted_positions
 from .potential import AbstractGlobalPotential, AbstractPotential
+
+
+@dataclass(frozen=True, kw_only=True)
+class FragmentsSettings:
+    """Settings of `Fragments`.
+
+    Args:
+        pair_cutoff: distance in Å from which on molecules do not interact.
+
+    Raises:
+        InputError: the distance is not positive.
+    """
+
+    kind: str = "fragments"
+    pair_cutoff: float = 8.0
+
+    def __post_init__(self):
+        check_positive("pair_cutoff", self.pair_cutoff)
 
 
 class Fragments(AbstractGlobalPotential):
@@ -32,35 +53,35 @@ class Fragments(AbstractGlobalPotential):
     Reference: the fragmentation that Le et al. 2023 propose in Sec. IV.
     """
 
+    Settings: ClassVar = FragmentsSettings
     molecule: Molecule
     pair: Molecule
-    pair_cutoff: float = eqx.field(static=True)
+    settings: FragmentsSettings = eqx.field(static=True)
 
     def __init__(
-        self, molecule: AbstractPotential, pair: AbstractPotential, pair_cutoff: float = 8.0
+        self, molecule: AbstractPotential, pair: AbstractPotential, settings: FragmentsSettings
     ):
         """
         Args:
             molecule: the `triatomic` model of a molecule.
             pair: the `dimer` or `coupled_dimer` model of two.
-            pair_cutoff: distance in Å from which on molecules do not interact.
+            settings: the hyper-parameters.
 
         Raises:
             InputError: the models are not of these kinds, or of other elements.
         """
-        if not (isinstance(molecule, Molecule) and molecule.kind == "triatomic"):
+        if not (isinstance(molecule, Molecule) and molecule.settings.kind == "triatomic"):
             raise InputError("`molecule` must be a model of kind `triatomic`.")
-        if not (isinstance(pair, Molecule) and pair.kind in ("dimer", "coupled_dimer")):
+        if not (isinstance(pair, Molecule) and pair.settings.kind in ("dimer", "coupled_dimer")):
             raise InputError("`pair` must be a model of kind `dimer` or `coupled_dimer`.")
         if sorted(pair.elements) != sorted(molecule.elements * 2):
             raise InputError(
                 f"`pair` must be two of {list(molecule.elements)}, but is {list(pair.elements)}."
             )
-        check_positive("pair_cutoff", pair_cutoff)
-        self.molecule, self.pair, self.pair_cutoff = molecule, pair, pair_cutoff
+        self.molecule, self.pair, self.settings = molecule, pair, settings
 
     def total(self, graph: Graph) -> Float[Array, ""]:
-        n = len(self.molecule.elements)
+        n, cutoff = len(self.molecule.elements), self.settings.pair_cutoff
         n_molecules = len(graph.numbers) // n
         central, outer = self._elements(n_molecules)
         positions = sorted_positions(graph, central + outer)
@@ -72,20 +93,12 @@ class Fragments(AbstractGlobalPotential):
             first, second = np.array(list(combinations(range(n_molecules), 2))).T
             both = jnp.concatenate([molecules[first], molecules[second]], axis=1)
             apart = positions[second] - positions[first]
-            near = jnp.minimum((apart**2).sum(1), self.pair_cutoff**2)
-            weights = envelope(jnp.sqrt(near) / self.pair_cutoff)
+            near = jnp.minimum((apart**2).sum(1), cutoff**2)
+            weights = envelope(jnp.sqrt(near) / cutoff)
             energy += weights @ jax.vmap(self._energy_of(self.pair, 2))(both)
         return energy
 
-    def config(self) -> dict[str, Any]:
-        return {
-            "kind": "fragments",
-            "molecule": self.molecule.config(),
-            "pair": self.pair.config(),
-            "pair_cutoff": self.pair_cutoff,
-        }
-
-    def check(self, numbers: np.ndarray) -> None:
+    def check(self, numbers: Numbers) -> None:
         n_molecules = max(1, len(numbers) // len(self.molecule.elements))
         central, outer = self._elements(n_molecules)
         check_elements(numbers, central + outer)
@@ -98,7 +111,11 @@ class Fragments(AbstractGlobalPotential):
         return (first,) * n_molecules, tuple(rest) * n_molecules
 
     def _energy_of(self, potential: Molecule, n_molecules: int):
-        numbers = [atomic_numbers[symbol] for symbol in self.molecule.elements * n_molecules]
-        return lambda positions: potential.total(
-            Graph(positions, np.array(numbers), others(len(numbers), cutoff=0.0))
-        )
+        symbols = self.molecule.elements * n_molecules
+        numbers = np.array([atomic_numbers[symbol] for symbol in symbols])
+        table = all_pairs(len(numbers), potential.cutoff)._asdict()
+
+        def energy(positions: Float[Array, "n_atoms 3"]) -> Float[Array, ""]:
+            return potential.total(Graph(positions=positions, numbers=numbers, **table))
+
+        return energy

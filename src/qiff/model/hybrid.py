@@ -1,50 +1,77 @@
-"""CircuitInteraction as descriptors: their invariants feed a small classical network."""
+"""Circuits as descriptors: their invariants feed a small classical network."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._checks import InputError, check_at_least
+from .._types import Numbers
 from ..atoms.graph import Graph
 from .molecule import Molecule
 from .potential import AbstractGlobalPotential, AbstractPotential
 
 
+@dataclass(frozen=True, kw_only=True)
+class HybridSettings:
+    """Settings of `Hybrid`.
+
+    Args:
+        n_hidden: hidden units.
+
+    Raises:
+        InputError: there is no hidden unit.
+    """
+
+    kind: str = "hybrid"
+    n_hidden: int = 16
+
+    def __post_init__(self):
+        check_at_least("n_hidden", self.n_hidden, 1)
+
+
 class Hybrid(AbstractGlobalPotential):
     r"""$u = a\cdot\tanh(W\,q + c) + b\cdot q + d$ of the invariants $q$ of several circuits.
 
-    Symmetric as its circuits are. Reference: the outlook of Le et al. 2023, Sec. IV.
+    It has the symmetry of its circuits. Reference: the outlook of Le et al. 2023, Sec. IV.
     """
 
+    Settings: ClassVar = HybridSettings
     circuits: tuple[Molecule, ...]
     hidden: Float[Array, "n_hidden n_invariants"]
     shift: Float[Array, " n_hidden"]
     readout: Float[Array, " n_hidden"]
     linear: Float[Array, " n_invariants"]
     bias: Float[Array, ""]
+    settings: HybridSettings = eqx.field(static=True)
 
     def __init__(
-        self, circuits: Sequence[AbstractPotential], n_hidden: int = 16, *, key: PRNGKeyArray
+        self,
+        circuits: Sequence[AbstractPotential],
+        settings: HybridSettings,
+        *,
+        key: PRNGKeyArray,
     ):
         """
         Args:
             circuits: models of one molecule, of any kind in `DESIGNS`.
-            n_hidden: hidden units.
-            key: of the random start.
+            settings: the hyper-parameters.
+            key: of the random initial weights.
 
         Raises:
             InputError: there is no circuit, one is something else, or they differ in elements.
         """
-        check_at_least("n_hidden", n_hidden, 1)
-        if not circuits or not all(isinstance(circuit, Molecule) for circuit in circuits):
+        self.circuits = tuple(one for one in circuits if isinstance(one, Molecule))
+        if not circuits or len(self.circuits) < len(circuits):
             raise InputError("`circuits` must be one or more models of a single molecule.")
-        self.circuits = tuple(circuits)  # pyright: ignore[reportAttributeAccessIssue]
         if len({tuple(sorted(circuit.elements)) for circuit in self.circuits}) > 1:
             raise InputError("`circuits` must have the same elements.")
+        self.settings, n_hidden = settings, settings.n_hidden
         n = sum(len(circuit.readout) for circuit in self.circuits)
         first, second = jax.random.split(key)
         self.hidden = jax.random.normal(first, (n_hidden, n)) / np.sqrt(n)
@@ -57,12 +84,5 @@ class Hybrid(AbstractGlobalPotential):
         hidden = jnp.tanh(self.hidden @ invariants + self.shift)
         return self.readout @ hidden + self.linear @ invariants + self.bias
 
-    def config(self) -> dict[str, Any]:
-        return {
-            "kind": "hybrid",
-            "circuits": [circuit.config() for circuit in self.circuits],
-            "n_hidden": len(self.shift),
-        }
-
-    def check(self, numbers: np.ndarray) -> None:
+    def check(self, numbers: Numbers) -> None:
         self.circuits[0].check(numbers)

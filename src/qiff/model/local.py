@@ -1,9 +1,9 @@
-"""Circuits of atoms: gates turned by the density of the neighbours, in one or more interactions."""
+"""Circuits of atoms: gates turned by the density of the neighbours, with message passing."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -11,19 +11,96 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._checks import InputError, check_at_least
-from .._types import Energies, Pair
-from ..atoms.graph import Graph
+from .._types import Pair
 from ..quantum.circuit import Simulation
 from ..quantum.engine import AUTO, choose
 from ..quantum.gate import Gate
 from ..quantum.observable import pair_exchange, vector
 from ..quantum.program import Program, interleaved, reuploading
 from ..quantum.state import Singlets
-from .density import AbstractLocalPotential, Density, Moments
-from .message_passing import N_MESSAGES, AbstractInteraction, AtomFeatures, MessagePassing
+from .message_passing import (
+    AbstractInteraction,
+    AbstractMessagePassingPotential,
+    AtomFeatures,
+    MessagePassing,
+    MessagePassingSettings,
+    channels,
+)
+from .multipoles import RANKS, Moments
 
 
-class Local(AbstractLocalPotential):
+@dataclass(frozen=True, kw_only=True)
+class LocalSettings(MessagePassingSettings):
+    """Settings of `Local`.
+
+    Args:
+        n_qubits: of each circuit; even.
+        n_layers: trainable layers D; there are D + 1 encodings.
+        n_circuits: circuits per atom and interaction, each with its own weights.
+        entangling: whether there are gates on two qubits; without them it is a control.
+        engine: simulator of the circuits, see `qiff.quantum.engine`.
+
+    Raises:
+        InputError: a number is out of range, or the engine cannot be used here.
+    """
+
+    kind: str = "local"
+    n_qubits: int = 4
+    n_layers: int = 3
+    n_circuits: int = 2
+    entangling: bool = True
+    engine: str = AUTO
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_at_least("n_qubits", self.n_qubits, 2)
+        check_at_least("n_layers", self.n_layers, 1)
+        check_at_least("n_circuits", self.n_circuits, 1)
+        if self.n_qubits % 2:
+            raise InputError(f"`n_qubits` must be even, but is {self.n_qubits}.")
+        choose(self.engine)
+
+    @property
+    def singlets(self) -> tuple[Pair, ...]:
+        """Pairs of the initial state."""
+        return tuple((q, q + 1) for q in range(0, self.n_qubits, 2))
+
+    @property
+    def ring(self) -> tuple[Pair, ...]:
+        """Pairs with exchange gates: all neighbours on a ring of qubits."""
+        around = ((q, (q + 1) % self.n_qubits) for q in range(self.n_qubits))
+        pairs = dict.fromkeys((min(pair), max(pair)) for pair in around)
+        return tuple(pairs) if self.entangling else ()
+
+    @property
+    def encoding(self) -> tuple[Gate, ...]:
+        """Gates that encode the density: spins of all qubits, quadrupoles of the singlets."""
+        placed = [("spin", (q,)) for q in range(self.n_qubits)]
+        placed += [("quadrupole", pair) for pair in self.singlets if self.entangling]
+        gates, slot = [], 0
+        for name, qubits in placed:
+            gates.append(Gate(name, qubits, slot))
+            slot += gates[-1].kind.n_angles
+        return tuple(gates)
+
+    @property
+    def program(self) -> Program:
+        """The gate list of every circuit."""
+        n = self.n_qubits
+        trained = tuple(Gate("exchange", pair, slot) for slot, pair in enumerate(self.ring))
+        exchanges = (pair_exchange(pair, n) for pair in combinations(range(n), 2))
+        axes = (axis for q in range(n) for axis in vector(q, n))
+        observables = (*exchanges, *axes)
+        state = Singlets(n, self.singlets)
+        return reuploading(state, self.encoding, trained, self.n_layers, observables)
+
+    def n_channels(self, rank: int) -> int:
+        """Channels of the density of a rank in one circuit: one for each gate that encodes it."""
+        encoded = sum(gate.kind.rank == rank for gate in self.encoding)
+        return encoded * (self.n_layers + 1) + (len(self.ring) * self.n_layers if rank == 0 else 0)
+
+
+class Local(AbstractMessagePassingPotential):
     r"""Energy of an atom from circuits whose gates are turned by the density of its neighbours.
 
     $$ v_q = \sum_F V_{qF}\, M^{(1)}_F, \qquad Q_p = \sum_F W_{pF}\, M^{(2)}_F, \qquad
@@ -32,187 +109,81 @@ class Local(AbstractLocalPotential):
     with the moments $M$ of `Density`. Every encoding turns each qubit by a vector,
     $e^{-\frac i2 v\cdot\sigma}$, and couples pairs by a quadrupole, $e^{-i\sigma\cdot Q\sigma}$;
     every trainable layer is an exchange $e^{-i (j_p + s_p) \sigma_a\cdot\sigma_b}$ on a ring of
-    pairs, its constant $j$ of the element of the atom. All encodings have channels of their own.
-    The read-out
+    pairs, its constant $j$ depending on the element of the atom. Each encoding has its own
+    channels. The read-out
 
     $$ u_i = b + \sum_{ab} c_{ab}\,\langle\sigma_a\cdot\sigma_b\rangle
            + \sum_q w_q\cdot\langle\sigma_q\rangle + \mathrm{MLP}(\dots) $$
 
-    measures a vector against one more channel $w_q$ of the density. With `n_hidden`, a layer of
-    so many hidden units reads all these invariants too.
-
-    With `n_interactions`, atoms tell their neighbours sums of these invariants and of the vectors
-    $\langle\sigma_q\rangle$; the densities that turn the circuits of the next round count
-    neighbours by these too, and the read-out is of the circuits of all rounds.
+    projects measured vectors on one more channel $w_q$ of the density. With `n_hidden`, a layer
+    of hidden units reads all these invariants too. With several interactions, messages are made
+    of these invariants and of the vectors $\langle\sigma_q\rangle$, see `MessagePassing`.
 
     Sums over neighbours make it invariant under exchange of alike atoms and extensive, its gates
     under rotations; the mean over $(v, w)$ and $(-v, -w)$ under reflections. It is smooth to the
     second derivative where a neighbour crosses the cutoff.
     """
 
+    Settings: ClassVar = LocalSettings
     message_passing: MessagePassing
-    density: Density = eqx.field(static=True)
+    settings: LocalSettings = eqx.field(static=True)
 
-    def __init__(
-        self,
-        elements: Sequence[str],
-        n_qubits: int = 4,
-        n_layers: int = 3,
-        n_circuits: int = 2,
-        n_interactions: int = 1,
-        n_messages: int = N_MESSAGES,
-        cutoff: float = 5.0,
-        n_basis: int = 8,
-        n_embedding: int = 0,
-        n_hidden: int = 0,
-        entangling: bool = True,
-        engine: str = AUTO,
-        *,
-        key: PRNGKeyArray,
-    ):
+    def __init__(self, settings: LocalSettings, *, key: PRNGKeyArray):
         """
         Args:
-            elements: chemical symbols that may occur.
-            n_qubits: of each circuit; even.
-            n_layers: trainable layers D; there are D + 1 encodings.
-            n_circuits: circuits per atom and round, each with weights of its own.
-            n_interactions: rounds of circuits; from the second on neighbours also count as what was
-                measured on them in the round before.
-            n_messages: numbers, and vectors, that an atom tells its neighbours between rounds.
-            cutoff: distance in Å from which on atoms do not see each other.
-            n_basis: radial functions.
-            n_embedding: kinds that elements count as when they are neighbours: with many elements
-                a few, so that weights grow with their number and not with that of their pairs;
-                0 means as many as elements.
-            n_hidden: hidden units of a network that reads the invariants too; 0 for none.
-            entangling: whether there are gates on two qubits; without them it is a control.
-            engine: what simulates the circuits, see `qiff.quantum.engine`.
-            key: of the random start.
-
-        Raises:
-            InputError: an element is unknown or named twice, a number is out of range, or the
-                engine cannot be used here.
+            settings: the hyper-parameters.
+            key: of the random initial weights.
         """
-        size = (len(elements), n_qubits, n_layers, n_circuits)
-        make = partial(CircuitInteraction, size, entangling, engine)
-        self.density = Density(tuple(elements), float(cutoff), n_basis)
-        self.message_passing = MessagePassing(
-            self.density, make, n_interactions, n_messages, n_embedding, n_hidden, key=key
-        )
-
-    def __call__(self, graph: Graph) -> Energies:
-        return self.message_passing(self.density, graph)
-
-    def config(self) -> dict[str, Any]:
-        circuits: Any = self.message_passing.interactions[0]
-        return {
-            "kind": "local",
-            **self.density.config(),
-            **self.message_passing.config(),
-            "n_qubits": circuits.n_qubits,
-            "n_layers": circuits.exchanges.shape[2],
-            "n_circuits": circuits.exchanges.shape[1],
-            "entangling": circuits.entangling,
-            "engine": circuits.simulation.engine,
-        }
+        self.settings = settings
+        make = partial(CircuitInteraction, settings)
+        self.message_passing = MessagePassing(settings, make, key=key)
 
 
 class CircuitInteraction(AbstractInteraction):
-    """CircuitInteraction of every atom, turned by the density around it: see `Local`."""
+    """Circuits of every atom, turned by the density around it: see `Local`.
 
-    vectors: Float[Array, "n_circuits n_features n_encodings*n_qubits"]
-    quadrupoles: Float[Array, "n_circuits n_features n_encodings*n_couplings"]
-    scalars: Float[Array, "n_circuits n_features n_layers*n_pairs"]
-    measured: Float[Array, "n_circuits n_features n_qubits"]
+    `channels[l]` are the weights of the channels of rank `l`, `projections` those of the vectors
+    that the measured vectors are projected on.
+    """
+
+    channels: tuple[Float[Array, "n_circuits n_features n_channels"], ...]
+    projections: Float[Array, "n_circuits n_features n_qubits"]
     exchanges: Float[Array, "n_species n_circuits n_layers n_pairs"]
-    n_qubits: int = eqx.field(static=True)
-    entangling: bool = eqx.field(static=True)
+    settings: LocalSettings = eqx.field(static=True)
     simulation: Simulation
 
-    def __init__(
-        self,
-        size: tuple[int, int, int, int],
-        entangling: bool,
-        engine: str,
-        n_features: int,
-        key: PRNGKeyArray,
-    ):
+    def __init__(self, settings: LocalSettings, n_features: int, key: PRNGKeyArray):
         """
         Args:
-            size: number of elements, and `n_qubits`, `n_layers` and `n_circuits` of `Local`.
-            entangling, engine: see `Local`.
+            settings: of the potential.
             n_features: of the density.
-            key: of the random start.
-
-        Raises:
-            InputError: a number is out of range, or the engine cannot be used here.
+            key: of the random initial weights.
         """
-        n_species, n_qubits, n_layers, n_circuits = size
-        for name, number, least in (
-            ("n_qubits", n_qubits, 2),
-            ("n_layers", n_layers, 1),
-            ("n_circuits", n_circuits, 1),
-        ):
-            check_at_least(name, number, least)
-        if n_qubits % 2:
-            raise InputError(f"`n_qubits` must be even, but is {n_qubits}.")
-        choose(engine)
-        self.n_qubits, self.entangling = n_qubits, entangling
-        self.simulation = Simulation(self._program(n_layers), engine)
-        keys = iter(jax.random.split(key, 5))
+        self.settings = settings
+        self.simulation = Simulation(settings.program, settings.engine)
+        n_circuits, n_species = settings.n_circuits, len(settings.elements)
+        *keys, second_last, last = jax.random.split(key, len(RANKS) + 2)
 
-        def normal(width: float, *shape: int) -> Array:
-            return width * jax.random.normal(next(keys), shape)
+        def normal(width: float, key: PRNGKeyArray, *shape: int) -> Array:
+            return width * jax.random.normal(key, shape)
 
-        n_encodings, n_pairs = n_layers + 1, len(self.pairs)
-        self.vectors = normal(0.3, n_circuits, n_features, n_encodings * n_qubits)
-        self.quadrupoles = normal(0.15, n_circuits, n_features, n_encodings * len(self.couplings))
-        self.scalars = normal(0.1, n_circuits, n_features, n_layers * n_pairs)
-        self.measured = normal(0.3, n_circuits, n_features, n_qubits)
-        self.exchanges = normal(0.3, n_species, n_circuits, n_layers, n_pairs)
+        self.channels = tuple(
+            normal(width, own, n_circuits, n_features, settings.n_channels(rank))
+            for rank, (width, own) in enumerate(zip(_WIDTHS, keys, strict=True))
+        )
+        self.projections = normal(0.3, second_last, n_circuits, n_features, settings.n_qubits)
+        pairs = n_species, n_circuits, settings.n_layers, len(settings.ring)
+        self.exchanges = normal(0.3, last, *pairs)
 
     @property
     def n_invariants(self) -> int:
-        """Numbers measured on every atom: of every pair of qubits and of every qubit."""
-        return self.n_vectors * (self.n_qubits + 1) // 2
+        """Measured on every atom: a number of every pair of qubits and of every qubit."""
+        return self.n_vectors * (self.settings.n_qubits + 1) // 2
 
     @property
     def n_vectors(self) -> int:
-        """Vectors measured on every atom: one of every qubit."""
-        return len(self.measured) * self.n_qubits
-
-    @property
-    def pairs(self) -> tuple[Pair, ...]:
-        """Where exchange gates act: a ring."""
-        around = ((q, (q + 1) % self.n_qubits) for q in range(self.n_qubits))
-        ring = dict.fromkeys((min(pair), max(pair)) for pair in around)
-        return tuple(ring) if self.entangling else ()
-
-    @property
-    def couplings(self) -> tuple[Pair, ...]:
-        """Where quadrupole gates act: on the pairs that start as singlets."""
-        return self.singlets if self.entangling else ()
-
-    @property
-    def singlets(self) -> tuple[Pair, ...]:
-        """Pairs of the initial state."""
-        return tuple((q, q + 1) for q in range(0, self.n_qubits, 2))
-
-    def _program(self, n_layers: int) -> Program:
-        """The gate list of every circuit."""
-        n_qubits = self.n_qubits
-        trained = tuple(Gate("exchange", pair, slot) for slot, pair in enumerate(self.pairs))
-        encoded = (
-            *(Gate("spin", (q,), 3 * q) for q in range(n_qubits)),
-            *(
-                Gate("quadrupole", pair, 3 * n_qubits + 6 * p)
-                for p, pair in enumerate(self.couplings)
-            ),
-        )
-        exchanges = (pair_exchange(pair, n_qubits) for pair in combinations(range(n_qubits), 2))
-        axes = (axis for q in range(n_qubits) for axis in vector(q, n_qubits))
-        state = Singlets(n_qubits, self.singlets)
-        return reuploading(state, encoded, trained, n_layers, (*exchanges, *axes))
+        """Measured on every atom: a vector of every qubit."""
+        return self.settings.n_circuits * self.settings.n_qubits
 
     def __call__(
         self, moments: Moments, species: Float[Array, "n_atoms n_species"]
@@ -221,11 +192,11 @@ class CircuitInteraction(AbstractInteraction):
         signs = jnp.array([1, -1], species.dtype)
         angles = jnp.stack([self.angles(moments, species, sign) for sign in signs])
         found = jax.vmap(jax.vmap(jax.vmap(self.simulation)))(angles)
-        n_exchanges = self.n_qubits * (self.n_qubits - 1) // 2
+        n_exchanges = self.settings.n_qubits * (self.settings.n_qubits - 1) // 2
         exchanges, axes = jnp.split(found, [n_exchanges], axis=-1)
-        against = channels(moments.vectors, self.measured)
-        vectors = (jnp.tensordot(signs, axes, 1) / 2).reshape(against.shape)
-        dots = (vectors * against).sum(-1)
+        projections = channels(moments[1], self.projections)
+        vectors = (jnp.tensordot(signs, axes, 1) / 2).reshape(projections.shape)
+        dots = (vectors * projections).sum(-1)
         invariants = jnp.concatenate([exchanges.mean(0), dots], axis=-1)
         n_atoms = len(species)
         return AtomFeatures(
@@ -235,25 +206,19 @@ class CircuitInteraction(AbstractInteraction):
     def angles(
         self, moments: Moments, species: Float[Array, "n_atoms n_species"], sign: Array
     ) -> Float[Array, "n_atoms n_circuits n_slots"]:
-        """Angles of the gates in radians, vectors multiplied by `sign`."""
+        """Angles of the gates in radians; multipoles of odd rank are multiplied by `sign`."""
         constant = jnp.tensordot(species, self.exchanges, 1)
         n_atoms, n_circuits, n_layers, _ = constant.shape
-        vectors = sign * channels(moments.vectors, self.vectors)
-        quadrupoles = channels(moments.quadrupoles, self.quadrupoles)
-        scalars = channels(moments.scalars[:, None], self.scalars)
+        by_rank = [
+            channels(moment, weights) * (sign if rank % 2 else 1)
+            for rank, (moment, weights) in enumerate(zip(moments, self.channels, strict=True))
+        ]
+        scalars = by_rank[0].reshape(constant.shape)
         encoded = jnp.concatenate(
-            [
-                part.reshape(n_atoms, n_circuits, n_layers + 1, -1)
-                for part in (vectors, quadrupoles)
-            ],
-            axis=-1,
+            [part.reshape(n_atoms, n_circuits, n_layers + 1, -1) for part in by_rank[1:]], axis=-1
         )
-        return interleaved(encoded, constant + scalars.reshape(constant.shape))
+        return interleaved(encoded, constant + scalars)
 
 
-def channels(
-    moments: Float[Array, "n_atoms n_components n_features"],
-    weights: Float[Array, "n_circuits n_features n_channels"],
-) -> Float[Array, "n_atoms n_circuits n_channels n_components"]:
-    """Sums of features, one for each channel."""
-    return jnp.einsum("amF,cFk->ackm", moments, weights)
+_WIDTHS = (0.1, 0.3, 0.15)
+"""Standard deviations of the initial weights of the channels of each rank."""

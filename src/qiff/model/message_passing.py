@@ -1,7 +1,8 @@
-"""Message passing: circuits of atoms in several interactions, and energies from their features."""
+"""Message passing: interactions that measure features of atoms, messages, and a read-out."""
 
 import abc
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import equinox as eqx
@@ -13,47 +14,86 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._checks import check_at_least
 from .._types import Energies
 from ..atoms.graph import Graph
-from .density import Density, Moments
-
-N_MESSAGES = 4
-"""Numbers, and vectors, that an atom tells its neighbours, unless said otherwise."""
+from .density import AbstractLocalPotential, Density, one_hot
+from .multipoles import Moments
 
 
 class AtomFeatures(NamedTuple):
-    """What the circuits of a round say of each atom: numbers, and vectors that turn with it."""
+    """Invariants of each atom, and vectors that rotate with the configuration."""
 
     invariants: Float[Array, "n_atoms n_invariants"]
     vectors: Float[Array, "n_atoms 3 n_vectors"]
 
 
 class AbstractInteraction(eqx.Module):
-    """What is measured on every atom, given the density around it."""
+    """From the density around every atom to features of the atom."""
 
     @property
     @abc.abstractmethod
     def n_invariants(self) -> int:
-        """Numbers measured on every atom."""
+        """Invariants of every atom."""
 
     @property
     @abc.abstractmethod
     def n_vectors(self) -> int:
-        """Vectors measured on every atom."""
+        """Vectors of every atom."""
 
     @abc.abstractmethod
     def __call__(
         self, moments: Moments, species: Float[Array, "n_atoms n_species"]
     ) -> AtomFeatures:
-        """The measurements, invariant and turning with the atoms."""
+        """The features, invariant and equivariant under rotations and reflections."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessagePassingSettings:
+    """Settings that all potentials with message passing between atoms have in common.
+
+    Args:
+        elements: chemical symbols that may occur.
+        cutoff: radius in Å beyond which atoms do not see each other.
+        n_basis: radial functions.
+        n_interactions: how often features are formed; from the second on, neighbours are weighted
+            by messages that are made of their features.
+        n_messages: scalars, and vectors, in a message.
+        n_embedding: size of the embedding of a neighbour's element: with many elements a few, so
+            that the weights grow with their number and not with that of their pairs; 0 for as
+            many as elements.
+        n_hidden: hidden units of a network that reads the invariants too; 0 for none.
+
+    Raises:
+        InputError: an element is unknown or named twice, or a number is out of range.
+    """
+
+    elements: tuple[str, ...]
+    cutoff: float = 5.0
+    n_basis: int = 8
+    n_interactions: int = 1
+    n_messages: int = 4
+    n_embedding: int = 0
+    n_hidden: int = 0
+
+    def __post_init__(self):
+        check_at_least("n_interactions", self.n_interactions, 1)
+        check_at_least("n_messages", self.n_messages, 1)
+        check_at_least("n_embedding", self.n_embedding, 0)
+        check_at_least("n_hidden", self.n_hidden, 0)
+        _ = self.density
+
+    @property
+    def density(self) -> Density:
+        """What atoms see of their neighbours."""
+        return Density(self.elements, self.cutoff, self.n_basis)
 
 
 class MessagePassing(eqx.Module):
-    r"""Energies of atoms from measurements $x$ of one round or several.
+    r"""Energies of atoms from the invariants $x$ of one or several interactions.
 
     $$ u_i = b_{z_i} + c_{z_i}\cdot x_i + \mathrm{MLP}(x_i) $$
 
-    In the first round a neighbour counts as its element. Between rounds atoms tell their neighbours
-    sums of what was measured on them, by which these are counted in the next; $x$ are the
-    invariants of all rounds.
+    In the first interaction a neighbour is weighted by an embedding of its element. Between
+    interactions every atom forms a message, linear in its features; in the next, neighbours are
+    weighted by their messages too. $x$ are the invariants of all interactions.
     """
 
     embedding: Float[Array, "n_species n_embedding"]
@@ -65,85 +105,85 @@ class MessagePassing(eqx.Module):
 
     def __init__(
         self,
-        density: Density,
+        settings: MessagePassingSettings,
         make: Callable[[int, PRNGKeyArray], AbstractInteraction],
-        n_interactions: int,
-        n_messages: int,
-        n_embedding: int,
-        n_hidden: int,
         *,
         key: PRNGKeyArray,
     ):
         """
         Args:
-            density: what atoms see.
-            make: a round, from the number of features of the density and a key.
-            n_interactions, n_messages, n_embedding, n_hidden: see `Local`.
-            key: of the random start.
-
-        Raises:
-            InputError: a number is out of range.
+            settings: the sizes.
+            make: an interaction, from the number of features of the density and a key.
+            key: of the random initial weights.
         """
-        check_at_least("n_interactions", n_interactions, 1)
-        check_at_least("n_messages", n_messages, 1)
-        check_at_least("n_embedding", n_embedding, 0)
-        check_at_least("n_hidden", n_hidden, 0)
-        keys = iter(jax.random.split(key, 2 * n_interactions + 4))
-        self.embedding = density.start(n_embedding, next(keys))
+        density, n, n_messages = settings.density, settings.n_interactions, settings.n_messages
+        keys = iter(jax.random.split(key, 2 * n + 4))
+        self.embedding = density.initial_embedding(settings.n_embedding, next(keys))
         n_species, n_embedding = self.embedding.shape
-        counts = (n_embedding, *[n_embedding + 2 * n_messages] * (n_interactions - 1))
-        self.interactions = tuple(make(density.n_features(count), next(keys)) for count in counts)
+        n_scalars = (n_embedding, *[n_embedding + 2 * n_messages] * (n - 1))
+        self.interactions = tuple(make(density.n_features(k), next(keys)) for k in n_scalars)
         self.messages = tuple(
-            Message(r, n_messages, key=next(keys)) for r in self.interactions[:-1]
+            Message(interaction, n_messages, key=next(keys))
+            for interaction in self.interactions[:-1]
         )
-        n_read = sum(r.n_invariants for r in self.interactions)
+        n_read = sum(interaction.n_invariants for interaction in self.interactions)
         self.readout = jax.random.normal(next(keys), (n_species, n_read)) * 0.3 / np.sqrt(n_read)
         self.bias = jnp.zeros(n_species)
-        self.network = Network(n_read, n_hidden, n_species, key=next(keys)) if n_hidden else None
+        self.network = None
+        if settings.n_hidden:
+            self.network = Network(n_read, settings.n_hidden, n_species, key=next(keys))
 
     def __call__(self, density: Density, graph: Graph) -> Energies:
         """Energy of each atom."""
-        species, edges = density.species(graph), density.edges(graph)
+        species, edges = one_hot(graph, density.elements), density.edges(graph)
         element = species @ self.embedding
         first, *later = self.interactions
-        measured = [first(density.moments(graph, edges, species, element), species)]
-        for message, measure in zip(self.messages, later, strict=True):
-            scalars, vectors = message(measured[-1])
+        features = [first(density.moments(graph, edges, species, element), species)]
+        for message, interaction in zip(self.messages, later, strict=True):
+            scalars, vectors = message(features[-1])
             scalars = jnp.concatenate([element, scalars], axis=-1)
             moments = density.moments(graph, edges, species, scalars, vectors)
-            measured.append(measure(moments, species))
-        invariants = jnp.concatenate([found.invariants for found in measured], axis=-1)
+            features.append(interaction(moments, species))
+        invariants = jnp.concatenate([found.invariants for found in features], axis=-1)
         energies = (invariants * (species @ self.readout)).sum(-1) + species @ self.bias
         return energies + self.network(invariants, species) if self.network else energies
 
-    def config(self) -> dict[str, int]:
-        """The arguments from which it was made."""
-        return {
-            "n_interactions": len(self.interactions),
-            "n_messages": self.messages[0].scalars.shape[1] if self.messages else N_MESSAGES,
-            "n_embedding": self.embedding.shape[1],
-            "n_hidden": self.network.shift.shape[1] if self.network else 0,
-        }
+
+class AbstractMessagePassingPotential(AbstractLocalPotential):
+    """A potential of atoms with one or several interactions."""
+
+    message_passing: eqx.AbstractVar[MessagePassing]
+
+    def __call__(self, graph: Graph) -> Energies:
+        return self.message_passing(self.settings.density, graph)
+
+    @property
+    def cutoff(self) -> float | None:
+        return self.settings.cutoff
+
+    @property
+    def interaction_range(self) -> float | None:
+        return self.settings.cutoff * self.settings.n_interactions
 
 
 class Message(eqx.Module):
-    """What an atom tells its neighbours: sums of what was measured on it."""
+    """What an atom passes to its neighbours: sums of its features."""
 
     scalars: Float[Array, "n_invariants n_messages"]
     vectors: Float[Array, "n_vectors n_messages"]
 
-    def __init__(self, measured: AbstractInteraction, n_messages: int, *, key: PRNGKeyArray):
+    def __init__(self, interaction: AbstractInteraction, n_messages: int, *, key: PRNGKeyArray):
         first, second = jax.random.split(key)
-        n_invariants, n_vectors = measured.n_invariants, measured.n_vectors
+        n_invariants, n_vectors = interaction.n_invariants, interaction.n_vectors
         scalars = jax.random.normal(first, (n_invariants, n_messages))
         vectors = jax.random.normal(second, (n_vectors, n_messages))
         self.scalars, self.vectors = scalars / np.sqrt(n_invariants), vectors / np.sqrt(n_vectors)
 
     def __call__(
-        self, measured: AtomFeatures
+        self, features: AtomFeatures
     ) -> tuple[Float[Array, "n_atoms n_messages"], Float[Array, "n_atoms 3 n_messages"]]:
-        """Numbers and vectors of each atom."""
-        return measured.invariants @ self.scalars, measured.vectors @ self.vectors
+        """Scalars and vectors of each atom."""
+        return features.invariants @ self.scalars, features.vectors @ self.vectors
 
 
 class Network(eqx.Module):
@@ -166,3 +206,11 @@ class Network(eqx.Module):
     ) -> Energies:
         hidden = jax.nn.silu(invariants @ self.hidden + species @ self.shift)
         return (hidden * (species @ self.readout)).sum(-1)
+
+
+def channels(
+    moments: Float[Array, "n_atoms n_components n_features"],
+    weights: Float[Array, "n_sets n_features n_channels"],
+) -> Float[Array, "n_atoms n_sets n_channels n_components"]:
+    """Weighted sums of the features of a density, one for each channel of each set of weights."""
+    return jnp.einsum("amF,cFk->ackm", moments, weights)

@@ -1,4 +1,4 @@
-"""The order of atoms: a model has one of its own, whatever that of the file."""
+"""Elements and the order of atoms: a model has its own order, whatever that of the file."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from ase.symbols import Symbols
 
 from .._checks import InputError, check_known
-from .._types import Positions
+from .._types import Numbers, Positions
 from ..atoms.graph import Graph
 
 
@@ -25,14 +25,14 @@ def sorted_positions(graph: Graph, elements: Sequence[str]) -> Positions:
     for place, symbol in reversed(list(enumerate(elements))):
         rank[atomic_numbers[symbol]] = len(elements) * place
     atoms = np.arange(len(elements))
-    key = jnp.asarray(rank)[graph.numbers] + atoms
+    key = jnp.asarray(rank)[jnp.asarray(graph.numbers)] + atoms
     place = (key < key[:, None]).sum(1)
     return (
         jnp.where(place == atoms[:, None], 1, 0)[:, :, None] * jnp.asarray(graph.positions)
     ).sum(1)
 
 
-def check_elements(numbers: np.ndarray, elements: Sequence[str]) -> None:
+def check_elements(numbers: Numbers, elements: Sequence[str]) -> None:
     """Raise InputError unless the atoms are these elements, in any order."""
     expected = [atomic_numbers[symbol] for symbol in elements]
     if sorted(numbers) != sorted(expected):
@@ -41,6 +41,23 @@ def check_elements(numbers: np.ndarray, elements: Sequence[str]) -> None:
             f"but the structure is {_formula(numbers)} ({len(numbers)} atoms): "
             "use a model trained for it."
         )
+
+
+def check_listed(numbers: Numbers, elements: Sequence[str]) -> None:
+    """Raise InputError unless every atom is of one of these elements."""
+    absent = {chemical_symbols[z] for z in numbers} - set(elements)
+    if absent:
+        raise InputError(
+            f"the model describes {', '.join(elements)}, "
+            f"but the structure has {', '.join(sorted(absent))}: use a model trained for it."
+        )
+
+
+def check_distinct(elements: Sequence[str]) -> None:
+    """Raise InputError unless these are one or more chemical symbols, all different."""
+    check_symbols(elements)
+    if len(set(elements)) < len(elements) or not elements:
+        raise InputError(f"`elements` must be different, but are {list(elements)}.")
 
 
 def check_symbols(elements: Sequence[str], n_atoms: int | None = None) -> None:
@@ -68,5 +85,5 @@ def once_first(elements: Sequence[str]) -> tuple[str, ...]:
     return (once[0], *rest)
 
 
-def _formula(numbers: Sequence[int] | np.ndarray) -> str:
+def _formula(numbers: Sequence[int] | Numbers) -> str:
     return Symbols(numbers).get_chemical_formula()

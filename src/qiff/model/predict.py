@@ -1,19 +1,22 @@
-"""Energy and forces of any potential: the package's only gradient in the positions."""
+"""Predictions of any potential for configurations of ASE, in the precision of its weights."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import ase
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._checks import InputError, RunError
-from .._types import Energy, Forces
-from ..atoms.graph import Graph, graph, neighbours
+from ..atoms.graph import Graph, graph
+from ..atoms.neighbours import neighbour_table
+from .derivatives import Derivatives, derivatives
 from .potential import AbstractPotential
 
 try:
@@ -21,57 +24,53 @@ try:
 except ImportError:  # jax < 0.8
     from jax.experimental import enable_x64  # pyright: ignore[reportAttributeAccessIssue]
 
-_AT_ONCE = 256  # configurations evaluated side by side
+_BATCH = 256  # configurations evaluated side by side
 
 
-class Prediction(NamedTuple):
-    """Energy in eV and forces in eV/Å of one configuration."""
+@dataclass(frozen=True)
+class Prediction:
+    """What a potential predicts of one configuration: a field for each of `PROPERTIES`.
+
+    Args:
+        energy: in eV.
+        forces: in eV/Å.
+        stress: in eV/Å³ in the order xx, yy, zz, yz, xz, xy; None without a cell.
+    """
 
     energy: float
     forces: Float[np.ndarray, "n_atoms 3"]
+    stress: Float[np.ndarray, "6"] | None = None
 
-
-def energy(potential: AbstractPotential, graph: Graph) -> Energy:
-    r"""$E = \sum_i E_i$ of one configuration in eV, beyond `AbstractPotential.reference_energy`."""
-    return potential(graph).sum()
-
-
-def energy_and_forces(potential: AbstractPotential, graph: Graph) -> tuple[Energy, Forces]:
-    r"""`energy` in eV and $F = -\partial E/\partial R$ in eV/Å of one configuration."""
-
-    def of_positions(positions: Array) -> Energy:
-        return energy(potential, eqx.tree_at(lambda g: g.positions, graph, positions))
-
-    value, gradient = jax.value_and_grad(of_positions)(jax.numpy.asarray(graph.positions))
-    return value, -gradient
+    def results(self) -> dict[str, Any]:
+        """By property, those that there are: as ASE keeps them."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @eqx.filter_jit
-def _predict_many(potential: AbstractPotential, graphs: Graph) -> tuple[Array, Array]:
-    one = lambda graph: energy_and_forces(potential, graph)
-    return jax.lax.map(one, graphs, batch_size=_AT_ONCE)
+def _predict_many(potential: AbstractPotential, graphs: Graph) -> Derivatives:
+    one = lambda graph: derivatives(potential, graph)
+    return jax.lax.map(one, graphs, batch_size=_BATCH)
 
 
 def evaluator(
     potential: AbstractPotential, numbers: Int[np.ndarray, " n_atoms"]
 ) -> Callable[[Float[np.ndarray, "n_atoms 3"]], Prediction]:
-    """Energy and forces of these atoms as a function of their positions in Å, for many calls.
+    """Energy and forces of a molecule as a function of its positions in Å, for many calls.
 
-    Compiled once for every structure of a potential, number of atoms and width of the table of
-    neighbours. What is given is not checked: that is for the caller, see `check_atoms`.
+    Compiled once for each structure of a potential, number of atoms and width of the neighbour
+    table. What is given is not checked: that is for the caller, see `check_atoms`.
     """
     leaves, structure = jax.tree.flatten(potential)
     function, name, cutoff = _compiled(structure), dtype(potential), potential.cutoff
-    elements, offset = (
-        jax.numpy.asarray(numbers.astype("int32")),
-        potential.reference_energy(numbers),
-    )
+    elements = jnp.asarray(numbers.astype("int32"))
+    reference_energy = potential.reference_energy(numbers)
 
     def evaluate(positions: np.ndarray) -> Prediction:
         with _precision(name):
-            near = neighbours(positions, cutoff)
-            found = np.asarray(function(leaves, positions.astype(name, copy=False), elements, near))
-            return Prediction(offset + float(found[0]), found[1:].reshape(-1, 3))
+            table = neighbour_table(positions, cutoff)
+            at = positions.astype(name, copy=False)
+            found = np.asarray(function(leaves, at, elements, table.neighbours, table.mask))
+            return Prediction(reference_energy + float(found[0]), found[1:].reshape(-1, 3))
 
     return evaluate
 
@@ -81,10 +80,13 @@ def _compiled(structure: Any) -> Callable[..., Float[Array, " 1+3*n_atoms"]]:
     """Energy and forces in one array: to flatten a potential or fetch an array costs more than
     a small circuit."""
 
-    def energy_and_forces_of(leaves: list[Array], *graph: Array) -> Array:
+    def energy_and_forces_of(
+        leaves: list[Array], positions: Array, numbers: Array, neighbours: Array, mask: Array
+    ) -> Array:
         potential: Any = jax.tree.unflatten(structure, leaves)
-        energy, forces = energy_and_forces(potential, Graph(*graph))  # pyright: ignore
-        return jax.numpy.concatenate([energy[None], forces.ravel()])
+        seen = Graph(positions=positions, numbers=numbers, neighbours=neighbours, mask=mask)
+        found = derivatives(potential, seen)
+        return jnp.concatenate([found.energy[None], found.forces.ravel()])
 
     return jax.jit(energy_and_forces_of)
 
@@ -114,10 +116,13 @@ def predict(
         check_atoms(potential, frame, f"frame {index}")
     with precision(potential):
         graphs = graph(atoms, dtype(potential), potential.cutoff)
-        energies, forces = map(np.asarray, _predict_many(potential, graphs))
+        found = jax.tree.map(np.asarray, _predict_many(potential, graphs))
     return [
-        Prediction(potential.reference_energy(frame.numbers) + float(value), vectors[: len(frame)])
-        for value, vectors, frame in zip(energies, forces, atoms, strict=True)
+        Prediction(
+            potential.reference_energy(frame.numbers) + float(found.energy[k]),
+            found.forces[k, : len(frame)],
+        )
+        for k, frame in enumerate(atoms)
     ]
 
 

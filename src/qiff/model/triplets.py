@@ -2,12 +2,13 @@
 
 What is public of their architectures is the abstract. Both are reconstructed from it with the
 four-qubit circuit of Le et al. 2023 for an atom and two neighbours, summed over all pairs of
-neighbours of all atoms: the smallest construction that puts a neighbour on a qubit and does not
-change when any neighbours are exchanged.
+neighbours of all atoms: the smallest construction that puts a neighbour on a qubit and is
+invariant under exchange of any neighbours.
 """
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -23,11 +24,56 @@ from ..quantum.engine import AUTO, choose
 from ..quantum.observable import mean_exchange
 from ..quantum.program import interleaved, reuploading
 from ..quantum.state import Singlets
-from .density import AbstractLocalPotential, Density, envelope
+from .density import AbstractLocalPotential, Density, edge_vectors, envelope, one_hot
 from .design import DESIGNS
+from .order import check_distinct
 
 _DESIGN = DESIGNS["triatomic"](["O", "H", "H"])  # stands for any atom and two that are alike
-_EVERYWHERE = 1000.0  # Å
+
+
+@dataclass(frozen=True, kw_only=True)
+class TripletsSettings:
+    """Settings of `CartesianTriplets`.
+
+    Args:
+        elements: chemical symbols that may occur.
+        n_layers: trainable layers D; there are D + 1 encodings.
+        n_repeats: repetitions B of the exchange gates within a layer.
+        engine: simulator of the circuits, see `qiff.quantum.engine`.
+
+    Raises:
+        InputError: an element is unknown or named twice, a number is out of range, or the engine
+            cannot be used here.
+    """
+
+    kind: str = "cartesian_triplets"
+    elements: tuple[str, ...]
+    n_layers: int = 6
+    n_repeats: int = 2
+    engine: str = AUTO
+
+    def __post_init__(self):
+        check_distinct(self.elements)
+        check_at_least("n_layers", self.n_layers, 1)
+        check_at_least("n_repeats", self.n_repeats, 1)
+        choose(self.engine)
+
+    @property
+    def simulation(self) -> Simulation:
+        """The circuit of Le et al. 2023 for an atom and two neighbours."""
+        state = Singlets(_DESIGN.n_qubits, _DESIGN.singlets)
+        trained = _DESIGN.layer(self.n_repeats, symmetry_breaking=False).gates()
+        (pairs,) = _DESIGN.observed
+        observables = (mean_exchange(pairs, _DESIGN.n_qubits),)
+        encoded = _DESIGN.encoding().gates()
+        return Simulation(
+            reuploading(state, encoded, trained, self.n_layers, observables), self.engine
+        )
+
+    def initial_exchanges(self, key: PRNGKeyArray) -> Float[Array, "n_layers n_exchanges"]:
+        """Random exchange angles near the identity; see `Molecule`."""
+        n_weights = _DESIGN.layer(self.n_repeats, symmetry_breaking=False).n_weights
+        return 0.1 * jax.random.normal(key, (self.n_layers, n_weights))
 
 
 class CartesianTriplets(AbstractLocalPotential):
@@ -40,57 +86,67 @@ class CartesianTriplets(AbstractLocalPotential):
     Reference: the original architecture of Couzinié et al. 2025, reconstructed.
     """
 
+    Settings: ClassVar = TripletsSettings
     scales: Float[Array, " n_layers+1"]
     exchanges: Float[Array, "n_layers n_exchanges"]
     readout: Float[Array, ""]
     bias: Float[Array, ""]
-    density: Density = eqx.field(static=True)
-    n_repeats: int = eqx.field(static=True)
+    settings: TripletsSettings = eqx.field(static=True)
     simulation: Simulation
 
-    def __init__(
-        self,
-        elements: Sequence[str],
-        n_layers: int = 6,
-        n_repeats: int = 2,
-        engine: str = AUTO,
-        *,
-        key: PRNGKeyArray,
-    ):
+    def __init__(self, settings: TripletsSettings, *, key: PRNGKeyArray):
         """
         Args:
-            elements: chemical symbols that may occur.
-            n_layers: trainable layers D; there are D + 1 encodings.
-            n_repeats: repetitions B of the exchange gates within a layer.
-            engine: what simulates the circuits, see `qiff.quantum.engine`.
-            key: of the random start.
-
-        Raises:
-            InputError: an element is unknown or named twice, a number is out of range, or the
-                engine cannot be used here.
+            settings: the hyper-parameters.
+            key: of the random initial weights.
         """
-        self.density = Density(tuple(elements), _EVERYWHERE, n_basis=1)
-        self.exchanges = _exchanges(n_layers, n_repeats, key)
-        self.n_repeats, self.simulation = n_repeats, _simulation(n_layers, n_repeats, engine)
-        self.scales = jnp.ones(n_layers + 1)
+        self.settings, self.simulation = settings, settings.simulation
+        self.exchanges = settings.initial_exchanges(key)
+        self.scales = jnp.ones(settings.n_layers + 1)
         self.readout, self.bias = jnp.array(0.1), jnp.zeros(())
 
     def __call__(self, graph: Graph) -> Energies:
-        species, edges = self.density.species(graph), self.density.edges(graph)
-        vectors = self.scales[:, None] * edges.apart[:, :, None]
+        species = one_hot(graph, self.elements)
+        apart, _ = edge_vectors(graph, masked_distance=1.0)
+        vectors = self.scales[:, None] * apart[:, :, None]
         weights = jnp.broadcast_to(self.exchanges, (len(species), *self.exchanges.shape))
-        real = (edges.distance < _EVERYWHERE).astype(species.dtype)
-        total = _sum_over_pairs(vectors, real, weights, self.n_repeats, self.simulation)
+        present = jnp.asarray(graph.mask).astype(species.dtype)
+        total = _sum_over_pairs(vectors, present, weights, self.settings.n_repeats, self.simulation)
         return species.sum(1) * (self.readout * total + self.bias)
 
-    def config(self) -> dict[str, Any]:
-        return {
-            "kind": "cartesian_triplets",
-            "elements": list(self.density.elements),
-            "n_layers": len(self.exchanges),
-            "n_repeats": self.n_repeats,
-            "engine": self.simulation.engine,
-        }
+    @property
+    def cutoff(self) -> float | None:
+        return math.inf
+
+    @property
+    def interaction_range(self) -> float | None:
+        return math.inf
+
+
+@dataclass(frozen=True, kw_only=True)
+class RadialTripletsSettings(TripletsSettings):
+    """Settings of `RadialTriplets`.
+
+    Args:
+        cutoff: radius in Å beyond which atoms do not see each other.
+        n_basis: radial functions.
+
+    Raises:
+        InputError: a number is out of range.
+    """
+
+    kind: str = "radial_triplets"
+    cutoff: float = 5.0
+    n_basis: int = 8
+
+    def __post_init__(self):
+        super().__post_init__()
+        _ = self.density
+
+    @property
+    def density(self) -> Density:
+        """Its radial functions."""
+        return Density(self.elements, self.cutoff, self.n_basis)
 
 
 class RadialTriplets(AbstractLocalPotential):
@@ -104,73 +160,45 @@ class RadialTriplets(AbstractLocalPotential):
     Reference: the revised architecture of Couzinié et al. 2025, reconstructed.
     """
 
+    Settings: ClassVar = RadialTripletsSettings
     radial: Float[Array, "n_species n_species n_basis n_layers+1"]
     exchanges: Float[Array, "n_species n_layers n_exchanges"]
     readout: Float[Array, " n_species"]
     bias: Float[Array, " n_species"]
-    density: Density = eqx.field(static=True)
-    n_repeats: int = eqx.field(static=True)
+    settings: RadialTripletsSettings = eqx.field(static=True)
     simulation: Simulation
 
-    def __init__(
-        self,
-        elements: Sequence[str],
-        n_layers: int = 6,
-        n_repeats: int = 2,
-        cutoff: float = 5.0,
-        n_basis: int = 8,
-        engine: str = AUTO,
-        *,
-        key: PRNGKeyArray,
-    ):
+    def __init__(self, settings: RadialTripletsSettings, *, key: PRNGKeyArray):
         """
         Args:
-            elements: chemical symbols that may occur.
-            n_layers: trainable layers D; there are D + 1 encodings.
-            n_repeats: repetitions B of the exchange gates within a layer.
-            cutoff: distance in Å from which on atoms do not see each other.
-            n_basis: radial functions.
-            engine: what simulates the circuits, see `qiff.quantum.engine`.
-            key: of the random start.
-
-        Raises:
-            InputError: as `CartesianTriplets`.
+            settings: the hyper-parameters.
+            key: of the random initial weights.
         """
-        self.density = Density(tuple(elements), float(cutoff), n_basis)
-        n, (first, second) = len(elements), jax.random.split(key)
+        self.settings, self.simulation = settings, settings.simulation
+        n, (first, second) = len(settings.elements), jax.random.split(key)
         keys = jax.random.split(first, n)
-        self.exchanges = jnp.stack([_exchanges(n_layers, n_repeats, k) for k in keys])
-        self.radial = jax.random.normal(second, (n, n, n_basis, n_layers + 1))
-        self.n_repeats, self.simulation = n_repeats, _simulation(n_layers, n_repeats, engine)
+        self.exchanges = jnp.stack([settings.initial_exchanges(own) for own in keys])
+        self.radial = jax.random.normal(second, (n, n, settings.n_basis, settings.n_layers + 1))
         self.readout, self.bias = jnp.full(n, 0.1), jnp.zeros(n)
 
     def __call__(self, graph: Graph) -> Energies:
-        species, edges = self.density.species(graph), self.density.edges(graph)
+        species, edges = one_hot(graph, self.elements), self.settings.density.edges(graph)
         seen = species[jnp.asarray(graph.neighbours)]
         radial = jnp.tensordot(species, self.radial, 1)
         lengths = jnp.einsum("ijt,ijn,itnd->ijd", seen, edges.basis, radial)
-        vectors = lengths[..., None] * edges.harmonics[:, :, None, 1:4]
+        vectors = lengths[..., None] * edges.directions[:, :, None]
         weights = jnp.tensordot(species, self.exchanges, 1)
-        near = envelope(jnp.minimum(edges.distance / self.density.cutoff, 1.0))
-        total = _sum_over_pairs(vectors, near, weights, self.n_repeats, self.simulation)
+        near = envelope(jnp.minimum(edges.distances / self.settings.cutoff, 1.0))
+        total = _sum_over_pairs(vectors, near, weights, self.settings.n_repeats, self.simulation)
         return (species @ self.readout) * total + species @ self.bias
 
-    def config(self) -> dict[str, Any]:
-        return {
-            "kind": "radial_triplets",
-            **self.density.config(),
-            "n_layers": self.exchanges.shape[1],
-            "n_repeats": self.n_repeats,
-            "engine": self.simulation.engine,
-        }
+    @property
+    def cutoff(self) -> float | None:
+        return self.settings.cutoff
 
-
-def _exchanges(n_layers: int, n_repeats: int, key: PRNGKeyArray) -> Array:
-    """Exchange angles to start from, near the identity; see `Molecule`."""
-    check_at_least("n_layers", n_layers, 1)
-    check_at_least("n_repeats", n_repeats, 1)
-    n_weights = _DESIGN.layer(n_repeats, symmetry_breaking=False).n_weights
-    return 0.1 * jax.random.normal(key, (n_layers, n_weights))
+    @property
+    def interaction_range(self) -> float | None:
+        return self.settings.cutoff
 
 
 def _sum_over_pairs(
@@ -191,17 +219,3 @@ def _sum_over_pairs(
     both = jnp.stack([vectors[:, first], vectors[:, second]], axis=3)
     found = jax.vmap(jax.vmap(run, (0, None)))(both, exchanges)
     return (near[:, first] * near[:, second] * (1 + found) / 2).sum(1)
-
-
-def _simulation(n_layers: int, n_repeats: int, engine: str) -> Simulation:
-    """The circuit of Le et al. 2023 for an atom and two neighbours.
-
-    Raises:
-        InputError: the engine is unknown or cannot be used here.
-    """
-    choose(engine)
-    state = Singlets(_DESIGN.n_qubits, _DESIGN.singlets)
-    gates = _DESIGN.encoding().gates(), _DESIGN.layer(n_repeats, symmetry_breaking=False).gates()
-    (pairs,) = _DESIGN.observed
-    observables = (mean_exchange(pairs, _DESIGN.n_qubits),)
-    return Simulation(reuploading(state, *gates, n_layers, observables), engine)

@@ -61,6 +61,8 @@ class GateKind:
     n_qubits: int
     n_angles: int
     matrix: Callable[[Float[Array, " n_angles"]], Complex[Array, "dim dim"]]
+    rank: int | None = None
+    """Rank of the spherical tensor that the angles encode; None if they encode none."""
 
 
 def spin(vector: Float[Array, "3"]) -> Complex[Array, "2 2"]:
@@ -178,10 +180,10 @@ def cnot(angles: Float[Array, "0"]) -> Complex[Array, "4 4"]:
 
 
 GATES: dict[str, GateKind] = {
-    "spin": GateKind(n_qubits=1, n_angles=3, matrix=spin),
-    "mirror": GateKind(n_qubits=2, n_angles=3, matrix=mirror),
-    "quadrupole": GateKind(n_qubits=2, n_angles=6, matrix=quadrupole),
-    "exchange": GateKind(n_qubits=2, n_angles=1, matrix=exchange),
+    "spin": GateKind(n_qubits=1, n_angles=3, matrix=spin, rank=1),
+    "mirror": GateKind(n_qubits=2, n_angles=3, matrix=mirror, rank=1),
+    "quadrupole": GateKind(n_qubits=2, n_angles=6, matrix=quadrupole, rank=2),
+    "exchange": GateKind(n_qubits=2, n_angles=1, matrix=exchange, rank=0),
     "rx": GateKind(n_qubits=1, n_angles=1, matrix=rx),
     "ry": GateKind(n_qubits=1, n_angles=1, matrix=ry),
     "rz": GateKind(n_qubits=1, n_angles=1, matrix=rz),

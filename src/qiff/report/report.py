@@ -13,7 +13,10 @@ import numpy as np
 
 from .._checks import InputError
 from .._files import atomic_write, read_record
-from ..atoms.data.dataset import Source, file_hash, labels, locate, read
+from ..atoms.data.dataset import file_hash, read
+from ..atoms.data.formats import locate
+from ..atoms.data.source import Source
+from ..atoms.properties import labels
 from ..dynamics.settings import Dynamics
 from ..dynamics.statistics import DynamicsReport, Sample, save_statistics
 from ..model.predict import Prediction

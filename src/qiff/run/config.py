@@ -13,7 +13,7 @@ import jax
 import tomli_w
 
 from .._checks import InputError, check_at_least, check_file, check_known, check_seed, typed
-from ..atoms.data.dataset import Source
+from ..atoms.data.source import Source
 from ..model.build import build
 from ..training.fit import Training
 

@@ -18,9 +18,10 @@ import numpy as np
 
 from .._checks import InputError
 from .._files import atomic_write
-from ..atoms.data.dataset import Split, file_hash, read, split
-from ..atoms.graph import stack
-from ..model.build import build, build_ensemble_for, build_for, referenced_to, with_defaults
+from ..atoms.data.dataset import file_hash, read
+from ..atoms.data.split import Split, split
+from ..atoms.frames import stack
+from ..model.build import build, build_ensemble_for, build_for, with_defaults, with_references_of
 from ..model.ensemble import Ensemble, uncertainty
 from ..model.potential import AbstractPotential, ScaleShift
 from ..model.predict import check_atoms, predict
@@ -107,7 +108,7 @@ def train(
 def _start(run: Run, frames: Sequence[ase.Atoms]) -> AbstractPotential:
     """The potential before it is trained on these frames."""
     if run.start:
-        return referenced_to(_loaded(run), frames)
+        return with_references_of(_loaded(run), frames)
     settings: dict[str, Any] = {"seed": run.seed, "dtype": run.dtype}
     if run.members > 1:
         return build_ensemble_for(frames, run.model, members=run.members, **settings)

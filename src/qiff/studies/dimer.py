@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..atoms.data.dataset import labels
+from ..atoms.properties import labels
 from ..training.fit import Training
 from .harness import figures
 from .harness.experiment import Experiment, Outcome

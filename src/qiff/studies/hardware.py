@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from .._files import atomic_write
-from ..atoms.graph import stack
+from ..atoms.frames import stack
 from ..hardware.estimate import circuits, estimate
 from ..hardware.executor import Exact, Shots
 from ..hardware.measure import Mitigation, Protocol

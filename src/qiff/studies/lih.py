@@ -9,7 +9,7 @@ import ase
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from ..atoms.data.dataset import labels
+from ..atoms.properties import labels
 from .harness import figures
 from .harness.experiment import Experiment, Outcome, SeedData
 from .harness.section import Claim, Section, error_row, ratio

@@ -9,8 +9,8 @@ from functools import partial
 
 import numpy as np
 
-from ..atoms.data.dataset import labels
 from ..atoms.data.rmd17 import MOLECULES
+from ..atoms.properties import labels
 from .harness import figures
 from .harness.experiment import Experiment, Outcome, SeedData
 from .harness.section import Claim, Section, TableRow, spread

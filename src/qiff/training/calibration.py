@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from .._checks import InputError
-from ..atoms.data.dataset import labels
-from ..model.ensemble import UNCALIBRATED, Ensemble, Uncertainty, uncertainty
+from ..atoms.properties import PROPERTIES, labels
+from ..model.ensemble import Ensemble, EnsembleSettings, Uncertainty, uncertainty
 from ..model.predict import Prediction, predict
 
 
@@ -39,7 +39,7 @@ def calibrated(ensemble: Ensemble, frames: Sequence[ase.Atoms]) -> Ensemble:
         if not np.any(expected):
             raise InputError(f"`ensemble` must have members that differ in their {label}.")
         factors[label] *= float(np.sqrt(np.mean(wrong**2) / np.mean(expected**2)))
-    return Ensemble(ensemble.potentials, factors)
+    return Ensemble(ensemble.members, EnsembleSettings(calibration=factors))
 
 
 def deviations(
@@ -49,7 +49,7 @@ def deviations(
 ) -> dict[str, Deviations]:
     """Of `energy` and `forces`, as far as all frames have the label."""
     found = {}
-    for label in UNCALIBRATED:
+    for label in PROPERTIES:
         if not frames or not all(label in labels(atoms) for atoms in frames):
             continue
         wrong = [

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from optax.contrib import MuonDimensionNumbers
 
 from .._checks import InputError, RunError, check_at_least, check_known, check_positive
-from ..atoms.graph import Frames
+from ..atoms.frames import Frames
 from ..model.ensemble import Ensemble
 from ..model.potential import AbstractPotential
 from ..model.predict import NotFiniteError, precision
@@ -193,7 +193,7 @@ def initial_state(potential: AbstractPotential, training: Training) -> FitState:
     start: Any = training.transformation.init
     with precision(potential):
         if isinstance(potential, Ensemble):
-            optimiser = jax.vmap(start)(potential.members)
+            optimiser = jax.vmap(start)(potential.stacked)
         else:
             optimiser = start(potential)
         return FitState(Weights(potential, potential, optimiser), potential, ())
@@ -285,7 +285,7 @@ def _take_steps(
     numbered = jnp.asarray(batches), jnp.asarray(steps)
     if not isinstance(weights.potential, Ensemble):
         return jax.lax.scan(step, weights, numbered)
-    members = Weights(weights.potential.members, weights.average.members, weights.optimiser)  # pyright: ignore
+    members = Weights(weights.potential.stacked, weights.average.stacked, weights.optimiser)  # pyright: ignore
     members, losses = jax.lax.scan(jax.vmap(step, (0, None)), members, numbered)
     whole = jax.tree.unflatten(jax.tree.structure(weights), jax.tree.leaves(members))
     return whole, losses.mean(1)

@@ -4,16 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from .._checks import InputError, check_at_least
-from ..atoms.graph import Frames
+from ..atoms.frames import Frames
+from ..model.derivatives import energy, energy_and_forces
 from ..model.potential import AbstractPotential
-from ..model.predict import energy, energy_and_forces
 
 
 @dataclass(frozen=True)
@@ -61,16 +60,19 @@ class Loss:
     ) -> Float[Array, ""]:
         if not self.forces_weight:
             energies = jax.vmap(energy, (None, 0))(potential, frames.graph)
-            return self.energy_weight * size(energies - frames.energy, None)
-        if frames.forces is None:
+            return self.energy_weight * size(energies - frames.labels["energy"], None)
+        if "forces" not in frames.labels:
             raise InputError("`frames` must have forces to learn from, but have none.")
         energies, forces = jax.vmap(energy_and_forces, (None, 0))(potential, frames.graph)
         return self.energy_weight * size(
-            energies - frames.energy, None
-        ) + self.forces_weight * size(forces - frames.forces, frames.graph.numbers[..., None] > 0)
+            energies - frames.labels["energy"], None
+        ) + self.forces_weight * size(
+            forces - frames.labels["forces"], frames.graph.numbers[..., None] > 0
+        )
 
 
 def relative(frames: Frames, potential: AbstractPotential) -> Frames:
     """Frames whose energies are beyond the offset of a potential: small enough for float32."""
     offsets = [potential.reference_energy(numbers) for numbers in np.asarray(frames.graph.numbers)]
-    return eqx.tree_at(lambda f: f.energy, frames, np.asarray(frames.energy) - np.array(offsets))
+    shifted = np.asarray(frames.labels["energy"]) - np.array(offsets)
+    return Frames(frames.graph, {**frames.labels, "energy": shifted})

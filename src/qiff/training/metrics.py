@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import ase
 import numpy as np
 
-from ..atoms.data.dataset import labels
+from ..atoms.properties import labels
 from ..model.ensemble import Ensemble, uncertainty
 from ..model.potential import AbstractPotential
 from ..model.predict import Prediction, predict

@@ -10,6 +10,7 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
 from ..._checks import InputError
+from ..properties import PROPERTIES
 from .source import RawFrames, Source
 
 
@@ -51,15 +52,14 @@ def _load(path: Path, source: Source) -> Any:
 ARRAY_NAMES: dict[str, tuple[str, ...]] = {
     "numbers": ("nuclear_charges", "z", "numbers"),
     "positions": ("coords", "r", "positions"),
-    "energy": ("energies", "e", "energy"),
-    "forces": ("forces", "f"),
+    **{one.key: one.array_aliases for one in PROPERTIES.values()},
 }
 """Names, in lower case, under which array formats keep each quantity (rMD17, sGDML, `.npy`)."""
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray], source: Source) -> RawFrames:
     """Frames of arrays of one molecule."""
-    asked = {"energy": source.energy_key, "forces": source.forces_key}
+    asked = {key: source.key_of(one) for key, one in PROPERTIES.items()}
     lower = {name.lower(): name for name in arrays}
     present = ", ".join(arrays) or "none"
     found: dict[str, np.ndarray] = {}
@@ -79,8 +79,9 @@ def from_arrays(arrays: Mapping[str, np.ndarray], source: Source) -> RawFrames:
         )
     if not set(numbers.ravel().tolist()) <= set(range(1, len(chemical_symbols))):
         raise InputError(f"{source.path}: atomic numbers must be from 1 to 118, but are {numbers}.")
-    n_frames, shape = len(np.atleast_1d(found["positions"])), (numbers.size, 3)
-    each = {"positions": shape, "energy": (), "forces": shape}
+    n_frames = len(np.atleast_1d(found["positions"]))
+    each = {key: one.full_shape(numbers.size) for key, one in PROPERTIES.items()}
+    each["positions"] = (numbers.size, 3)
     for kind, size in each.items():
         if kind in found and found[kind].size != n_frames * np.prod(size, dtype=int):
             raise InputError(
@@ -90,8 +91,8 @@ def from_arrays(arrays: Mapping[str, np.ndarray], source: Source) -> RawFrames:
     found = {k: v.reshape(n_frames, *each[k]) if k in each else v for k, v in found.items()}
     frames = [ase.Atoms(numbers=numbers.ravel(), positions=p) for p in found["positions"]]
     for index, atoms in enumerate(frames):
-        if "energy" in found:
-            atoms.info[source.energy_key or "energy"] = found["energy"][index]
-        if "forces" in found:
-            atoms.arrays[source.forces_key or "forces"] = found["forces"][index]
+        for key, one in PROPERTIES.items():
+            if key in found:
+                kept = atoms.arrays if one.per_atom else atoms.info
+                kept[source.key_of(one) or key] = found[key][index]
     return RawFrames(frames, str(arrays.get("e_unit", "")), str(arrays.get("r_unit", "")))

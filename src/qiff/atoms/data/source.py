@@ -8,6 +8,7 @@ import ase.units
 from ase.data import chemical_symbols
 
 from ..._checks import check_known
+from ..properties import Property
 
 ENERGY_UNITS: dict[str, float] = {
     "eV": 1.0,
@@ -35,10 +36,10 @@ class Source:
         path: a file ASE reads, an `.npz` archive (rMD17, sGDML), a folder with the arrays
             `Positions.npy`, `Energy.npy` and `Forces.npy`, or `bundled:` and a name, or
             `rmd17:` and a molecule.
-        energy_unit, length_unit: units of the file; forces are in energy over length. Empty
-            means what the file itself declares, or eV and Å for files read by ASE.
-        energy_key, forces_key: names of the labels; empty means `REF_energy`/`REF_forces`,
-            then the results of a calculator.
+        energy_unit, length_unit: units of the file; other labels are in units made of these.
+            Empty means what the file itself declares, or eV and Å for files read by ASE.
+        energy_key, forces_key, stress_key: names of the labels in the file; empty means the
+            aliases of the property, see `PROPERTIES`.
         elements: chemical symbols in the order of the atoms, for formats that have none.
     """
 
@@ -47,6 +48,7 @@ class Source:
     length_unit: str = ""
     energy_key: str = ""
     forces_key: str = ""
+    stress_key: str = ""
     elements: tuple[str, ...] = ()
 
     def __post_init__(self):
@@ -56,6 +58,10 @@ class Source:
             check_known("Length unit", self.length_unit, LENGTH_UNITS)
         for symbol in self.elements:
             check_known("Element", symbol, chemical_symbols[1:])
+
+    def key_of(self, one: Property) -> str:
+        """The name of the label of a property in the file; empty for its aliases."""
+        return getattr(self, f"{one.key}_key")
 
 
 class RawFrames(NamedTuple):

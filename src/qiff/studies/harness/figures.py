@@ -7,7 +7,7 @@ from typing import Any
 import ase
 import numpy as np
 
-from ...atoms.data.dataset import labels
+from ...atoms.properties import labels
 from ...model.predict import predict
 from ...report.report import new_figure, png
 from ...training.checkpoint import load

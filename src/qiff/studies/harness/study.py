@@ -10,7 +10,8 @@ import ase
 import numpy as np
 
 from ..._checks import InputError
-from ...atoms.data.dataset import Source, read
+from ...atoms.data.dataset import read
+from ...atoms.data.source import Source
 from ...training.fit import Training
 from .experiment import RATES, Experiment, Outcome, Progress, SeedData, carry_out, n_runs
 from .section import Section

@@ -1,0 +1,109 @@
+"""Formats: what reads which file, and which files a named data set has.
+
+A new format is one function, from a source to frames in the units of the file, and its line in
+`FORMATS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from ..._checks import InputError, check_known
+from . import rmd17
+from .arrays import read_folder, read_npz
+from .source import RawFrames, Source
+
+BUNDLED = "bundled:"
+"""Prefix of the bundled data sets, for instance `bundled:water`."""
+
+Reader = Callable[[Path, Source], RawFrames]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of files, or a family of named data sets.
+
+    Args:
+        read: from the file or folder, and the source, to its frames.
+        suffix: of its files, in lower case; empty if they have none of their own.
+        prefix: of the names of its data sets; empty if there are none.
+        files: from the name of a data set to its files.
+    """
+
+    read: Reader
+    suffix: str = ""
+    prefix: str = ""
+    files: Callable[[str], tuple[Path, ...]] = lambda path: (Path(path),)
+
+
+def read_ase(path: Path, source: Source) -> RawFrames:
+    """Frames of any file that ASE reads.
+
+    Raises:
+        InputError: ASE cannot read it.
+    """
+    import ase.io
+
+    try:
+        frames = list(ase.io.iread(path, index=":")) if path.stat().st_size else []
+    except Exception as error:  # every reader of ASE fails in its own way
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{source.path}: cannot be read as a structure file ({reason}); check its format."
+        ) from error
+    return RawFrames(frames, "eV", "Angstrom")
+
+
+def _bundled(path: str) -> tuple[Path, ...]:
+    folder = Path(str(files("qiff.atoms.data"))) / "bundled"
+    name = path.removeprefix(BUNDLED)
+    check_known("Bundled data set", name, [found.stem for found in folder.glob("*.xyz")])
+    return (folder / f"{name}.xyz",)
+
+
+FORMATS: dict[str, Format] = {
+    "npz": Format(read_npz, suffix=".npz"),
+    "bundled": Format(read_ase, prefix=BUNDLED, files=_bundled),
+    "rmd17": Format(rmd17.read_rmd17, prefix=rmd17.PREFIX, files=rmd17.files),
+}
+"""By prefix of a named data set, or by suffix of a file; ASE reads every other file."""
+
+FOLDER = Format(read_folder)
+OTHER = Format(read_ase)
+
+
+def format_of(path: str) -> Format:
+    """The format of a path."""
+    for found in FORMATS.values():
+        if found.prefix and path.startswith(found.prefix):
+            return found
+    target = Path(path).expanduser()
+    if target.is_dir():
+        return FOLDER
+    suffix = target.suffix.lower()
+    return next((found for found in FORMATS.values() if suffix and found.suffix == suffix), OTHER)
+
+
+def files_of(path: str) -> tuple[Path, ...]:
+    """The files, or the folder, that a path names.
+
+    Raises:
+        InputError: there is no such file or no such data set.
+    """
+    found = format_of(path)
+    if found.prefix:
+        return found.files(path)
+    target = Path(path).expanduser()
+    if not target.exists():
+        raise InputError(f"{path}: no such file or folder; check the path.")
+    return (target,)
+
+
+def locate(path: str) -> Path:
+    """The file or folder that a path names; of a data set in several files the first.
+
+    Raises:
+        InputError: as `files_of`.
+    """
+    return files_of(path)[0]
