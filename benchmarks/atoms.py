@@ -19,7 +19,9 @@ import jax
 import qiff
 from qiff._files import atomic_write
 from qiff.atoms.graph import graph
-from qiff.model.predict import _compiled, dtype, enable_x64, evaluator
+from qiff.model.derivatives import energy_and_forces
+from qiff.model.potential import ScaleShiftSettings
+from qiff.model.predict import dtype, enable_x64, evaluator
 from qiff.studies.learning_curve import exponent
 
 from .timing import side_by_side
@@ -47,10 +49,8 @@ def local(n_interactions: int) -> qiff.AbstractPotential:
     """Circuits as by default, with random weights, and so weak that the chain stays one."""
     config = {"kind": "local", "elements": ["C", "H"], "n_interactions": n_interactions}
     with enable_x64(False):
-        return qiff.ScaleShift(
-            qiff.build(config, jax.random.key(0)),
-            qiff.ScaleShiftSettings(scale=0.01, reference_energies={"C": 0.0, "H": 0.0}),
-        )
+        settings = ScaleShiftSettings(scale=0.01, reference_energies={"C": 0.0, "H": 0.0})
+        return qiff.ScaleShift(qiff.build(config, jax.random.key(0)), settings)
 
 
 def run() -> Iterator[dict[str, Any]]:
@@ -59,8 +59,9 @@ def run() -> Iterator[dict[str, Any]]:
     Seconds are those of the processor, of all threads together, and the least of several turns:
     what others do on the machine counts for little.
     """
+    chains = {n: chain(n) for n in SIZES}
     for n_interactions in ROUNDS:
-        potential, chains = local(n_interactions), {n: chain(n) for n in SIZES}
+        potential = local(n_interactions)
         calls = {
             n: partial(evaluator(potential, atoms.numbers), atoms.positions)
             for n, atoms in chains.items()
@@ -70,8 +71,8 @@ def run() -> Iterator[dict[str, Any]]:
         )
         memory = {n: _bytes(potential, atoms) for n, atoms in chains.items()}
         yield _row(n_interactions, "memory, bytes", memory)
-    steps = {n: _step(potential, atoms) for n, atoms in chains.items()}
-    yield _row(n_interactions, "step of dynamics, s", steps)
+    steps = {n: _step(local(ROUNDS[-1]), atoms) for n, atoms in chains.items()}
+    yield _row(ROUNDS[-1], "step of dynamics, s", steps)
 
 
 def _row(n_interactions: int, what: str, found: Mapping[int, float]) -> dict[str, Any]:
@@ -91,7 +92,7 @@ def _step(potential: qiff.AbstractPotential, atoms: ase.Atoms) -> float:
         dynamics = qiff.Dynamics(steps=n_steps, interval=10 * _ATOM_STEPS)
         with tempfile.TemporaryDirectory() as folder:
             begin = process_time()
-            qiff.simulate(potential, atoms, dynamics, Path(folder) / "chain.xyz")
+            qiff.run_dynamics(potential, atoms, dynamics, Path(folder) / "chain.xyz")
             return process_time() - begin
 
     times = [(seconds(_FEW_STEPS + further), seconds(_FEW_STEPS)) for _ in range(3)]
@@ -101,10 +102,8 @@ def _step(potential: qiff.AbstractPotential, atoms: ase.Atoms) -> float:
 
 def _bytes(potential: qiff.AbstractPotential, atoms: ase.Atoms) -> int:
     """What the compiled energy and forces take: inputs, outputs and all in between."""
-    leaves, structure = jax.tree.flatten(potential)
     seen = graph(atoms, dtype(potential), potential.cutoff)
-    function = _compiled(structure).lower(leaves, seen.positions, seen.numbers, seen.neighbours)
-    memory = function.compile().memory_analysis()
+    memory = jax.jit(energy_and_forces).lower(potential, seen).compile().memory_analysis()
     return sum(
         int(getattr(memory, f"{part}_size_in_bytes")) for part in ("temp", "argument", "output")
     )

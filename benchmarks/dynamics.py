@@ -14,6 +14,7 @@ from ase.calculators.calculator import all_changes
 from ase.md.verlet import VelocityVerlet
 
 import qiff
+from qiff.model.potential import ScaleShiftSettings
 from qiff.model.predict import enable_x64, evaluator
 
 from . import peers
@@ -38,10 +39,8 @@ class Nothing(AseCalculator):
 def water(engine: str = "auto") -> qiff.AbstractPotential:
     config = {"kind": "triatomic", "elements": ["O", "H", "H"], "n_layers": 6, "engine": engine}
     with enable_x64(True):
-        return qiff.ScaleShift(
-            qiff.build(config, jax.random.key(1)),
-            qiff.ScaleShiftSettings(scale=0.5, reference_energies={"O": -2000.0, "H": -13.0}),
-        )
+        settings = ScaleShiftSettings(scale=0.5, reference_energies={"O": -2000.0, "H": -13.0})
+        return qiff.ScaleShift(qiff.build(config, jax.random.key(1)), settings)
 
 
 def compiled_loop(ensemble: str) -> Callable[[], float]:
@@ -52,7 +51,7 @@ def compiled_loop(ensemble: str) -> Callable[[], float]:
         dynamics = qiff.Dynamics(ensemble, timestep=0.25, steps=n_steps, interval=1000)
         with tempfile.TemporaryDirectory() as folder:
             begin = time.perf_counter()
-            qiff.simulate(potential, atoms, dynamics, Path(folder) / "water.xyz")
+            qiff.run_dynamics(potential, atoms, dynamics, Path(folder) / "water.xyz")
             return time.perf_counter() - begin
 
     seconds(2000), seconds(N_STEPS)

@@ -16,7 +16,7 @@ from qiff.cli.dynamics import VALIDATION
 from qiff.cli.hardware import _elements
 from qiff.cli.options import add_settings, settings_from
 from qiff.cli.parser import Parser
-from qiff.dynamics.md import Dynamics
+from qiff.dynamics.settings import Dynamics
 from qiff.hardware import Protocol
 from qiff.labelling.sampling import Sampling
 

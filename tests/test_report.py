@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import qiff
+from qiff._files import read_record, save_record
 from qiff.atoms.properties import labels
 from qiff.model.predict import Prediction
 from qiff.report.figures import parity_figure
-from qiff.report.records import read_record, save_record
 from qiff.report.section import Claim, Section
 from qiff.report.tables import data_lines, error_lines
 from qiff.training.metrics import errors

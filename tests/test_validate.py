@@ -12,9 +12,17 @@ import qiff
 from qiff import Dynamics, InputError
 from qiff.atoms.rigid import n_rigid
 from qiff.cli import main
+from qiff.dynamics import validation
+from qiff.dynamics.validation import (
+    compare,
+    distribution,
+    pair_distances,
+    simulations,
+    validate,
+)
+from qiff.model.potential import ScaleShiftSettings
 from qiff.model.predict import enable_x64
-from qiff.studies import dynamics
-from qiff.studies.dynamics import compare, courses, distances, distribution, validate
+from qiff.report.validation import validation_section
 
 CONFIG = {"kind": "triatomic", "elements": ["O", "H", "H"], "n_layers": 2}
 SHORT = Dynamics(steps=40, interval=2, timestep=0.25)
@@ -22,19 +30,13 @@ SHORT = Dynamics(steps=40, interval=2, timestep=0.25)
 
 def water(scale: float) -> qiff.AbstractPotential:
     with enable_x64(True):
-        return qiff.ScaleShift(
-            qiff.build(CONFIG, jax.random.key(1)),
-            qiff.ScaleShiftSettings(scale=scale, reference_energies={"O": 0.0, "H": 0.0}),
-        )
+        settings = ScaleShiftSettings(scale=scale, reference_energies={"O": 0.0, "H": 0.0})
+        return qiff.ScaleShift(qiff.build(CONFIG, jax.random.key(1)), settings)
 
 
 @pytest.fixture(scope="module")
 def frames() -> list[ase.Atoms]:
     return qiff.read(qiff.Source("bundled:water"))[:20]
-
-
-def nothing(done, text):
-    pass
 
 
 def test_a_model_is_validated_once(tmp_path, capsys, monkeypatch):
@@ -52,14 +54,15 @@ def test_a_model_is_validated_once(tmp_path, capsys, monkeypatch):
         assert f"![{name}]({name}.png)" in (out / "report.md").read_text()
         assert (out / f"{name}.png").exists()
     record = json.loads((out / "record.json").read_text())
-    relaxed, frequencies = qiff.vibrations(water(0.5), lowest_frame())
-    assert len(record["frequencies"]) == 9 - n_rigid(relaxed) < 9
-    np.testing.assert_allclose(record["frequencies"], frequencies[n_rigid(relaxed) :], rtol=1e-3)
+    found = qiff.vibrations(water(0.5), lowest_frame())
+    rigid = n_rigid(found.atoms)
+    assert len(record["frequencies"]) == 9 - rigid < 9
+    np.testing.assert_allclose(record["frequencies"], found.frequencies[rigid:], rtol=1e-3)
 
-    def refuse(*arguments):
+    def refuse(*arguments, **options):
         raise AssertionError("simulated again")
 
-    monkeypatch.setattr(dynamics, "simulate", refuse)
+    monkeypatch.setattr(validation, "run_dynamics", refuse)
     assert main([*command, "--steps", "40", "--interval", "2"]) == 0
     assert main([*command, "--steps", "41", "--interval", "2"]) == 2
     assert "another model or other dynamics; choose another --out" in capsys.readouterr().err
@@ -75,38 +78,40 @@ def lowest_frame() -> ase.Atoms:
 
 def test_an_explosion_is_reported(frames, tmp_path):
     wild = Dynamics(steps=400, interval=1, timestep=5.0)
-    section, record = validate(water(500.0), frames, wild, tmp_path / "wild", {}, nothing)
-    found = {row["what"]: row["found"] for row in section.rows}
-    assert "exploded at" in found["NVT at 300 K"]
+    folder = tmp_path / "wild"
+    found = validate(water(500.0), frames, wild, folder, {})
+    section = validation_section(found, folder)
+    values = {row["quantity"]: row["value"] for row in section.rows}
+    assert "exploded at" in str(values["NVT at 300 K"])
     assert set(section.figures) == {"distances"}
-    assert record["stable_share"] < 1
-    again, _ = validate(water(500.0), frames, wild, tmp_path / "wild", {}, nothing)
-    assert again.rows[0] == section.rows[0]
+    assert found.distances.stable_share < 1
+    again = validate(water(500.0), frames, wild, folder, {})
+    assert again.trajectories == found.trajectories
 
 
 def test_distances_of_the_data_agree_with_themselves(frames):
     same = compare(frames, frames, 20)
-    assert same["distances_mae"] == 0
-    assert same["stable_share"] == 1
-    assert same["bond_change"] == same["bond_change_data"] > 0
+    assert same.mae == 0
+    assert same.stable_share == 1
+    assert same.bond_change == same.bond_change_data > 0
     longer = [atoms.copy() for atoms in frames]  # control
     for atoms in longer[10:]:
         atoms.positions *= 3
     found = compare(frames, longer, 40)
-    assert found["distances_mae"] == pytest.approx(1.0)  # half of the frames have nothing of h(r)
-    assert found["stable_share"] == 0.25
+    assert found.mae == pytest.approx(1.0)  # the distances of half of the frames are not in h(r)
+    assert found.stable_share == 0.25
 
 
 def test_distances_are_a_density(frames):
-    apart = distances(frames)
-    assert apart.shape == (20, 3)
-    np.testing.assert_allclose(apart[3, 2], frames[3].get_distance(1, 2))
+    found = pair_distances(frames)
+    assert found.shape == (20, 3)
+    np.testing.assert_allclose(found[3, 2], frames[3].get_distance(1, 2))
     edges = np.linspace(0, 3, 31)
-    assert np.sum(distribution(apart, edges) * np.diff(edges)) == pytest.approx(1)
+    assert np.sum(distribution(found, edges) * np.diff(edges)) == pytest.approx(1)
 
 
 def test_an_isolated_run_takes_a_tenth():
-    runs = courses(Dynamics("nve", steps=200, temperature=500))
+    runs = simulations(Dynamics("nve", steps=200, temperature=500.0))
     assert {name: (run.ensemble, run.steps) for name, run in runs.items()} == {
         "nvt": ("nvt", 200),
         "nve": ("nve", 20),
@@ -117,7 +122,7 @@ def test_an_isolated_run_takes_a_tenth():
 def test_frames_must_be_of_one_molecule(frames, tmp_path):
     def raises(wrong, message):
         with pytest.raises(InputError, match=message):
-            validate(water(0.5), wrong, SHORT, tmp_path / "a", {}, nothing)
+            validate(water(0.5), wrong, SHORT, tmp_path / "a", {})
         assert not (tmp_path / "a").exists()
 
     raises([*frames, ase.Atoms("LiH")], "one molecule, but frame 20 is LiH and frame 0 is OH2")

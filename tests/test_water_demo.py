@@ -44,7 +44,7 @@ def test_energies_and_forces(config, tmp_path):
     potential = qiff.load(folder / "model.qiff")
     start, *_ = qiff.read(qiff.Source("bundled:water"))
     dynamics = qiff.Dynamics(timestep=0.25, steps=40000, interval=20)
-    _, report = qiff.simulate(potential, start, dynamics, tmp_path / "nve.xyz")
+    _, report = qiff.run_dynamics(potential, start, dynamics, tmp_path / "nve.xyz")
     assert report.picoseconds == 10
     assert abs(report.drift) <= 0.1
     assert report.momentum_change <= 1e-10

@@ -13,8 +13,10 @@ from .atoms.frames import stack as stack
 from .atoms.graph import Graph as Graph
 from .dynamics.harmonic import hessian as hessian
 from .dynamics.harmonic import vibrations as vibrations
-from .dynamics.md import Dynamics as Dynamics
-from .dynamics.md import simulate as simulate
+from .dynamics.settings import Dynamics as Dynamics
+from .dynamics.simulate import run_dynamics as run_dynamics
+from .dynamics.simulate import simulate as simulate
+from .dynamics.state import MDState as MDState
 from .interfaces.ase import Calculator as Calculator
 from .model.build import build as build
 from .model.build import build_ensemble_for as build_ensemble_for

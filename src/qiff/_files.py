@@ -1,7 +1,10 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one; records as JSON."""
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:
@@ -23,3 +26,18 @@ def atomic_write(path: Path, content: str | bytes) -> None:
         if isinstance(error, OSError):
             error.filename = str(path)
         raise
+
+
+def save_record(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a JSON object, see `read_record`; returns it."""
+    atomic_write(path, json.dumps(record, indent=2) + "\n")
+    return dict(record)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty if there is no such file or it holds something else."""
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -6,7 +6,7 @@ from typing import Any
 
 from .._checks import InputError, check_suffix
 from .._progress import progress
-from ..dynamics.md import Dynamics
+from ..dynamics.settings import Dynamics
 from .command import (
     Commands,
     add,
@@ -24,7 +24,8 @@ VALIDATION: dict[str, Any] = {"steps": 200_000, "interval": 50}
 
 
 def _md(options: argparse.Namespace) -> None:
-    from ..dynamics.md import simulate
+    from ..dynamics.integrator import compiled_integrator
+    from ..dynamics.simulate import run_dynamics
     from ..report.dynamics import dynamics_line, save_dynamics
 
     dynamics = settings_from(options, Dynamics)
@@ -40,21 +41,20 @@ def _md(options: argparse.Namespace) -> None:
         print_resources(options, potential, start)
         print(f"for each of {dynamics.steps + 1} geometries; nothing was sent")
         return
-    motion = integrator_of(options, path) if options.executor else None
+    noisy = integrator_of(options, path) if options.executor else None
     mention_slow_engine()
     for target in (table, record, picture):
         target.unlink(missing_ok=True)
     with progress(dynamics.steps) as show:
         text = f"{dynamics.ensemble} dynamics"
         show(0, text)
-        if motion:
-            motion.after_job = lambda n: show(len(motion.measured), f"{text}, {n} circuits")
-        samples, report = simulate(
-            potential, start, dynamics, path, lambda done: show(done, text), motion
-        )
+        if noisy:
+            noisy.after_job = lambda n: show(len(noisy.measured), f"{text}, {n} circuits")
+        integrator, after_frame = noisy or compiled_integrator, lambda done: show(done, text)
+        samples, report = run_dynamics(potential, start, dynamics, path, integrator, after_frame)
     origin = _origin(options.model)
-    if motion:
-        origin |= {"executor": options.executor, "shots": motion.n_shots}
+    if noisy:
+        origin |= {"executor": options.executor, "shots": noisy.n_shots}
     found = save_dynamics(path, dynamics, samples, report, origin)
     print(f"{dynamics_line(dynamics.ensemble, found)}\ntrajectory: {path}")
 
@@ -67,16 +67,18 @@ def _origin(model: str) -> dict[str, object]:
 
 
 def _validate(options: argparse.Namespace) -> None:
-    from ..studies.dynamics import courses, validate
+    from ..dynamics.validation import simulations, validate
+    from ..report.validation import validation_section
 
     dynamics, out = settings_from(options, Dynamics), Path(options.out)
     potential, frames = model_and_frames(options)
     mention_slow_engine()
-    with progress(sum(course.steps for course in courses(dynamics).values())) as show:
-        origin = _origin(options.model)
-        section, record = validate(potential, frames, dynamics, out, origin, show)
-    report = section.save(out.parent, record)
-    print_table({str(row["what"]): row["found"] for row in section.rows})
+    origin = _origin(options.model)
+    with progress(sum(each.steps for each in simulations(dynamics).values())) as show:
+        found = validate(potential, frames, dynamics, out, origin, show)
+    section = validation_section(found, out)
+    report = section.save(out.parent, {**origin, **found.record()})
+    print_table({str(row["quantity"]): row["value"] for row in section.rows})
     print(f"report: {report}")
 
 

@@ -14,15 +14,15 @@ from ..model.derivatives import energy
 from ..model.potential import AbstractPotential
 from ..model.predict import check_atoms, dtype, precision
 
-FORCE_LEFT = 1e-3
-"""eV/Å: a structure is relaxed when no force is larger."""
-_MOST_STEPS = 500
+LARGEST_FORCE = 1e-3
+"""eV/Å: a structure is relaxed when no force on an atom is larger."""
+_MAX_STEPS = 500  # of the optimiser
 
 
 class Vibrations(NamedTuple):
     """A relaxed structure and its harmonic frequencies in 1/cm; imaginary ones are negative.
 
-    The first six (five if linear) belong to rigid motion and are zero up to what is left of forces.
+    The six (five if linear) of rigid motion are zero up to the influence of remaining forces.
     """
 
     atoms: ase.Atoms
@@ -39,14 +39,14 @@ def hessian(
     """
     check_atoms(potential, atoms, "atoms")
     with precision(potential):
-        seen = graph(atoms, dtype(potential), potential.cutoff)
+        start = graph(atoms, dtype(potential), potential.cutoff)
 
         @jax.jit
-        def second(positions: Array) -> Array:
-            at = lambda x: energy(potential, seen.at(x))
-            return jax.jacrev(jax.grad(at))(positions)
+        def second_derivatives(positions: Array) -> Array:
+            energy_at = lambda x: energy(potential, start.at(x))
+            return jax.jacrev(jax.grad(energy_at))(positions)
 
-        return np.asarray(second(jax.numpy.asarray(seen.positions)), float)
+        return np.asarray(second_derivatives(jax.numpy.asarray(start.positions)), float)
 
 
 def vibrations(potential: AbstractPotential, atoms: ase.Atoms) -> Vibrations:
@@ -54,7 +54,7 @@ def vibrations(potential: AbstractPotential, atoms: ase.Atoms) -> Vibrations:
 
     Args:
         potential: any potential.
-        atoms: where to begin.
+        atoms: the structure to start from.
 
     Raises:
         InputError: the potential cannot describe the atoms.
@@ -65,11 +65,11 @@ def vibrations(potential: AbstractPotential, atoms: ase.Atoms) -> Vibrations:
 
     relaxed = atoms.copy()
     relaxed.calc = Calculator(potential)
-    if not BFGS(relaxed, logfile=None).run(fmax=FORCE_LEFT, steps=_MOST_STEPS):
-        left = np.abs(relaxed.get_forces()).max()
+    if not BFGS(relaxed, logfile=None).run(fmax=LARGEST_FORCE, steps=_MAX_STEPS):
+        largest = np.linalg.norm(relaxed.get_forces(), axis=1).max()
         raise RunError(
-            f"the structure is not relaxed after {_MOST_STEPS} steps, a force of {left:.3g} eV/Å "
-            "is left: begin nearer to a minimum or check the model."
+            f"the structure is not relaxed after {_MAX_STEPS} steps, the largest force is "
+            f"{largest:.3g} eV/Å: start closer to a minimum or check the model."
         )
     relaxed.calc = None
     found = VibrationsData(relaxed, hessian(potential, relaxed)).get_frequencies()

@@ -1,30 +1,27 @@
 """What a simulation shows a person: figure, table and record beside its trajectory."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .._files import atomic_write
-from ..dynamics.md import Dynamics, Report, Sample, samples_csv
+from ..dynamics.settings import Dynamics
+from ..dynamics.statistics import DynamicsReport, Sample, save_statistics
 from .figures import COLOURS, new_figure, png
-from .records import save_record
 
 
 def save_dynamics(
     path: Path,
     dynamics: Dynamics,
     samples: Sequence[Sample],
-    report: Report,
+    report: DynamicsReport,
     origin: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write table, figure and record beside a trajectory; returns the record."""
-    found = {**asdict(dynamics), **asdict(report), **origin}
-    atomic_write(path.with_suffix(".csv"), samples_csv(samples))
     atomic_write(path.with_suffix(".png"), dynamics_figure(samples, report.n_atoms))
-    return save_record(path.with_suffix(".json"), found)
+    return save_statistics(path, dynamics, samples, report, origin)
 
 
 def dynamics_line(name: str, report: Mapping[str, Any]) -> str:

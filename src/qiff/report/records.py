@@ -1,21 +1,14 @@
-"""Files that programs read: JSON records and CSV tables."""
+"""Results of runs as tables and records."""
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .._checks import InputError
-from .._files import atomic_write
+from .._files import read_record
 from ..atoms.data.dataset import file_hash
-
-
-def save_record(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a JSON object, see `read_record`; returns it."""
-    atomic_write(path, json.dumps(record, indent=2) + "\n")
-    return dict(record)
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -25,15 +18,6 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     table.writeheader()
     table.writerows(rows)
     return text.getvalue()
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty if there is no such file or it holds something else."""
-    try:
-        record = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
 
 
 def results(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

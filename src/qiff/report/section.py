@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .._files import atomic_write
-from .records import csv_text, save_record
+from .._files import atomic_write, save_record
+from .records import csv_text
 
 TableRow = Mapping[str, str | float | int]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._files import read_record
 from ..atoms.data.dataset import file_hash, read
 from ..atoms.data.formats import locate
 from ..atoms.data.source import Source
@@ -15,7 +16,7 @@ from ..atoms.properties import PROPERTIES, Property, labels
 from ..training.comparison import has_free_constant
 from ..training.metrics import Metrics
 from .dynamics import dynamics_line
-from .records import read_record, results
+from .records import results
 
 
 def summary(folder: Path) -> list[str]:

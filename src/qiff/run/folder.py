@@ -12,11 +12,11 @@ from typing import Any
 import jax
 
 from .._checks import InputError
-from .._files import atomic_write
+from .._files import atomic_write, save_record
 from ..atoms.data.split import Split
 from ..model.potential import AbstractPotential
 from ..report.page import html_page
-from ..report.records import csv_text, save_record
+from ..report.records import csv_text
 from ..report.tables import summary
 from ..training.checkpoint import save, write_arrays
 from ..training.fit import FitState

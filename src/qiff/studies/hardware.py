@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .._files import atomic_write
+from .._files import atomic_write, read_record
 from ..atoms.frames import stack
 from ..hardware.estimate import circuits, estimate
 from ..hardware.executor import Exact, Shots
@@ -20,7 +20,6 @@ from ..hardware.trainable import Measuring
 from ..model.build import build_for
 from ..model.predict import predict
 from ..quantum.circuit import with_engine
-from ..report.records import read_record
 from ..report.section import Claim, Section, TableRow
 from ..training.fit import fit, initial_state
 from ..training.metrics import evaluate

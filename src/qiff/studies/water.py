@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from ..report.records import read_record
+from .._files import read_record
 from ..report.section import Claim, Section
 from .harness import figures
 from .harness.experiment import Experiment, Outcome

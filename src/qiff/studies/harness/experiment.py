@@ -16,9 +16,8 @@ import ase
 import jax
 import numpy as np
 
-from ..._files import atomic_write
+from ..._files import atomic_write, read_record
 from ...atoms.data.dataset import write
-from ...report.records import read_record
 from ...run.config import Data, Run
 from ...run.train import train
 from ...training.checkpoint import load

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..._checks import InputError, check_known
-from ..._files import atomic_write
-from ...report.records import read_record
+from ..._files import atomic_write, read_record
 from ...report.section import Section
 from ...run.prepare import VERSIONS
 from .experiment import Progress
