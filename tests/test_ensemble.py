@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import ase
 import jax
@@ -114,11 +115,15 @@ def test_calibrated_spread_is_as_large_as_the_errors(ensemble):
 def test_without_forces_only_energies_are_calibrated(ensemble):
     frames = qiff.read(qiff.Source("bundled:lih"))[:24:6]
     for atoms in frames:
-        del atoms.calc.results["forces"]
+        del labels(atoms)["forces"]
     factors = calibrated(ensemble, frames).calibration
     assert factors["forces"] == 1
     assert factors["energy"] != 1
     assert "forces_z_rms" not in qiff.evaluate(ensemble, frames)
+
+
+def reliability_of(errors, sigma) -> dict[str, Any]:
+    return {**reliability({"forces": Deviations(errors, sigma)})}
 
 
 def test_reliability_of_gaussian_errors():
@@ -126,7 +131,7 @@ def test_reliability_of_gaussian_errors():
     expected = np.exp(rng.normal(size=4000))
     errors = expected[:, None] * rng.normal(size=(4000, 3))
     good, narrow, blind = (
-        reliability({"forces": Deviations(errors, sigma)})
+        reliability_of(errors, sigma)
         for sigma in (expected, expected / 2, rng.permutation(expected))
     )
     np.testing.assert_allclose(good["forces_coverage_1sigma"], 0.683, atol=0.01)
@@ -170,7 +175,7 @@ def test_the_calculator_gives_standard_deviations_when_asked(ensemble):
     atoms.calc = qiff.Calculator(ensemble)
     atoms.get_forces()
     assert "forces_std" not in atoms.calc.results
-    found = atoms.calc.get_property("forces_std", atoms)
+    found: Any = atoms.calc.get_property("forces_std", atoms)
     np.testing.assert_allclose(found, qiff.uncertainty(ensemble, atoms).forces)
     assert atoms.calc.results["energy_std"] == qiff.uncertainty(ensemble, atoms).energy
     single = qiff.Calculator(ensemble.members[0])
@@ -180,12 +185,12 @@ def test_the_calculator_gives_standard_deviations_when_asked(ensemble):
 # --- a run ------------------------------------------------------------------------------------
 
 
-def run(folder, model=LIH, **settings) -> Run:
+def run(folder, model=LIH, *, members=3, seed=0) -> Run:
     training = Training(
         40, 16, learning_rate=0.1, average=0.9, evaluate_every=20, forces_weight=0.0
     )
     data = Data("bundled:lih", train=40, valid=10, test=20)
-    return Run(data, model, training, str(folder), **({"members": 3} | settings))
+    return Run(data, model, training, str(folder), seed, members)
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ def test_properties_without_labels_are_left_out(frames):
     assert table[1].split() == ["train", "6", "0.00", "0.00", "0.00", "0.00"]
     both = width(parity_figure(parts))
     for atoms in frames:
-        del atoms.calc.results["forces"]
+        del labels(atoms)["forces"]
     table = error_lines({"train": errors(exact(frames), frames)})
     assert table[0].split() == ["part", "frames", "energy", "MAE", "RMSE", "meV"]
     assert width(parity_figure(parts)) == both // 2
@@ -68,7 +68,7 @@ def test_properties_without_labels_are_left_out(frames):
 def test_a_part_without_labels_has_dashes_where_another_has_numbers(frames):
     first, rest = frames[:3], frames[3:]
     for atoms in rest:
-        del atoms.calc.results["forces"]
+        del labels(atoms)["forces"]
     table = error_lines({"a": errors(exact(first), first), "b": errors(exact(rest), rest)})
     assert table[2].split() == ["b", "3", "0.00", "0.00", "–", "–"]
 

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 import qiff
 from qiff import InputError, RunError, Training
+from qiff.atoms.data.dataset import write
 from qiff.atoms.properties import labels
 from qiff.model.build import with_references_of
 from qiff.model.derivatives import energy
@@ -126,11 +128,11 @@ def test_a_run_is_not_replaced_by_accident(trained):
 
 def test_other_data_cannot_be_resumed_with(trained, tmp_path):
     path = tmp_path / "lih.xyz"
-    qiff.atoms.data.dataset.write(path, qiff.read(qiff.Source("bundled:lih")))
+    write(path, qiff.read(qiff.Source("bundled:lih")))
     config = Run(Data(str(path), train=40, valid=10, test=20), MODEL, output=str(tmp_path / "run"))
     with pytest.raises(KeyboardInterrupt):
         train(config, after_validation=_interrupt)
-    qiff.atoms.data.dataset.write(path, qiff.read(qiff.Source("bundled:lih"))[::-1])
+    write(path, qiff.read(qiff.Source("bundled:lih"))[::-1])
     with pytest.raises(InputError, match="is not the data that the run"):
         train(config, resume=True)
 
@@ -162,8 +164,9 @@ def test_fine_tuning_starts_from_the_weights_of_a_model(trained, tmp_path):
 def test_reference_energies_move_to_the_frames_that_are_fine_tuned_on(trained):
     frames = qiff.read(qiff.Source("bundled:lih"))[::10]
     for atoms in frames:
-        atoms.calc.results["energy"] += 100.0
+        labels(atoms)["energy"] += 100.0
     potential = qiff.load(trained / "model.qiff")
+    assert isinstance(potential, qiff.ScaleShift)
     moved = with_references_of(potential, frames)
     off = [
         np.mean([p.energy - labels(a)["energy"] for p, a in zip(found, frames, strict=True)])
@@ -239,7 +242,8 @@ def test_a_slow_average_soon_forgets_what_the_weights_began_as(average, share):
     frames = qiff.read(qiff.Source("bundled:lih"))[::7]
     training = Training(60, 8, learning_rate=0.03, average=average, forces_weight=0.0)
     start = initial_state(qiff.build_for(frames, MODEL, seed=0), training)
-    weights = fit(start, *map(qiff.stack, (frames[:16], frames[16:])), training, seed=0).weights
+    parts = qiff.stack(frames[:16]), qiff.stack(frames[16:])
+    weights = fit(start, *parts, training, seed=0).weights
     far = lambda other: np.linalg.norm(
         np.concatenate(jax.tree.leaves(jax.tree.map(np.subtract, weights.potential, other)), None)
     )
@@ -265,7 +269,7 @@ def test_training_on_forces_lowers_their_error(trained, tmp_path, weights):
 def test_frames_without_forces_serve_energy_training_alone(tmp_path):
     frames = qiff.read(qiff.Source("bundled:lih"))
     for atoms in frames:
-        del atoms.calc.results["forces"]
+        del labels(atoms)["forces"]
     stacked = qiff.stack(frames, "float64")
     potential = qiff.ScaleShift(
         qiff.build(MODEL, jax.random.key(0)),
@@ -359,8 +363,8 @@ def test_the_cost_of_forces_grows_linearly_with_the_batch():
     def growth(function) -> float:
         stacks = [qiff.stack(frames[:n], "float32") for n in (32, 64)]
         lowered = [jax.jit(lambda p, s=s: function(p, s)).lower(potential) for s in stacks]
-        small, large = (low.compile().cost_analysis()["flops"] for low in lowered)
-        return large / small
+        costs: list[Any] = [low.compile().cost_analysis() for low in lowered]
+        return costs[1]["flops"] / costs[0]["flops"]
 
     def full_jacobian(potential, stacked):
         energies = lambda positions: jax.vmap(energy, (None, 0))(

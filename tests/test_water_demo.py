@@ -46,7 +46,9 @@ def test_energies_and_forces(config, tmp_path):
     dynamics = qiff.Dynamics(timestep=0.25, steps=40000, interval=20)
     _, report = qiff.run_dynamics(potential, start, dynamics, tmp_path / "nve.xyz")
     assert report.picoseconds == 10
+    assert report.drift is not None
     assert abs(report.drift) <= 0.1
+    assert report.momentum_change is not None
     assert report.momentum_change <= 1e-10
 
 

@@ -109,8 +109,8 @@ def _advance(
     order = batches(len(train), training.batch_size, seed, begin, end)
     try:
         with precision(state.best):
-            key, steps = jax.random.key(seed), np.arange(begin, end)
-            weights, losses = _take_steps(state.weights, train, order, steps, key, training)
+            key, now = jax.random.key(seed), (jnp.asarray(order), jnp.arange(begin, end))
+            weights, losses = _take_steps(state.weights, train, *now, key, training)
             valid_loss, losses = _validate(weights.average, valid, training), np.asarray(losses)
             if not (np.all(np.isfinite(losses)) and np.isfinite(valid_loss)):
                 raise NotFiniteError
@@ -153,7 +153,7 @@ def _take_steps(
 
     step_of_each = _of_each(weights.potential, step, (0, None))
     members = Weights(_stacked(weights.potential), _stacked(weights.average), weights.optimiser)
-    members, losses = jax.lax.scan(step_of_each, members, (jnp.asarray(order), jnp.asarray(steps)))
+    members, losses = jax.lax.scan(step_of_each, members, (order, steps))
     fitted = jax.tree.unflatten(jax.tree.structure(weights), jax.tree.leaves(members))
     return fitted, losses.reshape(len(losses), -1).mean(1)
 
