@@ -12,6 +12,7 @@ from qiff.atoms.frames import Frames
 from qiff.atoms.graph import Graph
 from qiff.model.build import build
 from qiff.model.derivatives import energy, energy_and_forces
+from qiff.model.molecule import Molecule, MoleculeSettings
 from qiff.model.predict import enable_x64
 from qiff.quantum import engine
 from qiff.training.loss import Loss
@@ -92,7 +93,9 @@ def run(full: bool) -> Iterator[dict[str, Any]]:
 def run_others(batch: int = 256) -> Iterator[dict[str, Any]]:
     """lightning.qubit (value, adjoint gradient) and Aer (value), on angles of the circuit."""
     with enable_x64(True):
-        water = Molecule("triatomic", ["O", "H", "H"], n_layers=6, key=jax.random.key(0))
+        water = Molecule(
+            MoleculeSettings(kind="triatomic", elements=("O", "H", "H")), key=jax.random.key(0)
+        )
         program = water.circuit.program
         vectors = jax.vmap(water.vectors)(frames(batch, "float64").graph)
         angles = jax.vmap(water.circuit.angles)(vectors)
@@ -109,7 +112,7 @@ def run_others(batch: int = 256) -> Iterator[dict[str, Any]]:
         yield {"task": "gradient in the angles", "batch": 1, "seconds": side_by_side(calls)}
 
 
-def _memory(function: Callable, data: Frames) -> int:
+def _memory(function: Any, data: Frames) -> int:
     """Bytes XLA sets aside besides inputs and outputs; the kernels' own states come on top."""
     return int(function.lower(data).compile().memory_analysis().temp_size_in_bytes)
 

@@ -4,6 +4,9 @@ PennyLane and TensorCircuit-NG become engines of qiff, so that everything around
 same; lightning.qubit and Aer run the same circuit by interfaces of their own.
 """
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportMissingImports=false
+# PennyLane and Qiskit take more than their annotations say; TensorCircuit is optional.
+
 from collections.abc import Callable
 
 import jax.numpy as jnp

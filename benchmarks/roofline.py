@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qiff.model.molecule import Molecule
+from qiff.model.molecule import Molecule, MoleculeSettings
 from qiff.model.predict import enable_x64
 from qiff.quantum.engines import native
 from qiff.quantum.program import Program
@@ -43,17 +43,18 @@ def operations(program: Program, task: str) -> int:
     )
 
 
-def peak(dtype: str, n_threads: int, n_interactions: int = 20_000_000) -> float:
+def peak(dtype: str, n_threads: int, n_rounds: int = 20_000_000) -> float:
     """Operations per second of multiplications with additions on all threads."""
     with ThreadPoolExecutor(n_threads) as pool:
         begin = time.perf_counter()
-        done = sum(pool.map(lambda _: native.multiply_add(dtype, n_interactions), range(n_threads)))
+        done = sum(pool.map(lambda _: native.multiply_add(dtype, n_rounds), range(n_threads)))
         return done / (time.perf_counter() - begin)
 
 
 def run(n_threads: int) -> dict[str, Any]:
     """Operations per second of each kernel, and their share of the peak before and after."""
-    water = Molecule("triatomic", ["O", "H", "H"], n_layers=6, key=jax.random.key(0))
+    settings = MoleculeSettings(kind="triatomic", elements=("O", "H", "H"))
+    water = Molecule(settings, key=jax.random.key(0))
     program, found = water.circuit.program, {}
     with enable_x64(True):
         rng = np.random.default_rng(0)

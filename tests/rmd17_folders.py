@@ -31,7 +31,9 @@ def write_archive(root: Path, molecules=MOLECULES) -> Path:
     (root / "rmd17" / "npz_data").mkdir(parents=True)
     (root / "rmd17" / "splits").mkdir()
     for molecule in molecules:
-        np.savez(root / "rmd17" / "npz_data" / f"rmd17_{molecule}.npz", **arrays())
+        np.savez(
+            root / "rmd17" / "npz_data" / f"rmd17_{molecule}.npz", allow_pickle=False, **arrays()
+        )
     for part, rows in (("train", TRAIN), ("test", TEST)):
         np.savetxt(root / "rmd17" / "splits" / f"index_{part}_01.csv", rows, fmt="%d")
     return root
@@ -43,5 +45,7 @@ def write_parts(root: Path, molecules=MOLECULES) -> Path:
     for molecule in molecules:
         for part, rows in (("train", TRAIN), ("test", TEST)):
             chosen = {k: a if k == "nuclear_charges" else a[rows] for k, a in arrays().items()}
-            np.savez(root / "rmd17" / f"rmd17_{molecule}_{part}_01.npz", **chosen)
+            np.savez(
+                root / "rmd17" / f"rmd17_{molecule}_{part}_01.npz", allow_pickle=False, **chosen
+            )
     return root

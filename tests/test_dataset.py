@@ -225,7 +225,7 @@ def test_labels_of_the_wrong_shape_are_refused(tmp_path, label, message):
 def test_other_columns_of_a_file_are_kept(tmp_path):
     atoms = water()
     atoms.info |= {"name": "sample", "REF_energy": -3.0}
-    atoms.set_masses([16, 2, 2])
+    atoms.set_masses([16, 2, 2])  # pyright: ignore[reportArgumentType] (lists are taken)
     ase.io.write(tmp_path / "a.xyz", atoms, columns=["symbols", "positions", "masses"])
     (found,) = read(Source(str(tmp_path / "a.xyz")))
     assert found.info == {"name": "sample"}

@@ -9,6 +9,7 @@ import pytest
 
 import qiff
 from qiff._checks import InputError
+from qiff.model.predict import dtype
 from qiff.training.checkpoint import read_arrays, write_arrays
 from qiff.training.migrations import FORMAT, MIGRATIONS, migrated
 
@@ -29,7 +30,7 @@ def test_an_earlier_file_gives_the_same_numbers(name, tmp_path):
     atoms = ase.Atoms(expected["symbols"], expected["positions"])
     potential = qiff.load(FOLDER / name)
     found = qiff.predict(potential, atoms)
-    tolerance = 1e-9 if qiff.model.predict.dtype(potential) == "float64" else 1e-4
+    tolerance = 1e-9 if dtype(potential) == "float64" else 1e-4
     assert abs(found.energy - expected["energy"]) < tolerance
     np.testing.assert_allclose(found.forces, expected["forces"], atol=tolerance)
     qiff.save(potential, tmp_path / "again.qiff")

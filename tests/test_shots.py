@@ -63,7 +63,7 @@ def test_words_are_grouped():
         settings(OBSERVABLES, "bel")
 
 
-def test_bell_basis_reads_a_pair_with_a_third_of_the_variance_at_most():
+def test_bell_basis_reads_a_pair_with_two_thirds_of_the_variance_at_most():
     """σ·σ has eigenvalues −3 and 1; letters are read apart, each with a third of the shots."""
     observable = (pair_exchange((0, 1), N),)
     variances = {}

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -39,7 +40,8 @@ def test_the_dimer_of_the_paper_does_not_see_how_its_pairs_are_turned():
     with enable_x64(True):
         for kind in ("dimer", "coupled_dimer"):
             config = {"kind": kind, "elements": ["O", "H", "H"] * 2, "n_layers": 4}
-            circuit = eqx.filter_jit(build(config, jax.random.key(1)).circuit)
+            potential: Any = build(config, jax.random.key(1))
+            circuit = eqx.filter_jit(potential.circuit)
             before = circuit(vectors)
             for name, pair in PAIRS.items():
                 turned = vectors.copy()

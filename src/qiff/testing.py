@@ -22,12 +22,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from .atoms.graph import Graph, graph
 from .model.build import build
 from .model.derivatives import energy
 from .model.potential import AbstractPotential
 from .model.predict import Prediction, dtype, enable_x64, evaluator, precision
+from .quantum.engine import expectations
+from .quantum.gate import GATES, Gate
+from .quantum.observable import PauliSum
+from .quantum.program import Program
+from .quantum.shift import shifts
+from .quantum.state import Singlets
+from .quantum.unitary import unitaries
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-4}
 """Largest allowed defect by the precision of a potential."""
@@ -50,18 +58,19 @@ def evaluate(potential: AbstractPotential, frames: Sequence[ase.Atoms]) -> list[
 
 
 def transformed(
-    atoms: ase.Atoms, matrix: np.ndarray | None = None, shift: Sequence[float] | float = 0.0
+    atoms: ase.Atoms, matrix: np.ndarray | None = None, shift: ArrayLike = 0.0
 ) -> ase.Atoms:
     """A copy with positions $Mr + s$."""
     moved = atoms.copy()
-    moved.positions = atoms.positions @ (np.eye(3) if matrix is None else matrix).T + shift
+    turned = atoms.positions @ (np.eye(3) if matrix is None else matrix).T
+    moved.positions = turned + np.asarray(shift)
     return moved
 
 
 def _random_rotation(seed: int = 11) -> Float[np.ndarray, "3 3"]:
     from scipy.spatial.transform import Rotation
 
-    return Rotation.random(random_state=seed).as_matrix()
+    return Rotation.from_quat(np.random.default_rng(seed).normal(size=4)).as_matrix()
 
 
 def translation(potential: AbstractPotential, atoms: ase.Atoms) -> float:
@@ -175,10 +184,10 @@ def _wider(seen: Graph) -> Graph:
     itself = np.tile(np.arange(n_atoms + atoms)[:, None], (1, seen.mask.shape[1] + columns))
     itself[:n_atoms, : seen.mask.shape[1]] = seen.neighbours
     return Graph(
-        positions=np.pad(seen.positions, ((0, atoms), (0, 0))),
-        numbers=np.pad(seen.numbers, (0, atoms)),
+        positions=np.pad(np.asarray(seen.positions), ((0, atoms), (0, 0))),
+        numbers=np.pad(np.asarray(seen.numbers), (0, atoms)),
         neighbours=itself.astype(np.int32),
-        mask=np.pad(seen.mask, ((0, atoms), (0, columns))),
+        mask=np.pad(np.asarray(seen.mask), ((0, atoms), (0, columns))),
     )
 
 
@@ -273,3 +282,42 @@ def check_config(potential: AbstractPotential) -> None:
     assert jax.tree.structure(again) == jax.tree.structure(potential), (
         f"`config` must rebuild the structure of the potential, but {potential.config()} does not."
     )
+
+
+def check_gate(name: str) -> None:
+    r"""Check that the record of a registered gate agrees with itself.
+
+    Its matrix is unitary and equals $\exp(-i\sum_k a_k G_k)$ of its generators, and its shift rule
+    gives the derivative of an expectation value; to 1e-12 in float64, at random angles and at zero.
+
+    Raises:
+        AssertionError: naming the gate and what does not agree.
+        InputError: the gate has no generators, or no shift rule follows from them.
+    """
+    kind, rng = GATES[name], np.random.default_rng(0)
+    for angles in (rng.normal(size=(1, kind.n_angles)), np.zeros((1, kind.n_angles))):
+        with enable_x64(True):
+            matrix = np.asarray(kind.matrix(jnp.asarray(angles[0])))
+        apart = np.abs(matrix - unitaries(name, angles)[0]).max()
+        assert apart < 1e-12, f"`{name}`: the matrix is not that of its generators, by {apart:.2g}."
+        if kind.n_angles:
+            found, expected = _slopes(name, angles[0])
+            wrong = np.abs(found - expected).max()
+            assert wrong < 1e-12, f"`{name}`: the shift rule is not the derivative, by {wrong:.2g}."
+
+
+def _slopes(name: str, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives of an expectation value by the shift rule and by differentiation."""
+    kind, n = GATES[name], max(2, GATES[name].n_qubits)
+    spins = tuple(Gate("spin", (q,), 3 * q) for q in range(n))
+    observable = PauliSum(((0.7, "X" * n), (0.4, "Z" + "Y" * (n - 1)), (0.3, "Y" + "I" * (n - 1))))
+    gates = (*spins, Gate(name, tuple(range(kind.n_qubits)), 3 * n))
+    program = Program(Singlets(n, ()), gates, (), 0, (observable,))
+    at = np.concatenate([np.linspace(0.3, 1.9, 3 * n), angles])
+    own = range(3 * n, program.n_slots)
+    with enable_x64(True):
+        value = lambda a: expectations(program, a, engine="xla")[0]
+        expected = np.asarray(jax.grad(value)(jnp.asarray(at)))[own.start :]
+        shifted = shifts(program, at[None], own)
+        values = np.array([float(value(jnp.asarray(a))) for a in shifted.angles[0]])
+    return shifted.weights[0][own.start :] @ values, expected

@@ -1,6 +1,7 @@
 """Gates: unitary, equal to the exponential of their generator, smooth at zero."""
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -94,7 +95,9 @@ def test_derivatives_are_those_of_the_exponential(name, precision):
     """Against autodiff of the power series of the exponential, itself smooth everywhere."""
 
     def series(a):
-        exponent = sum(a[k] * jnp.asarray(generator(name, unit)) for k, unit in enumerate(units))
+        exponent: Any = sum(
+            a[k] * jnp.asarray(generator(name, unit)) for k, unit in enumerate(units)
+        )
         small = -1j * exponent / 2**12
         terms = [jnp.eye(len(small), dtype=complex)]
         for k in range(1, 8):
@@ -127,10 +130,10 @@ def test_control_a_constant_branch_at_zero_loses_the_second_derivative():
         np.testing.assert_allclose(hessian, -np.eye(3) / 4, atol=1e-15)
 
 
-@pytest.mark.parametrize("name", [name for name in GATES if GATES[name].rank is not None])
+@pytest.mark.parametrize("name", [name for name, kind in GATES.items() if kind.rank is not None])
 def test_a_common_rotation_of_the_qubits_rotates_what_the_angles_carry(name, precision):
     bound = {"float64": 1e-14, "float32": 2e-6}[precision]
-    assert gate_defect(GATES[name], GATES[name].rank) < bound
+    assert gate_defect(GATES[name], GATES[name].rank or 0) < bound
 
 
 def backwards(kind: GateKind) -> GateKind:
@@ -139,7 +142,7 @@ def backwards(kind: GateKind) -> GateKind:
 
 @pytest.mark.parametrize("name", [name for name in GATES if GATES[name].rank])
 def test_control_angles_in_another_order_are_no_tensor(name):
-    assert gate_defect(backwards(GATES[name]), GATES[name].rank) > 1e-2
+    assert gate_defect(backwards(GATES[name]), GATES[name].rank or 0) > 1e-2
 
 
 @pytest.mark.parametrize("name", [name for name in GATES if GATES[name].rank is None])

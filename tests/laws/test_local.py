@@ -1,6 +1,7 @@
 """Potentials with a cutoff: neighbour tables, padding in stacks, and what is refused."""
 
 import ase
+import ase.data
 import jax
 import jax.numpy as jnp
 import numpy as np

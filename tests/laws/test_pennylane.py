@@ -103,12 +103,15 @@ def test_energy_forces_and_loss_gradient_agree(example):
     for atoms in frames:
         atoms.positions += 0.1 * rng.normal(size=atoms.positions.shape)
     stacked = graph(frames, "float64")
-    labels = Frames(stacked, rng.normal(size=2), rng.normal(size=stacked.positions.shape))
+    labels = Frames(
+        stacked,
+        {"energy": rng.normal(size=2), "forces": rng.normal(size=stacked.positions.shape)},
+    )
 
     def loss(potential):
         energies, forces = jax.vmap(energy_and_forces, (None, 0))(potential, stacked)
-        error = jnp.mean((energies - labels.energy) ** 2)
-        return error + 0.7 * jnp.mean((forces - labels.forces) ** 2), (energies, forces)
+        error = jnp.mean((energies - labels.labels["energy"]) ** 2)
+        return error + 0.7 * jnp.mean((forces - labels.labels["forces"]) ** 2), (energies, forces)
 
     everything = eqx.filter_jit(jax.value_and_grad(loss, has_aux=True))
     ours, theirs = example.random(), on_pennylane(example.random())

@@ -24,6 +24,7 @@ from qiff.testing import (
     TOLERANCE,
     applicable,
     check_config,
+    check_potential,
     evaluate,
     exchange,
     gradient,
@@ -103,9 +104,18 @@ class Spoilt(AbstractSinglePotential):
     Settings: ClassVar = SumSettings
     weight: Float[Array, ""]
     law: str = eqx.field(static=True)
-    settings: SumSettings = eqx.field(static=True, default_factory=SumSettings)
-    cutoff: ClassVar = 5.0
-    interaction_range: ClassVar = 5.0
+    settings: SumSettings = eqx.field(static=True)
+
+    def __init__(self, law: str = ""):
+        self.weight, self.law, self.settings = jnp.ones(()), law, SumSettings()
+
+    @property
+    def cutoff(self):
+        return 5.0
+
+    @property
+    def interaction_range(self):
+        return 5.0
 
     def __call__(self, graph):
         graph = graph.at(jnp.asarray(graph.positions))
@@ -124,7 +134,7 @@ class Spoilt(AbstractSinglePotential):
 @pytest.mark.parametrize("law", LAWS)
 def test_control_a_potential_that_breaks_a_law_is_seen(law):
     precision = "float32" if law == "rounding" else "float64"
-    good, bad = (in_precision(Spoilt(jnp.ones(()), name), precision) for name in ("", law))
+    good, bad = (in_precision(Spoilt(name), precision) for name in ("", law))
     atoms = scattered("OHHHC")
     allowed = applicable(good)[law]
     assert LAWS[law](good, atoms) <= allowed
@@ -140,13 +150,13 @@ def test_every_law_has_a_control():
 def test_the_check_for_users_names_the_law_that_is_broken():
     atoms = scattered("OHHHC")
     with pytest.raises(AssertionError, match="`rotation`: the defect is"):
-        qiff.testing.check_potential(Spoilt(jnp.ones(()), "rotation"), atoms)
-    qiff.testing.check_potential(BY_NAME["linear in invariants"].random(), scattered("CHHO"))
+        check_potential(Spoilt("rotation"), atoms)
+    check_potential(BY_NAME["linear in invariants"].random(), scattered("CHHO"))
 
 
 def test_control_a_config_that_does_not_rebuild_the_structure_is_seen():
     with pytest.raises((AssertionError, InputError)):
-        check_config(Spoilt(jnp.ones(()), ""))
+        check_config(Spoilt())
 
 
 # --- more symmetry --------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Stacks of labelled configurations: what training and validation compute with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import ase
 import equinox as eqx
@@ -22,7 +22,7 @@ class Frames(eqx.Module):
     """
 
     graph: Graph
-    labels: dict[str, Float[AnyArray, "n_frames ..."]]
+    labels: Mapping[str, Float[AnyArray, "n_frames ..."]]
 
     def __len__(self) -> int:
         return len(self.graph.numbers)

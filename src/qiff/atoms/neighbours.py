@@ -1,5 +1,6 @@
 """Neighbour tables: which atoms, or periodic images of atoms, are near which."""
 
+import math
 from typing import NamedTuple
 
 import equinox as eqx
@@ -44,7 +45,7 @@ def neighbour_table(
         pbc: which cell vectors are periodic.
     """
     n_atoms = len(positions)
-    if cell is None and _is_permanent(n_atoms, cutoff):
+    if cutoff is None or (cell is None and _is_permanent(n_atoms, cutoff)):
         return all_pairs(n_atoms, cutoff)
     from vesin import NeighborList
 
@@ -71,7 +72,7 @@ def neighbour_table(
 
 def _is_permanent(n_atoms: int, cutoff: float | None) -> bool:
     """Whether the table of a molecule is the same wherever its atoms move."""
-    return n_atoms <= _FEW or cutoff is None
+    return n_atoms <= _FEW or cutoff is None or math.isinf(cutoff)
 
 
 def all_pairs(n_atoms: int, cutoff: float | None) -> NeighbourTable:

@@ -59,8 +59,9 @@ def build(config: Mapping[str, Any], key: PRNGKeyArray) -> AbstractPotential:
         name: _build_all(name, part, jax.random.fold_in(key, n))
         for n, (name, part) in enumerate(parts.items())
     }
-    takes_key = "key" in inspect.signature(kind).parameters
-    return kind(**built, settings=settings, **({"key": key} if takes_key else {}))
+    make: Any = kind
+    takes_key = "key" in inspect.signature(make).parameters
+    return make(**built, settings=settings, **({"key": key} if takes_key else {}))
 
 
 def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def uncertainty(
     by_member = [predict(member, atoms) for member in potential.members]
     found = []
     for predictions in zip(*by_member, strict=True):
-        spreads = {
+        spreads: dict[str, Any] = {
             key: potential.calibration[key]
             * _spread([p.results()[key] for p in predictions], len(PROPERTIES[key].shape))
             for key in predictions[0].results()

@@ -24,7 +24,7 @@ class AbstractPotential(eqx.Module):
     `qiff.precision(potential)`; `predict`, `fit` and the calculator enter it themselves.
     """
 
-    Settings: eqx.AbstractClassVar[type]
+    Settings: ClassVar[type]
     """The record of its hyper-parameters; its first field is `kind`."""
     settings: eqx.AbstractVar[Any]
 
@@ -165,6 +165,14 @@ class ScaleShift(AbstractSinglePotential):
     Settings: ClassVar = ScaleShiftSettings
     potential: AbstractPotential
     settings: ScaleShiftSettings = eqx.field(static=True)
+
+    def __init__(self, potential: AbstractPotential, settings: ScaleShiftSettings):
+        """
+        Args:
+            potential: any potential.
+            settings: the hyper-parameters.
+        """
+        self.potential, self.settings = potential, settings
 
     def __call__(self, graph: Graph) -> Energies:
         return self.settings.scale * self.potential(graph)

@@ -97,14 +97,14 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-def multiply_add(dtype: str, n_interactions: int) -> float:
+def multiply_add(dtype: str, n_rounds: int) -> float:
     """Do nothing but multiply and add; returns the number of floating-point operations.
 
     Its time is what the machine can do: the roof under which kernels are judged.
     """
     function = _library().qiff_multiply_add
     function.restype, function.argtypes = ctypes.c_double, (ctypes.c_bool, ctypes.c_int64)
-    return function(dtype == "float64", n_interactions)
+    return function(dtype == "float64", n_rounds)
 
 
 def instructions() -> str:
