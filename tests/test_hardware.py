@@ -54,8 +54,22 @@ def water():
 
 # --- energies and forces ----------------------------------------------------------------------
 
-QUICK = ("dimer", "generic triatomic", "hybrid water")
-SENT = [name for name in EXAMPLES if name != "circuits in two rounds"]
+QUICK = ("dimer", "generic triatomic", "hybrid water", "ammonia")  # this in two settings
+REFUSED = {
+    "circuits in two rounds": "Circuits that depend on the results of others",
+    "network of atoms": "The potential has no circuits",
+    "linear in invariants": "The potential has no circuits",
+    "ensemble": "The potential has no circuits",
+}
+"""Examples that cannot be sent, and why; those without circuits are classical."""
+SENT = [name for name in EXAMPLES if name not in REFUSED]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_sent_is_refused(name):
+    example = EXAMPLES[name]
+    with pytest.raises(InputError, match=REFUSED[name]):
+        estimate(example.random(), example.molecule, Exact())
 
 
 @pytest.mark.parametrize(
@@ -67,12 +81,24 @@ def test_exact_executor_gives_energy_and_forces_of_differentiation(name):
     wanted = predict(potential, example.molecule)
     found = estimate(potential, example.molecule, Exact())
     assert abs(found.energy - wanted.energy) < 1e-9
-    np.testing.assert_allclose(found.forces, wanted.forces, atol=1e-9)
+    np.testing.assert_allclose(found.forces, wanted.forces, rtol=0, atol=1e-9)
+    assert np.abs(wanted.forces).max() > 1e-3  # control: there are forces to agree on
     assert found.energy_error == 0
     assert not found.covariance.any()
     assert found.n_circuits == sum(
-        len(c.angles) + len(c.shifted) for c in circuits(potential, example.molecule)
+        (len(c.angles) + len(c.shifted)) * len(settings(c.program.observables, "bell"))
+        for c in circuits(potential, example.molecule)
     )
+
+
+def test_an_ensemble_of_circuits_is_sent(water):
+    other = EXAMPLES["water"].fresh()
+    ensemble = qiff.Ensemble([water, other])
+    wanted, found = predict(ensemble, WATER), estimate(ensemble, WATER, Exact())
+    assert abs(found.energy - wanted.energy) < 1e-9
+    np.testing.assert_allclose(found.forces, wanted.forces, rtol=0, atol=1e-9)
+    assert found.n_circuits == 2 * 97
+    assert abs(found.energy - predict(water, WATER).energy) > 1e-3  # control: not one member
 
 
 FALSE_ALARM = 5.0
@@ -616,7 +642,11 @@ def test_resources_and_export(files, tmp_path, capsys):
     assert run(files, "resources", "MODEL") == 0
     text = capsys.readouterr().out
     assert re.search(r"circuits +97\n", text)
-    assert "made up" not in text
+    assert "--geometry" in text  # positions are random: a hint says so
+    assert run(files, "resources", "MODEL", "--geometry", "IN") == 0
+    text = capsys.readouterr().out
+    assert re.search(r"circuits +97\n", text)
+    assert "--geometry" not in text
     command = ["export", "MODEL", "--geometry", "IN", "--out", str(tmp_path / "w"), "--to"]
     assert run(files, *command, "qasm4") == 2
     assert "did you mean `qasm3`" in capsys.readouterr().err

@@ -76,7 +76,8 @@ def plan(potential: AbstractPotential, numbers: np.ndarray) -> "Plan":
     """The circuits of a potential of this structure for atoms of these numbers.
 
     Raises:
-        InputError: circuits depend on what others measure, or stand in a loop.
+        InputError: there are no circuits; they depend on the results of others; or they stand
+            in a loop.
     """
     leaves, structure = jax.tree.flatten(with_engine(potential, _to_be_measured))
     shapes = tuple(np.shape(leaf) for leaf in leaves)
@@ -104,6 +105,11 @@ class Plan:
         positions = np.random.default_rng(0).normal(size=(len(numbers), 3))
         self._trace = jax.make_jaxpr(of_weights)(examples, positions)
         self.programs = tuple(_programs(self._trace.jaxpr))
+        if not self.programs:
+            raise InputError(
+                "The potential has no circuits that could be sent to a quantum computer: use it "
+                "without an executor."
+            )
         if any(np.isnan(at).any() for at in jax.jit(self._angles)(examples, positions)):
             raise InputError(
                 "Circuits that depend on the results of others cannot be sent together: use a "
