@@ -10,7 +10,8 @@ from .command import Commands, add, add_source, print_table, source_of
 
 
 def _data_make(options: argparse.Namespace) -> None:
-    from ..labelling.label import RECIPES, make
+    from ..labelling.maker import make
+    from ..labelling.recipes import RECIPES
     from ..labelling.sampling import Sampling
 
     check_known("Data set", options.name, RECIPES)
@@ -20,18 +21,11 @@ def _data_make(options: argparse.Namespace) -> None:
     for target in (path, path.with_suffix(".json")):
         if target.exists():
             raise InputError(f"{target}: exists; choose another --out or delete it first.")
-    print(f"{options.name}: {RECIPES[options.name].level}")
+    print(f"{options.name}: {RECIPES[options.name].level.description}")
     total = sampling.n_frames or RECIPES[options.name].n_frames
     with progress(total) as show:
         show(0, "geometries")
-
-        def track(frames, completed, total):
-            show(completed, "labels")
-            for number, atoms in enumerate(frames, completed + 1):
-                yield atoms
-                show(number, "labels")
-
-        make(options.name, path, sampling, track)
+        make(options.name, path, sampling, lambda n_done: show(n_done, "labels"))
     print(f"data set: {path}, provenance: {path.with_suffix('.json')}")
 
 
