@@ -107,7 +107,7 @@ FALSE_ALARM = 5.0
 class Fresh(AbstractExecutor):
     """Shots with another seed for every job."""
 
-    name = "fresh"
+    name = "fresh"  # pyright: ignore
 
     def __init__(self):
         self.jobs = []
@@ -196,7 +196,7 @@ def test_what_cannot_be_described_is_refused(water):
 class Imperfect(AbstractExecutor):
     """Exact frequencies through a readout that errs; more depolarised with every fold."""
 
-    name = "imperfect"
+    name = "imperfect"  # pyright: ignore
     sampled = False
     readout = np.array([[0.96, 0.1], [0.04, 0.9]])
     strength = 0.05
@@ -301,7 +301,7 @@ def test_fake_device_is_noisy_and_compiled_once():
     ("name", "message"),
     [
         ("qpu", "Executor `qpu` is not known"),
-        ("shots:5", "takes nothing after its name, but got `5`"),
+        ("shots:5", "takes no argument after its name, but got `5`; remove it."),
         ("fake:manilla", "did you mean `manila`"),
         ("aer:depolarizing=0.1", "did you mean `depolarising`"),
         ("aer:readout=often", "`readout` must be a probability, but is `often`"),
@@ -396,7 +396,7 @@ def test_absent_packages_are_one_clear_line(package, monkeypatch):
 class Unreliable(AbstractExecutor):
     """Loses every second job."""
 
-    name = "unreliable"
+    name = "unreliable"  # pyright: ignore
     batch = 20
 
     def __init__(self, loses=lambda n: n % 2):
@@ -414,7 +414,8 @@ class Unreliable(AbstractExecutor):
 
 
 def same(one: Measurement, other: Measurement) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(one[:4], other[:4], strict=True))
+    fields = ("energy", "forces", "energy_error", "covariance")
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in fields)
 
 
 def test_lost_jobs_are_sent_again(water):
@@ -559,7 +560,15 @@ class Spring:
     def __call__(self, laboratory, potential, atoms):
         x = atoms.positions
         forces = -5.0 * x + self.noise * self.rng.normal(size=x.shape)
-        return Measurement(0.0, forces, 0.0, self.told * self.noise**2 * np.eye(x.size), 1, 1)
+        covariance = self.told * self.noise**2 * np.eye(x.size)
+        return Measurement(
+            energy=0.0,
+            forces=forces,
+            energy_error=0.0,
+            covariance=covariance,
+            n_circuits=1,
+            n_shots=1,
+        )
 
 
 def temperature(monkeypatch, told, noise=0.4):

@@ -242,11 +242,22 @@ def test_subjects_without_data_say_what_is_missing(tmp_path, monkeypatch):
     assert SUBJECTS["LiH siVQLM"].missing() == ""
 
 
+def measurement(energy, forces, variance):
+    return Measurement(
+        energy=energy,
+        forces=forces,
+        energy_error=0.1,
+        covariance=variance * np.eye(forces.size),
+        n_circuits=1,
+        n_shots=1,
+    )
+
+
 def test_errors_of_measurements():
     exact = [Prediction(1.0, np.zeros((2, 3))), Prediction(2.0, np.ones((2, 3)))]
     found = [
-        Measurement(1.3, np.full((2, 3), 0.2), 0.1, 0.01 * np.eye(6), 1, 1),
-        Measurement(1.6, np.ones((2, 3)), 0.1, 0.04 * np.eye(6), 1, 1),
+        measurement(1.3, np.full((2, 3), 0.2), 0.01),
+        measurement(1.6, np.ones((2, 3)), 0.04),
     ]
     errors = Errors(exact, found)
     np.testing.assert_allclose(errors.energies, [0.3, -0.4])

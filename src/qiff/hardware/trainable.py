@@ -1,4 +1,4 @@
-"""An engine that measures: potentials are trained on what an executor says."""
+"""An engine that measures: potentials are trained on the results of an executor."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Measuring:
     """An engine, see `quantum.engine`, whose values and first derivatives are measured.
 
     Derivatives are by shift rules, two circuits for each angle, so that `fit`, `predict` and
-    everything else works as ever on `with_engine(potential, Measuring(...))`. Second derivatives,
+    everything else works unchanged on `with_engine(potential, Measuring(...))`. Second derivatives,
     which a loss on forces needs, are refused: train on energies, or with `gradient = "spsa"`.
     Before a potential is saved it needs another engine: `with_engine(potential, "auto")`.
 
@@ -76,9 +76,9 @@ Host = Callable[[Program, np.ndarray], np.ndarray]
 
 
 def _on_host(measure: Host, program: Program, n_columns: int, angles: Angles) -> Array:
-    """What `measure` makes of angles, shape (n_observables, n_columns).
+    """The result of `measure` for these angles, shape (n_observables, n_columns).
 
-    Numbers go to the host and back as bits: in the threads of callbacks JAX is in single precision.
+    Numbers go to the host and back as bits: in the threads of callbacks JAX has single precision.
     """
     shape, dtype = (len(program.observables), n_columns), angles.dtype
     n_words = dtype.itemsize // 4
