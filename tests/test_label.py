@@ -87,6 +87,7 @@ def test_lih_agrees_with_dense_diagonalisation(pyscf):
     atoms = ase.Atoms("LiH", [[0, 0, 0], [0, 0, 1.6]])
     molecule = gto.M(atom="Li 0 0 0; H 0 0 1.6", basis="sto-3g", verbose=0)
     field = scf.RHF(molecule).run()
+    assert field.mo_coeff is not None
     h1 = field.mo_coeff.T @ field.get_hcore() @ field.mo_coeff
     h2 = ao2mo.kernel(molecule, field.mo_coeff)
     _, hamiltonian = fci.direct_spin1.pspace(h1, h2, 6, 4, np=15**2)
