@@ -54,8 +54,8 @@ def tasks(name: str, settings: dict[str, Any]) -> dict[str, Callable]:
     found = {
         "value": on_all(energy),
         "energy and forces": on_all(energy_and_forces),
-        "gradient of energy loss": slope(Loss(1.0, 0.0)),
-        "gradient of energy and force loss": slope(Loss(1.0, 1.0)),
+        "gradient of energy loss": slope(Loss({"energy": 1.0})),
+        "gradient of energy and force loss": slope(Loss({"energy": 1.0, "forces": 1.0})),
     }
     return {task: jax.jit(function) for task, function in found.items()}
 

@@ -333,8 +333,8 @@ def test_wrong_values_are_one_line(folder, model, capsys, arguments):
 
 
 def test_a_full_disk_under_the_log_is_one_line(folder, tmp_path, capsys, monkeypatch):
-    log_to = qiff.run.train._log_to
-    monkeypatch.setattr("qiff.run.train._log_to", lambda path: log_to(Path("/dev/full")))
+    log_to = qiff.run.folder.log_to
+    monkeypatch.setattr("qiff.run.folder.log_to", lambda path: log_to(Path("/dev/full")))
     output = f"output={tmp_path / 'run'}"
     assert "no space left" in refused(capsys, "train", folder / "run.toml", "--set", output)
 

@@ -72,7 +72,8 @@ def test_overrides(path):
         ("steps = 10", "average = 1.5", "`average` must be at least 0 and below 1"),
         ("steps = 10", "patience = -1", r"\[train\] `patience` must be at least 0"),
         ("steps = 10", "energy_weight = -1", r"\[train\] `energy_weight` must be at least 0"),
-        ("steps = 10", "energy_weight = 0\nforces_weight = 0", "must not both be 0"),
+        ("steps = 10", "energy_weight = 0\nforces_weight = 0", "must not all be 0"),
+        ("steps = 10", "stress_weight = -1", r"\[train\] `stress_weight` must be at least 0"),
         ('path = "bundled:water"', "", r"`data.path` is missing"),
         ('path = "bundled:water"', "path = 3", r"run.toml:4: `data.path`: `path` must be str"),
         (

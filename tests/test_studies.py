@@ -14,14 +14,15 @@ from qiff.hardware import Measurement
 from qiff.model.build import build
 from qiff.model.predict import Prediction, enable_x64
 from qiff.quantum.gate import PAULIS
+from qiff.report.section import Claim, Section
 from qiff.studies import hardware, le2023, lih, trainability
 from qiff.studies.harness import experiment, study
 from qiff.studies.harness.experiment import Experiment, carry_out
 from qiff.studies.harness.measured import SUBJECTS, Errors, standard_error
 from qiff.studies.harness.reproduce import reproduce, total_runs
-from qiff.studies.harness.section import Claim, Section, ratio, spread
+from qiff.studies.harness.rows import ratio, spread
 from qiff.studies.harness.study import Budget, read_frames, shuffled
-from qiff.training.fit import Training
+from qiff.training.settings import Training
 
 TINY = Budget(seeds=(0,), steps=4, rates=(0.03,), quick=True)
 MODEL = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 1}

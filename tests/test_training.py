@@ -17,11 +17,15 @@ from qiff.atoms.graph import Graph
 from qiff.model.build import referenced_to
 from qiff.model.predict import energy
 from qiff.run.config import Data, Run
-from qiff.run.train import FILES, train
-from qiff.training.fit import _batches, fit, initial_state
-from qiff.training.loss import Loss
+from qiff.run.folder import FILES
+from qiff.run.train import train
+from qiff.training.batches import batches
+from qiff.training.comparison import compared
+from qiff.training.fit import fit, initial_state
+from qiff.training.loss import Loss, relative
 from qiff.training.metrics import errors
 
+FRAMES = qiff.read(qiff.Source("bundled:lih"))
 MODEL = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 2}
 
 
@@ -276,6 +280,59 @@ def test_frames_without_forces_serve_energy_training_alone(tmp_path):
         )
 
 
+def test_a_property_without_labels_cannot_be_learned(trained, tmp_path):
+    config = run(tmp_path / "run", stress_weight=1.0)
+    message = r"bundled:lih: frame 0: has no stress to learn from; .* `train\.stress_weight` to 0"
+    with pytest.raises(InputError, match=message):
+        train(config)
+    assert not (tmp_path / "run").exists()
+    potential, stacked = qiff.load(trained / "model.qiff"), qiff.stack(FRAMES[:4])
+    with pytest.raises(InputError, match=r"must have stress to learn from.*`stress_weight` to 0"):
+        Loss({"energy": 1.0, "stress": 1.0})(potential, stacked)
+    with qiff.precision(potential):
+        assert Loss({"energy": 1.0, "stress": 0.0})(potential, stacked) > 0  # control
+
+
+@pytest.mark.parametrize(
+    "weights", [{"energy": 2.0}, {"forces": 3.0}, {"energy": 2.0, "forces": 3.0}]
+)
+def test_the_loss_is_a_weighted_sum_of_mean_squares(trained, weights):
+    potential, frames = qiff.load(trained / "model.qiff"), FRAMES[:5]
+    both = compared(qiff.predict(potential, frames), frames)
+    off = {key: np.array(both[key].errors) for key in weights}
+    stacked, loss = relative(qiff.stack(frames), potential), Loss(weights)
+    with qiff.precision(potential):
+        found = [float(size(potential, stacked)) for size in (loss, loss.validation_loss)]
+    squares = [w * np.mean(off[key] ** 2) for key, w in weights.items()]
+    absolutes = [w * np.mean(np.abs(off[key])) ** 2 for key, w in weights.items()]
+    np.testing.assert_allclose(found, [sum(squares), sum(absolutes)], rtol=1e-8)
+    assert abs(found[0] - found[1]) > 1e-3 * found[0]  # control: they are not the same
+
+
+def test_wrong_weights_are_refused():
+    with pytest.raises(InputError, match="Property `force` is not known; did you mean `forces`"):
+        Loss({"force": 1.0})
+    with pytest.raises(InputError, match="`forces_weight` must be at least 0, but is -1"):
+        Loss({"energy": 1.0, "forces": -1})
+    with pytest.raises(InputError, match=r"`stress_weight` must not all be 0"):
+        Loss({"energy": 0.0})
+
+
+def test_only_the_first_process_of_a_parallel_run_writes(trained, tmp_path, monkeypatch):
+    contents = lambda: {path.name: path.read_bytes() for path in trained.iterdir()}
+    before, expected = contents(), json.loads((trained / "metrics.json").read_text())
+    monkeypatch.setattr("jax.process_index", lambda: 1)
+    for resume in (False, True):  # the first process may have begun already: that is no other run
+        found = train(run(trained), resume=resume)
+        assert found | {"seconds": 0} == expected | {"seconds": 0}
+        assert contents() == before
+    train(run(tmp_path / "run", steps=20))
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr("jax.process_index", lambda: 0)
+    train(run(tmp_path / "run", steps=20))
+    assert {path.name for path in (tmp_path / "run").iterdir()} == before.keys()  # control
+
+
 def test_float32_trains(tmp_path):
     config = Run(
         **{**vars(run(tmp_path / "run")), "dtype": "float32"},
@@ -312,13 +369,13 @@ def test_the_cost_of_forces_grows_linearly_with_the_batch():
         return jax.jacrev(energies)(stacked.graph.positions)
 
     potential = qiff.build(MODEL, jax.random.key(0))
-    assert 1.8 < growth(Loss()) < 2.2
+    assert 1.8 < growth(Training().loss) < 2.2
     assert growth(full_jacobian) > 3  # control
 
 
 def test_batches_are_epochs_of_permutations_and_a_function_of_the_step():
-    whole = _batches(10, 3, seed=0, begin=0, end=7)
+    whole = batches(10, 3, seed=0, begin=0, end=7)
     assert whole.shape == (7, 3)
     assert len(set(whole[:3].ravel())) == len(set(whole[3:6].ravel())) == 9
-    np.testing.assert_array_equal(whole[2:5], _batches(10, 3, seed=0, begin=2, end=5))
-    assert _batches(4, 64, seed=0, begin=0, end=2).shape == (2, 4)
+    np.testing.assert_array_equal(whole[2:5], batches(10, 3, seed=0, begin=2, end=5))
+    assert batches(4, 64, seed=0, begin=0, end=2).shape == (2, 4)

@@ -36,9 +36,9 @@ from .run.train import train as train
 from .training.calibration import calibrated as calibrated
 from .training.checkpoint import load as load
 from .training.checkpoint import save as save
-from .training.fit import Training as Training
 from .training.fit import fit as fit
 from .training.fit import initial_state as initial_state
 from .training.metrics import evaluate as evaluate
+from .training.settings import Training as Training
 
 __version__ = _version("qiff")

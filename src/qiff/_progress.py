@@ -1,4 +1,4 @@
-"""Signs of life on stderr: a bar on a terminal, lines elsewhere; and interrupts that are heard."""
+"""Progress on stderr: a progress bar on a terminal, lines elsewhere; interrupts are not lost."""
 
 import signal
 import sys
@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 
 def working(text: str) -> AbstractContextManager:
-    """A sign of life for work of a few seconds."""
+    """A context that shows a spinner beside `text`, for work of a few seconds."""
     from rich.console import Console
 
     return Console(stderr=True).status(text)
@@ -15,9 +15,10 @@ def working(text: str) -> AbstractContextManager:
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[int, str], None]]:
-    """A bar on a terminal, a line now and then elsewhere; nothing before the first call.
+    """A context that yields a function which shows progress, given what is done and a text.
 
-    An interrupt is raised again at the next call, should a library have swallowed it.
+    A progress bar on a terminal, elsewhere a line for every tenth of `total`; nothing before the
+    first call. An interrupt that a library caught is raised again at the next call.
     """
     from rich.console import Console
     from rich.progress import (

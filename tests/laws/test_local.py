@@ -96,7 +96,10 @@ def test_filling_up_changes_nothing(example):
     first = jax.tree.map(lambda values: values[:1], frames)
     n = len(small)
     bare = Frames(graph([small], "float64", potential.cutoff), first.energy, first.forces[:, :n])
-    losses = [jax.jit(jax.value_and_grad(Loss()))(potential, f) for f in (first, bare)]
+    losses = [
+        jax.jit(jax.value_and_grad(Loss({"energy": 1.0, "forces": 1.0})))(potential, f)
+        for f in (first, bare)
+    ]
     for a, b in zip(*map(jax.tree.leaves, losses), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-9)
     both = jax.jit(energy_and_forces)

@@ -109,7 +109,9 @@ def test_energy_forces_and_loss_gradient_agree(example):
     ours, theirs = example.random(), on_pennylane(example.random())
     (mine, my_values), my_gradient = everything(ours)
     (other, other_values), other_gradient = everything(theirs)
-    np.testing.assert_allclose(mine, eqx.filter_jit(Loss(1.0, 0.7))(ours, labels))
+    np.testing.assert_allclose(
+        mine, eqx.filter_jit(Loss({"energy": 1.0, "forces": 0.7}))(ours, labels)
+    )
     np.testing.assert_allclose(mine, other, rtol=1e-12)
     for a, b in zip(my_values, other_values, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-10)

@@ -187,7 +187,7 @@ def gradients(potential, molecule):
     frames = [moved(molecule, shift=0.2 * rng.normal(size=(len(molecule), 3))) for _ in range(4)]
     stacked = graph(frames, "float64", potential.cutoff)
     labels = Frames(stacked, rng.normal(size=4), rng.normal(size=stacked.positions.shape))
-    return eqx.filter_jit(jax.grad(Loss(1.0, 0.0)))(potential, labels)
+    return eqx.filter_jit(jax.grad(Loss({"energy": 1.0})))(potential, labels)
 
 
 def circuits(tree):

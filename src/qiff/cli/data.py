@@ -47,7 +47,7 @@ MEGABYTE = 1_000_000
 
 
 def _data_info(options: argparse.Namespace) -> None:
-    from ..report.report import data_lines
+    from ..report.tables import data_lines
 
     print_table(data_lines(source_of(options, options.source)))
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from ..report.report import error_lines, reliability_lines
+    from ..report.tables import error_lines, reliability_lines
     from ..training.metrics import evaluate
 
     potential, frames = model_and_frames(options, need_energy=True)
@@ -73,7 +73,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _md(options: argparse.Namespace) -> None:
     from ..dynamics.md import simulate
-    from ..report.report import dynamics_line, save_dynamics
+    from ..report.dynamics import dynamics_line, save_dynamics
 
     dynamics = _dynamics(options)
     path = Path(options.out)
@@ -150,8 +150,8 @@ def _info(options: argparse.Namespace) -> None:
         "weights": f"{sum(leaf.size for leaf in jax.tree.leaves(potential))} ({dtype(potential)})",
     }
     if isinstance(potential, Ensemble):
-        lines["ensemble"] = f"{len(potential.potentials)} members, all as the following"
-        potential = potential.potentials[0]
+        lines["ensemble"] = f"{len(potential.members)} members, all as the following"
+        potential = potential.members[0]
     circuits = [c for c in jax.tree.leaves(potential, is_leaf=is_circuit) if is_circuit(c)]
     for number, circuit in enumerate(circuits, 1):
         gates = Counter(gate.name for gate in circuit.program.gates())

@@ -9,7 +9,7 @@ from .command import Commands, add, mention_slow_engine
 
 
 def _train(options: argparse.Namespace) -> None:
-    from ..report.report import summary
+    from ..report.tables import summary
     from ..run.config import read_config
     from ..run.train import train
 
@@ -27,7 +27,8 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from ..report.report import html_page, summary
+    from ..report.page import html_page
+    from ..report.tables import summary
 
     folder = Path(options.folder)
     page = html_page(folder)

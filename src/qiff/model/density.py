@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._checks import InputError, check_at_least, check_positive
 from ..atoms.graph import Graph
 from .order import check_symbols
-from .potential import AbstractPotential
+from .potential import AbstractSinglePotential
 
 
 class Moments(NamedTuple):
@@ -154,7 +154,7 @@ class Density:
             )
 
 
-class AbstractLocalPotential(AbstractPotential):
+class AbstractLocalPotential(AbstractSinglePotential):
     """A potential whose atoms see the density of their neighbours and nothing else."""
 
     density: eqx.AbstractVar[Density]

@@ -23,11 +23,12 @@ UNCALIBRATED = MappingProxyType({"energy": 1.0, "forces": 1.0})
 class Ensemble(AbstractPotential):
     r"""$E = \frac1K \sum_k E_k$: the mean of potentials that differ in nothing but their weights.
 
-    All weights carry a leading axis of members, so that all are computed, and trained, at once.
+    All weights carry a leading axis of members, so that all are computed, and trained, at once:
+    the arrays of an ensemble are those of its members, stacked.
     """
 
-    members: AbstractPotential
-    calibration: tuple[tuple[str, float], ...] = eqx.field(static=True)
+    stacked: AbstractPotential
+    factors: tuple[tuple[str, float], ...] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -53,35 +54,38 @@ class Ensemble(AbstractPotential):
             check_known("Calibration of", label, UNCALIBRATED)
             check_positive(f"calibration.{label}", typed(f"calibration.{label}", factor, float))
         with precision(potentials[0]):
-            self.members = jax.tree.map(lambda *weights: jnp.stack(weights), *potentials)
-        self.calibration = tuple({**UNCALIBRATED, **calibration}.items())
+            self.stacked = jax.tree.map(lambda *weights: jnp.stack(weights), *potentials)
+        self.factors = tuple({**UNCALIBRATED, **calibration}.items())
 
     def __call__(self, graph: Graph) -> Energies:
-        return jax.vmap(lambda member: member(graph))(self.members).mean(0)
+        return jax.vmap(lambda member: member(graph))(self.stacked).mean(0)
 
     def reference_energy(self, numbers: np.ndarray) -> float:
-        return self.members.reference_energy(numbers)
+        return self.stacked.reference_energy(numbers)
 
     @property
     def cutoff(self) -> float:
-        return self.members.cutoff
+        return self.stacked.cutoff
 
     @property
-    def potentials(self) -> tuple[AbstractPotential, ...]:
-        """The members, each on its own."""
-        leaves, structure = jax.tree.flatten(self.members)
+    def members(self) -> tuple[AbstractPotential, ...]:
+        leaves, structure = jax.tree.flatten(self.stacked)
         with precision(self):
             return tuple(structure.unflatten(weights) for weights in zip(*leaves, strict=True))
+
+    @property
+    def calibration(self) -> Mapping[str, float]:
+        return dict(self.factors)
 
     def config(self) -> dict[str, Any]:
         return {
             "kind": "ensemble",
-            "potentials": [potential.config() for potential in self.potentials],
-            "calibration": dict(self.calibration),
+            "potentials": [member.config() for member in self.members],
+            "calibration": dict(self.factors),
         }
 
     def check(self, numbers: np.ndarray) -> None:
-        self.members.check(numbers)
+        self.stacked.check(numbers)
 
 
 class Uncertainty(NamedTuple):
@@ -112,12 +116,12 @@ def uncertainty(
     Raises:
         InputError: the potential is no ensemble; or as `predict`.
     """
-    if not isinstance(potential, Ensemble):
+    if not potential.calibration:
         raise InputError("`potential` must be an ensemble: train one with `members` of 2 or more.")
     if isinstance(atoms, ase.Atoms):
         return uncertainty(potential, [atoms])[0]
-    factors = dict(potential.calibration)
-    by_member = [predict(member, atoms) for member in potential.potentials]
+    factors = potential.calibration
+    by_member = [predict(member, atoms) for member in potential.members]
     return [
         Uncertainty(factors["energy"] * spread.energy, factors["forces"] * spread.forces)
         for spread in map(_spread, zip(*by_member, strict=True))

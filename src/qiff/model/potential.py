@@ -35,6 +35,17 @@ class AbstractPotential(eqx.Module):
     def cutoff(self) -> float:
         """Distance in Å up to which an atom sees neighbours; 0 if the molecule is one whole."""
 
+    @property
+    @abc.abstractmethod
+    def members(self) -> "tuple[AbstractPotential, ...]":
+        """Potentials trained independently, whose mean this is; itself alone if it is no mean."""
+
+    @property
+    @abc.abstractmethod
+    def calibration(self) -> Mapping[str, float]:
+        """By property, the factor from the spread of the members to a standard deviation; empty
+        if there is no spread, and so no `uncertainty`."""
+
     @abc.abstractmethod
     def config(self) -> dict[str, Any]:
         """`kind` and arguments from which `build` makes a potential of this structure."""
@@ -44,7 +55,19 @@ class AbstractPotential(eqx.Module):
         """Raise InputError unless the potential can describe these atoms."""
 
 
-class AbstractGlobalPotential(AbstractPotential):
+class AbstractSinglePotential(AbstractPotential):
+    """A potential that is no mean of others."""
+
+    @property
+    def members(self) -> tuple[AbstractPotential, ...]:
+        return (self,)
+
+    @property
+    def calibration(self) -> Mapping[str, float]:
+        return {}
+
+
+class AbstractGlobalPotential(AbstractSinglePotential):
     """A potential of a molecule as one whole: its atoms share the energy equally."""
 
     @abc.abstractmethod
@@ -63,7 +86,7 @@ class AbstractGlobalPotential(AbstractPotential):
         return 0.0
 
 
-class ScaleShift(AbstractPotential):
+class ScaleShift(AbstractSinglePotential):
     r"""$E_i = s\,u_i + e_{z_i}$: a dimensionless potential $u$ in units of `scale` on references.
 
     Scale and references (eV, by atomic number) are constants of the model, not weights.
@@ -121,7 +144,7 @@ class ScaleShift(AbstractPotential):
             )
 
 
-class Sum(AbstractPotential):
+class Sum(AbstractSinglePotential):
     """The sum of several potentials."""
 
     potentials: tuple[AbstractPotential, ...]

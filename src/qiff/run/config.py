@@ -15,7 +15,7 @@ import tomli_w
 from .._checks import InputError, check_at_least, check_file, check_known, check_seed, typed
 from ..atoms.data.dataset import Source
 from ..model.build import build
-from ..training.fit import Training
+from ..training.settings import Training
 
 TEMPLATES = ("water", "lih", "ammonia", "water-dimer")
 DTYPES = ("float64", "float32")

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from ..report.section import Section
 from .harness.experiment import Experiment, Outcome
-from .harness.section import Section, error_row
+from .harness.rows import error_row
 from .harness.study import Budget, Study
 from .learning_curve import elements, sample, training
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..atoms.data.dataset import labels
-from ..training.fit import Training
+from ..report.section import Claim, Section
+from ..training.settings import Training
 from .harness import figures
 from .harness.experiment import Experiment, Outcome
-from .harness.section import Claim, Section, error_row, ratio
+from .harness.rows import error_row, ratio
 from .harness.study import LOSSES, Budget, Study, read_frames, shuffled, test_of
 
 WATER = ["O", "H", "H"]

@@ -23,8 +23,10 @@ from ..atoms.rigid import n_rigid
 from ..dynamics.harmonic import vibrations
 from ..dynamics.md import Dynamics, simulate
 from ..model.potential import AbstractPotential
-from ..report.report import COLOURS, new_figure, png, read_record, save_dynamics, save_record
-from .harness.section import Section, TableRow
+from ..report.dynamics import save_dynamics
+from ..report.figures import COLOURS, new_figure, png
+from ..report.records import read_record, save_record
+from ..report.section import Section, TableRow
 
 STABLE = 0.5
 """Å by which a bond may differ from its mean in the data."""

@@ -20,13 +20,13 @@ from ..hardware.trainable import Measuring
 from ..model.build import build_for
 from ..model.predict import predict
 from ..quantum.circuit import with_engine
-from ..report.report import read_record
+from ..report.records import read_record
+from ..report.section import Claim, Section, TableRow
 from ..training.fit import fit, initial_state
 from ..training.metrics import evaluate
 from .harness import figures
 from .harness.measured import SUBJECTS, Errors, Work, measure_errors, n_circuits, standard_error
 from .harness.reproduce import Piece, StudyPart
-from .harness.section import Claim, Section, TableRow
 from .harness.study import Budget
 
 DEVICE = "fake:manila"

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from ase.data import chemical_symbols
 
-from ..training.fit import Training
+from ..report.section import Claim, Section
+from ..training.settings import Training
 from .harness import figures
 from .harness.experiment import Experiment, Outcome, SeedData
-from .harness.section import Claim, Section, error_row
+from .harness.rows import error_row
 from .harness.study import Budget, Study, read_frames
 
 MOLECULES = ("ethanol", "malonaldehyde", "aspirin")

@@ -10,9 +10,10 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ..atoms.data.dataset import labels
+from ..report.section import Claim, Section
 from .harness import figures
 from .harness.experiment import Experiment, Outcome, SeedData
-from .harness.section import Claim, Section, error_row, ratio
+from .harness.rows import error_row, ratio
 from .harness.study import Budget, Study, read_frames, shuffled
 
 LIH = ["Li", "H"]

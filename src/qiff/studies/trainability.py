@@ -22,8 +22,8 @@ from ..quantum.engines.xla import run
 from ..quantum.observable import PauliSum, pair_exchange
 from ..quantum.state import Singlets
 from ..quantum.symmetry import Permutations, Product, Rotations
+from ..report.section import Claim, Section
 from .harness.experiment import Progress
-from .harness.section import Claim, Section
 from .harness.study import Budget
 
 N_SAMPLES = 256

@@ -11,9 +11,10 @@ import numpy as np
 
 from ..atoms.data.dataset import labels
 from ..atoms.data.rmd17 import MOLECULES
+from ..report.section import Claim, Section, TableRow
 from .harness import figures
 from .harness.experiment import Experiment, Outcome, SeedData
-from .harness.section import Claim, Section, TableRow, spread
+from .harness.rows import spread
 from .harness.study import Budget, Study, read_frames
 from .learning_curve import sample, training
 

@@ -6,10 +6,11 @@ from functools import partial
 
 import numpy as np
 
-from ..report.report import read_record
+from ..report.records import read_record
+from ..report.section import Claim, Section
 from .harness import figures
 from .harness.experiment import Experiment, Outcome
-from .harness.section import Claim, Section, error_row, ratio
+from .harness.rows import error_row, ratio
 from .harness.study import LOSSES, WATER_DEMO, Budget, Study, shuffled, test_of
 
 WATER = ["O", "H", "H"]

@@ -1,4 +1,4 @@
-"""Whether an ensemble knows how wrong it is: its factors of calibration, and how well they hold."""
+"""How well the spread of an ensemble predicts its errors: calibration factors and their tests."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,38 +8,39 @@ import numpy as np
 from jaxtyping import Float
 
 from .._checks import InputError
-from ..atoms.data.dataset import labels
 from ..model.ensemble import UNCALIBRATED, Ensemble, Uncertainty, uncertainty
+from ..model.potential import AbstractPotential
 from ..model.predict import Prediction, predict
+from .comparison import compared
 
 
 class Deviations(NamedTuple):
-    """Errors of energies (n_components = 1) or forces (3), and their standard deviations."""
+    """Errors of a property, of forces 3 components a row, and their standard deviations."""
 
     errors: Float[np.ndarray, "n n_components"]
     expected: Float[np.ndarray, " n"]
 
 
-def calibrated(ensemble: Ensemble, frames: Sequence[ase.Atoms]) -> Ensemble:
+def calibrated(ensemble: AbstractPotential, frames: Sequence[ase.Atoms]) -> Ensemble:
     """The ensemble with factors that make its spread as large as its errors on labelled frames.
 
-    Each is the root mean square error over the root mean square spread of the members. What
-    the frames have no label for keeps its factor.
+    Each is the root mean square error over the root mean square spread of the members. A property
+    that the frames have no label for keeps its factor.
 
     Args:
         ensemble: trained members.
         frames: labelled, and not among those that it was trained on.
 
     Raises:
-        InputError: all members predict the same.
+        InputError: the potential is no ensemble, or all members predict the same.
     """
     factors = dict(ensemble.calibration)
     found = deviations(predict(ensemble, frames), uncertainty(ensemble, frames), frames)
-    for label, (wrong, expected) in found.items():
+    for key, (wrong, expected) in found.items():
         if not np.any(expected):
-            raise InputError(f"`ensemble` must have members that differ in their {label}.")
-        factors[label] *= float(np.sqrt(np.mean(wrong**2) / np.mean(expected**2)))
-    return Ensemble(ensemble.potentials, factors)
+            raise InputError(f"`ensemble` must have members that differ in their {key}.")
+        factors[key] *= float(np.sqrt(np.mean(wrong**2) / np.mean(expected**2)))
+    return Ensemble(ensemble.members, factors)
 
 
 def deviations(
@@ -47,24 +48,20 @@ def deviations(
     uncertainties: Sequence[Uncertainty],
     frames: Sequence[ase.Atoms],
 ) -> dict[str, Deviations]:
-    """Of `energy` and `forces`, as far as all frames have the label."""
+    """Of each property that has a calibration factor and a label in all frames."""
     found = {}
-    for label in UNCALIBRATED:
-        if not frames or not all(label in labels(atoms) for atoms in frames):
-            continue
-        wrong = [
-            np.atleast_2d(getattr(prediction, label) - labels(atoms)[label])
-            for prediction, atoms in zip(predictions, frames, strict=True)
-        ]
-        expected = [np.atleast_1d(getattr(u, label)) for u in uncertainties]
-        found[label] = Deviations(np.concatenate(wrong), np.concatenate(expected))
+    for key, both in compared(predictions, frames).items():
+        if key in UNCALIBRATED:
+            wrong = [np.atleast_2d(error) for error in both.errors]
+            expected = [np.atleast_1d(getattr(u, key)) for u in uncertainties]
+            found[key] = Deviations(np.concatenate(wrong), np.concatenate(expected))
     return found
 
 
 def reliability(found: dict[str, Deviations]) -> dict[str, float | None]:
     r"""How standard deviations $\sigma$ compare with errors $\epsilon$ of frames held out.
 
-    For `energy` and `forces` the coverage, that is the part of errors within 1 and 2 $\sigma$
+    For each property the coverage, that is the part of errors within 1 and 2 $\sigma$
     (Gaussian errors: 0.683 and 0.954), the root mean square of the z-score $\epsilon/\sigma$
     (calibrated: 1), and Spearman's rank correlation of $|\epsilon|$ and $\sigma$ (None for two
     configurations or fewer, and where all $\sigma$ are equal).

@@ -1,6 +1,6 @@
-"""The loss: mean squared errors of energies and forces, weighted."""
+"""The loss: weighted mean squared errors of the properties that are learned."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,40 +8,47 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from .._checks import InputError, check_at_least
-from ..atoms.graph import Frames
+from .._checks import InputError, check_at_least, check_known
+from ..atoms.graph import Frames, Graph
+from ..atoms.properties import PROPERTIES
 from ..model.potential import AbstractPotential
 from ..model.predict import energy, energy_and_forces
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Loss:
-    r"""$L = w_E\,\langle (E - \hat E)^2 \rangle + w_F\,\langle |F - \hat F|^2/3N \rangle$.
+    r"""$L = \sum_p w_p\,\langle (p - \hat p)^2 \rangle$ over properties $p$: energy, forces, …
 
-    With `forces_weight` zero no forces are computed; with `energy_weight` zero forces alone
-    are learned and the energy is fixed up to a constant. The mean of the forces is over all
-    components of all atoms of a batch.
+    The mean is over all components of a batch, of all its atoms. A property of weight zero is not
+    computed; without the energy it is learned up to a constant.
 
     Args:
-        energy_weight: $w_E$ in 1/eV².
-        forces_weight: $w_F$ in Å²/eV².
+        weights: $w_p$ by key of `PROPERTIES`, in the inverse square of the unit of the property;
+            zero for those left out.
 
     Raises:
-        InputError: a weight is negative, or both are zero; or forces are wanted and absent.
+        InputError: a property is unknown, a weight is negative, or all are zero; or, when called,
+            a property with a weight has no labels.
 
     Reference: Le et al. 2023, Sec. III.3.
     """
 
-    energy_weight: float = 1.0
-    forces_weight: float = 1.0
+    weights: Mapping[str, float]
 
     def __post_init__(self):
-        check_at_least("energy_weight", self.energy_weight, 0)
-        check_at_least("forces_weight", self.forces_weight, 0)
-        if self.energy_weight == self.forces_weight == 0:
-            raise InputError("`energy_weight` and `forces_weight` must not both be 0.")
+        for key, weight in self.weights.items():
+            check_known("Property", key, PROPERTIES)
+            check_at_least(f"{key}_weight", weight, 0)
+        if not self.learned:
+            names = ", ".join(f"`{key}_weight`" for key in PROPERTIES)
+            raise InputError(f"{names} must not all be 0.")
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Keys of the properties with a weight, in the order of `PROPERTIES`."""
+        return tuple(key for key in PROPERTIES if self.weights.get(key))
 
     def __call__(self, potential: AbstractPotential, frames: Frames) -> Float[Array, ""]:
         """The loss that training lowers; energies of the frames are `relative` to the potential."""
@@ -57,20 +64,52 @@ class Loss:
         )
 
     def _combine(
-        self, potential: AbstractPotential, frames: Frames, size: Callable[[Array, Any], Array]
+        self,
+        potential: AbstractPotential,
+        frames: Frames,
+        size: Callable[[Array, Bool[Array, "..."] | None], Float[Array, ""]],
     ) -> Float[Array, ""]:
-        if not self.forces_weight:
-            energies = jax.vmap(energy, (None, 0))(potential, frames.graph)
-            return self.energy_weight * size(energies - frames.energy, None)
-        if frames.forces is None:
-            raise InputError("`frames` must have forces to learn from, but have none.")
-        energies, forces = jax.vmap(energy_and_forces, (None, 0))(potential, frames.graph)
-        return self.energy_weight * size(
-            energies - frames.energy, None
-        ) + self.forces_weight * size(forces - frames.forces, frames.graph.numbers[..., None] > 0)
+        labels = _labels(frames)
+        for key in self.learned:
+            if key not in labels:
+                raise InputError(
+                    f"`frames` must have {key} to learn from, but have none; label them or set "
+                    f"`{key}_weight` to 0."
+                )
+        one = lambda graph: _predicted(potential, graph, self.learned)
+        found = jax.vmap(one)(frames.graph)
+        first, *rest = (
+            self.weights[key] * size(found[key] - labels[key], _real(key, frames.graph))
+            for key in self.learned
+        )
+        return sum(rest, start=first)
 
 
 def relative(frames: Frames, potential: AbstractPotential) -> Frames:
-    """Frames whose energies are beyond the offset of a potential: small enough for float32."""
-    offsets = [potential.reference_energy(numbers) for numbers in np.asarray(frames.graph.numbers)]
-    return eqx.tree_at(lambda f: f.energy, frames, np.asarray(frames.energy) - np.array(offsets))
+    """Frames with energies beyond `reference_energy` of a potential: small enough for float32."""
+    alone = [potential.reference_energy(numbers) for numbers in np.asarray(frames.graph.numbers)]
+    return eqx.tree_at(lambda f: f.energy, frames, np.asarray(frames.energy) - np.array(alone))
+
+
+def _labels(frames: Frames) -> dict[str, Any]:
+    """Labels of a stack by property, those that it has."""
+    found = {key: getattr(frames, key, None) for key in PROPERTIES}
+    return {key: values for key, values in found.items() if values is not None}
+
+
+def _predicted(
+    potential: AbstractPotential, graph: Graph, keys: Collection[str]
+) -> dict[str, Float[Array, "..."]]:
+    """Properties of one configuration; derivatives of the energy only if they are asked for."""
+    if set(keys) == {"energy"}:
+        return {"energy": energy(potential, graph)}
+    value, forces = energy_and_forces(potential, graph)
+    return {"energy": value, "forces": forces}
+
+
+def _real(key: str, graph: Graph) -> Bool[Array, "..."] | None:
+    """Which values of a stack are of real atoms; None if the property is not one of atoms."""
+    if not PROPERTIES[key].per_atom:
+        return None
+    components = len(PROPERTIES[key].shape)
+    return jnp.expand_dims(jnp.asarray(graph.numbers) > 0, tuple(range(-components, 0)))

@@ -1,47 +1,48 @@
 """Errors of a potential on labelled configurations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import ase
 import numpy as np
 
-from ..atoms.data.dataset import labels
-from ..model.ensemble import Ensemble, uncertainty
+from ..atoms.properties import PROPERTIES
+from ..model.ensemble import uncertainty
 from ..model.potential import AbstractPotential
 from ..model.predict import Prediction, predict
 from .calibration import deviations, reliability
+from .comparison import compared, has_free_constant
 
 Metrics = dict[str, float | int | None]
 
+_MEASURES: dict[str, Callable[[np.ndarray], float]] = {
+    "mae": lambda errors: np.abs(errors).mean(),
+    "rmse": lambda errors: np.sqrt((errors**2).mean()),
+}
+_UP_TO_A_CONSTANT: dict[str, Callable[[np.ndarray], float]] = {
+    "shifted_mae": lambda errors: np.abs(errors - errors.mean()).mean(),
+}
+
 
 def evaluate(potential: AbstractPotential, frames: Sequence[ase.Atoms]) -> Metrics:
-    """`errors` of a potential, and of an ensemble its `reliability` too."""
+    """`errors` of a potential, and the `reliability` of its standard deviations if it has any."""
     predictions = predict(potential, frames)
     found = errors(predictions, frames)
-    if isinstance(potential, Ensemble):
+    if potential.calibration:
         found |= reliability(deviations(predictions, uncertainty(potential, frames), frames))
     return found
 
 
 def errors(predictions: Sequence[Prediction], frames: Sequence[ase.Atoms]) -> Metrics:
-    """`energy_mae`, `energy_rmse` in eV, `forces_mae`, `forces_rmse` in eV/Å (per component).
+    """Mean absolute and root mean square errors over all components of each property.
 
-    `energy_shifted_mae` is what is left when the mean error of the energies is taken off.
+    `energy_mae`, `energy_rmse` in eV, `forces_mae`, `forces_rmse` in eV/Å and so on through
+    `PROPERTIES`. `energy_shifted_mae` is the error of the energy after its mean is subtracted.
     An error is None where the frames do not all have the label; `n_frames` counts them.
     """
-    found: Metrics = {}
-    for name in ("energy", "forces"):
-        wanted = [labels(atoms)[name] for atoms in frames if name in labels(atoms)]
-        complete = 0 < len(wanted) == len(frames)
-        given = [getattr(prediction, name) for prediction in predictions]
-        off = (
-            np.concatenate([np.ravel(a - b) for a, b in zip(given, wanted, strict=True)])
-            if complete
-            else None
-        )
-        found[f"{name}_mae"] = None if off is None else float(np.abs(off).mean())
-        found[f"{name}_rmse"] = None if off is None else float(np.sqrt((off**2).mean()))
-        if name == "energy":
-            shifted = None if off is None else float(np.abs(off - off.mean()).mean())
-            found["energy_shifted_mae"] = shifted
+    both, found = compared(predictions, frames), Metrics()
+    for key in PROPERTIES:
+        measures = _MEASURES | (_UP_TO_A_CONSTANT if has_free_constant(key) else {})
+        off = np.concatenate([np.ravel(e) for e in both[key].errors]) if key in both else None
+        for name, measure in measures.items():
+            found[f"{key}_{name}"] = None if off is None else float(measure(off))
     return found | {"n_frames": len(frames)}

@@ -91,6 +91,7 @@ MIGRATIONS: dict[int, Migration] = {
         paths={
             r"\brounds\.rounds\b": "message_passing.interactions",
             r"\brounds\b": "message_passing",
+            r"\bmembers\b": "stacked",
         },
         arrays=_vector_readouts,
     ),

@@ -18,12 +18,12 @@ import numpy as np
 
 from ..._files import atomic_write
 from ...atoms.data.dataset import write
-from ...report.report import read_record
+from ...report.records import read_record
 from ...run.config import Data, Run
 from ...run.train import train
 from ...training.checkpoint import load
-from ...training.fit import Training
 from ...training.metrics import evaluate
+from ...training.settings import Training
 
 RATES = (0.01, 0.03, 0.1)
 """Learning rates that every model may choose from, by validation loss."""

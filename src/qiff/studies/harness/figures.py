@@ -9,7 +9,7 @@ import numpy as np
 
 from ...atoms.data.dataset import labels
 from ...model.predict import predict
-from ...report.report import new_figure, png
+from ...report.figures import new_figure, png
 from ...training.checkpoint import load
 from .experiment import Outcome
 

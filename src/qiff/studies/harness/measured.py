@@ -17,7 +17,7 @@ from ...hardware.measure import Protocol
 from ...model.potential import AbstractPotential
 from ...model.predict import Prediction, predict
 from ...training.checkpoint import load
-from ...training.fit import Training
+from ...training.settings import Training
 from .. import learning_curve
 from .experiment import Experiment, Progress, SeedData, carry_out
 from .study import Budget, shuffled

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 from ..._checks import InputError, check_known
 from ..._files import atomic_write
-from ...report.report import read_record
-from ...run.train import VERSIONS
+from ...report.records import read_record
+from ...report.section import Section
+from ...run.prepare import VERSIONS
 from .experiment import Progress
-from .section import Section
 from .study import Budget
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from ..._checks import InputError
 from ...atoms.data.dataset import Source, read
-from ...training.fit import Training
+from ...report.section import Section
+from ...training.settings import Training
 from .experiment import RATES, Experiment, Outcome, Progress, SeedData, carry_out, n_runs
-from .section import Section
 
 LOSSES = {"energies": 0.0, "energies and forces": 1.0}
 """What is learned, and the weight of forces in the loss."""

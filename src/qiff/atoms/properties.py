@@ -1,0 +1,97 @@
+"""The one table of what can be labelled and predicted; readers, losses and reports loop over it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ase
+import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+
+
+@dataclass(frozen=True)
+class Property:
+    """A quantity of a configuration, in ASE's units and signs.
+
+    Args:
+        key: name in ASE's results, in labels and in predictions.
+        aliases: names under which files hold it, in order of preference.
+        array_aliases: the same for formats that are arrays (rMD17, sGDML, `.npy`), in lower case.
+        per_atom: whether it has a row for each atom.
+        shape: of the value of one configuration, or of one atom if `per_atom`.
+        length_power: its unit is eV times Å to this power.
+        unit: the unit in words.
+        sign: the convention in words.
+        components: how its components are called in figures and tables.
+        standardised: from another common layout of the numbers to `shape`.
+    """
+
+    key: str
+    aliases: tuple[str, ...]
+    array_aliases: tuple[str, ...]
+    per_atom: bool
+    shape: tuple[int, ...]
+    length_power: int
+    unit: str
+    sign: str
+    components: str
+    standardised: Callable[[np.ndarray], np.ndarray] = lambda values: values
+
+    def full_shape(self, n_atoms: int) -> tuple[int, ...]:
+        """Shape of the value of a configuration of so many atoms."""
+        return (n_atoms, *self.shape) if self.per_atom else self.shape
+
+
+def _voigt(stress: np.ndarray) -> np.ndarray:
+    """Of nine numbers the six in the order xx, yy, zz, yz, xz, xy."""
+    if stress.shape not in {(9,), (3, 3)}:
+        return stress
+    matrix = stress.reshape(3, 3)
+    return ((matrix + matrix.T) / 2)[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+
+
+PROPERTIES: dict[str, Property] = {
+    "energy": Property(
+        key="energy",
+        aliases=("REF_energy", "energy"),
+        array_aliases=("energies", "e", "energy"),
+        per_atom=False,
+        shape=(),
+        length_power=0,
+        unit="eV",
+        sign="total energy of the configuration",
+        components="energy",
+    ),
+    "forces": Property(
+        key="forces",
+        aliases=("REF_forces", "forces"),
+        array_aliases=("forces", "f"),
+        per_atom=True,
+        shape=(3,),
+        length_power=-1,
+        unit="eV/Å",
+        sign="minus the derivative of the energy with respect to the positions",
+        components="force components",
+    ),
+    "stress": Property(
+        key="stress",
+        aliases=("REF_stress", "stress"),
+        array_aliases=("stress", "stresses"),
+        per_atom=False,
+        shape=(6,),
+        length_power=-3,
+        unit="eV/Å³",
+        sign="derivative of the energy with respect to strain, over the volume: tension is "
+        "positive; components xx, yy, zz, yz, xz, xy",
+        components="stress components",
+        standardised=_voigt,
+    ),
+}
+
+
+def labels(atoms: ase.Atoms) -> dict[str, Any]:
+    """Stored results of a configuration, see `PROPERTIES`; none if there are no stored results.
+
+    What a live calculator last computed is no label.
+    """
+    return atoms.calc.results if isinstance(atoms.calc, SinglePointCalculator) else {}

@@ -1,0 +1,98 @@
+"""What a run or a data set shows a person, in lines of text."""
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..atoms.data.dataset import Source, file_hash, locate, read
+from ..atoms.properties import PROPERTIES, Property, labels
+from ..training.comparison import has_free_constant
+from ..training.metrics import Metrics
+from .dynamics import dynamics_line
+from .records import read_record, results
+
+
+def summary(folder: Path) -> list[str]:
+    """A run folder in a few lines: errors, drift of its trajectories, its path.
+
+    Raises:
+        InputError: the folder holds no finished run.
+    """
+    metrics, trajectories = results(folder)
+    parts = {name: value for name, value in metrics.items() if isinstance(value, dict)}
+    return [
+        f"{metrics['n_weights']} weights, {metrics['steps']} steps in {metrics['seconds']:.0f} s",
+        *error_lines(parts),
+        *reliability_lines(parts),
+        *(dynamics_line(name, report) for name, report in trajectories.items()),
+        f"run folder: {folder}",
+    ]
+
+
+def error_lines(metrics: Mapping[str, Metrics]) -> list[str]:
+    """One line of text for each part, errors in meV, meV/Å, …; of properties with labels only."""
+    keys = [k for k in PROPERTIES if any(m.get(f"{k}_mae") is not None for m in metrics.values())]
+    heads = [f"{key + ' MAE':>13}{'RMSE':>9}  m{PROPERTIES[key].unit}" for key in keys]
+
+    def shown(value: float | int | None) -> str:
+        return "–" if value is None else f"{1000 * value:.2f}"
+
+    def column(found: Metrics, key: str, head: str) -> str:
+        mae, rmse = (shown(found.get(f"{key}_{name}")) for name in ("mae", "rmse"))
+        return f"{mae:>13}{rmse:>9}".ljust(len(head))
+
+    lines = [f"part   frames{''.join(heads)}"]
+    for part, found in metrics.items():
+        columns = map(partial(column, found), keys, heads)
+        lines.append(f"{part:6} {found['n_frames']:6}{''.join(columns)}".rstrip())
+    return lines
+
+
+def reliability_lines(metrics: Mapping[str, Metrics]) -> list[str]:
+    """One line of text for each part and property; none unless the metrics are of an ensemble."""
+    columns = ("coverage_1sigma", "coverage_2sigma", "z_rms", "rank_correlation")
+
+    def shown(value: float | int | None, name: str) -> str:
+        form = "6.1%" if "coverage" in name else "6.2f"
+        return ("–" if value is None else format(value, form)).rjust(len(name) + 2)
+
+    lines = [
+        f"{part:6} {key:6}" + "".join(shown(found[f"{key}_{n}"], n) for n in columns)
+        for part, found in metrics.items()
+        for key in PROPERTIES
+        if f"{key}_z_rms" in found
+    ]
+    names = "uncertainty  " + "".join(f"  {name}" for name in columns)
+    return [names, *lines] if lines else []
+
+
+def data_lines(source: Source) -> dict[str, Any]:
+    """What a data set holds: frames, molecules, ranges of its labels, hash and provenance."""
+    frames = read(source)
+    formulas = Counter(atoms.get_chemical_formula() for atoms in frames)
+    nearest = min(
+        np.min(atoms.get_all_distances()[~np.eye(len(atoms), dtype=bool)], initial=np.inf)
+        for atoms in frames
+    )
+    lines: dict[str, Any] = {
+        "frames": len(frames),
+        "molecules": ", ".join(f"{formula} × {n}" for formula, n in formulas.items()),
+        "closest pair": f"{nearest:.3f} Å",
+    }
+    for key, one in PROPERTIES.items():
+        values = [np.ravel(labels(atoms)[key]) for atoms in frames if key in labels(atoms)]
+        if values:
+            lines[key] = f"{_size(one, np.concatenate(values))} ({len(values)} frames)"
+    lines["sha256"] = file_hash(source.path)
+    return lines | read_record(locate(source.path).with_suffix(".json"))
+
+
+def _size(one: Property, values: np.ndarray) -> str:
+    """The range of a property defined up to a constant, or the root mean square of another."""
+    if has_free_constant(one.key):
+        return f"{values.min():.3f} to {values.max():.3f} {one.unit}"
+    return f"{np.sqrt(np.mean(values**2)):.3f} {one.unit} root mean square"

@@ -1,0 +1,47 @@
+"""Resuming a run from the state in its folder."""
+
+import dataclasses
+import logging
+from pathlib import Path
+
+from .._checks import InputError
+from ..training.checkpoint import fill, read_arrays
+from ..training.fit import FitState, HistoryRow
+from .config import Run, read_config
+from .prepare import differences
+
+log = logging.getLogger("qiff")
+
+
+def resumed(folder: Path, run: Run, initial: FitState) -> tuple[FitState, float]:
+    """The last state in a folder and the seconds spent until then; `initial`, if there is none.
+
+    Args:
+        folder: of the run.
+        run: the config, which must be the one that the run began with.
+        initial: the state before the first step.
+
+    Raises:
+        InputError: the folder holds no run; config, data or start are not those of the run.
+    """
+    config = folder / "config.toml"
+    if not config.exists():
+        raise InputError(f"{folder}: holds no run to resume.")
+    before = read_config(config)
+    if before.provenance.get("data_sha256") != run.provenance["data_sha256"]:
+        raise InputError(f"{run.data.path}: is not the data that the run in {folder} began with.")
+    changed = differences(dataclasses.asdict(before), dataclasses.asdict(run))
+    if changed:
+        raise InputError(f"{folder}: cannot resume, `{changed[0]}` is not what the run began with.")
+    if before.provenance.get("start_sha256", "") != run.provenance["start_sha256"]:
+        raise InputError(f"{run.start}: is not the model that the run in {folder} began with.")
+    for package, used in run.provenance["versions"].items():
+        if before.provenance.get("versions", {}).get(package) != used:
+            log.warning("%s is %s, not the version the run began with", package, used)
+    path = folder / "state.npz"
+    if not path.exists():
+        return initial, 0.0
+    header, arrays = read_arrays(path)
+    kept = fill({"weights": initial.weights, "best": initial.best}, arrays, path)
+    history = tuple(HistoryRow(*row) for row in header["history"])
+    return FitState(**kept, history=history), header["seconds"]

@@ -1,0 +1,85 @@
+"""How a potential is fitted: one frozen record."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import optax
+
+from .._checks import InputError, check_at_least, check_known, check_positive
+from ..atoms.properties import PROPERTIES
+from .gradients import GRADIENTS
+from .loss import Loss
+from .optimisers import OPTIMISERS, SCHEDULES
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a potential is fitted.
+
+    Args:
+        steps: optimiser steps.
+        batch_size: configurations per step; the whole training part if that is smaller.
+        optimiser: a key of `OPTIMISERS`.
+        learning_rate: at the start of the schedule.
+        schedule: a key of `SCHEDULES`: how the learning rate changes with the steps.
+        clip: largest norm of a gradient; longer ones are scaled down to it.
+        average: decay per step of the exponential moving average of the weights, which is what
+            is validated and kept; 0 turns it off. At step $n$ it is at most $(1 + n)/(10 + n)$,
+            so that the initial weights are soon forgotten.
+        evaluate_every: steps between validations, after each of which a fit can be resumed.
+        patience: validations without improvement after which to stop; 0 never stops early.
+        energy_weight, forces_weight, stress_weight: see `Loss`; without labels, they must be 0.
+        gradient: a key of `GRADIENTS`: how the gradient of the loss is estimated.
+        perturbation: by how much `spsa` changes every weight.
+
+    Raises:
+        InputError: a name is unknown or a number out of its range.
+    """
+
+    steps: int = 3000
+    batch_size: int = 64
+    optimiser: str = "adam"
+    learning_rate: float = 0.05
+    schedule: str = "cosine"
+    clip: float = 10.0
+    average: float = 0.99
+    evaluate_every: int = 100
+    patience: int = 0
+    energy_weight: float = 1.0
+    forces_weight: float = 1.0
+    stress_weight: float = 0.0
+    gradient: str = "derivative"
+    perturbation: float = 0.05
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "evaluate_every"):
+            check_at_least(name, getattr(self, name), 1)
+        check_positive("learning_rate", self.learning_rate)
+        check_positive("clip", self.clip)
+        check_at_least("patience", self.patience, 0)
+        if not 0 <= self.average < 1:
+            raise InputError(f"`average` must be at least 0 and below 1, but is {self.average}.")
+        check_known("Schedule", self.schedule, SCHEDULES)
+        check_known("Optimiser", self.optimiser, OPTIMISERS)
+        check_known("Gradient", self.gradient, GRADIENTS)
+        check_positive("perturbation", self.perturbation)
+        _ = self.loss  # checks the weights
+
+    @property
+    def loss(self) -> Loss:
+        """Of the weights in the fields `<property>_weight`."""
+        return Loss({key: getattr(self, f"{key}_weight") for key in PROPERTIES})
+
+    @property
+    def transformation(self) -> optax.GradientTransformation:
+        """From gradients to updates of the weights."""
+        step = OPTIMISERS[self.optimiser](self._schedule)
+        return optax.chain(optax.clip_by_global_norm(self.clip), step)
+
+    def rate(self, step: int) -> float:
+        """The learning rate at a step."""
+        return float(np.asarray(self._schedule(step)))
+
+    @property
+    def _schedule(self) -> optax.Schedule:
+        return SCHEDULES[self.schedule](self.learning_rate, self.steps)
