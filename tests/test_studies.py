@@ -3,6 +3,7 @@
 import csv
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from qiff._checks import InputError
 from qiff.atoms.properties import labels
 from qiff.cli import main
 from qiff.hardware import Measurement
+from qiff.model.build import build
 from qiff.model.predict import Prediction, enable_x64
 from qiff.quantum.gate import PAULIS
 from qiff.report.section import Claim, Section
@@ -141,15 +143,17 @@ def test_spread_and_ratio():
 
 
 @pytest.mark.parametrize("part", ["lih", pytest.param("dimer-cut", marks=pytest.mark.slow)])
-def test_reproduce_writes_reports_and_refuses_another_budget(part, tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "RATES", (0.03,))
+def test_reproduce_writes_reports_and_refuses_another_budget(part, tmp_path):
     seen = []
     reports = reproduce(le2023.PARTS, [part], tmp_path, TINY, lambda *args: seen.append(args))
     text = reports[part].read_text()
     assert "| claim | what we find | holds |" in text
     for name in ("table.csv", "record.json", "learning.png"):
         assert (tmp_path / part / name).exists()
-    assert json.loads((tmp_path / part / "record.json").read_text())["steps"] == 4
+    record = json.loads((tmp_path / part / "record.json").read_text())
+    assert (record["steps"], record["rates"]) == (4, [0.03])
+    with (tmp_path / part / "table.csv").open() as lines:
+        assert {row["rate"] for row in csv.DictReader(lines)} == {"0.03"}  # of the budget alone
     assert {done for done, _ in seen} == set(range(total_runs(le2023.PARTS, [part], TINY)))
     with pytest.raises(InputError, match="holds runs of another budget"):
         reproduce(le2023.PARTS, [part], tmp_path, Budget(), lambda *args: None)
@@ -172,6 +176,16 @@ def test_every_experiment_has_a_name_of_its_own():
         studies = [part for part in le2023.PARTS.values() if isinstance(part, study.Study)]
         names = [e.name for s in studies for e in s.experiments(budget).values()]
         assert len(names) == len(set(names))
+
+
+def test_every_experiment_of_le_et_al_has_a_model_that_can_be_built():
+    studies = [part for part in le2023.PARTS.values() if isinstance(part, study.Study)]
+    models = {str(e.model): e.model for s in studies for e in s.experiments(Budget()).values()}
+    assert len(models) > 20
+    for model in models.values():
+        build(model, jax.random.key(0))
+    with pytest.raises(InputError, match="cutof"):  # control
+        build({**models.popitem()[1], "cutof": 8.0}, jax.random.key(0))
 
 
 # --- trainability -----------------------------------------------------------------------------
@@ -229,11 +243,22 @@ def test_subjects_without_data_say_what_is_missing(tmp_path, monkeypatch):
     assert SUBJECTS["LiH siVQLM"].missing() == ""
 
 
+def measurement(energy, forces, variance):
+    return Measurement(
+        energy=energy,
+        forces=forces,
+        energy_error=0.1,
+        covariance=variance * np.eye(forces.size),
+        n_circuits=1,
+        n_shots=1,
+    )
+
+
 def test_errors_of_measurements():
     exact = [Prediction(1.0, np.zeros((2, 3))), Prediction(2.0, np.ones((2, 3)))]
     found = [
-        Measurement(1.3, np.full((2, 3), 0.2), 0.1, 0.01 * np.eye(6), 1, 1),
-        Measurement(1.6, np.ones((2, 3)), 0.1, 0.04 * np.eye(6), 1, 1),
+        measurement(1.3, np.full((2, 3), 0.2), 0.01),
+        measurement(1.6, np.ones((2, 3)), 0.04),
     ]
     errors = Errors(exact, found)
     np.testing.assert_allclose(errors.energies, [0.3, -0.4])
@@ -246,7 +271,10 @@ def test_errors_of_measurements():
 
 @pytest.mark.slow
 def test_the_hardware_study_writes_a_report_and_keeps_what_is_done(tmp_path, monkeypatch):
-    reports = hardware.reproduce(["training"], tmp_path, TINY, lambda *args: None)
-    assert "| shift rules, 100 shots | 20 |" in reports["training"].read_text()
+    carry_out = lambda out: reproduce(hardware.PARTS, ["training"], out, TINY, lambda *args: None)
+    text = carry_out(tmp_path / "one")["training"].read_text()
+    assert "| shift rules, 100 shots | 20 |" in text
     monkeypatch.delattr(hardware, "_train")
-    hardware.reproduce(["training"], tmp_path, TINY, lambda *args: None)
+    assert carry_out(tmp_path / "one")["training"].read_text() == text
+    with pytest.raises(NameError, match="_train"):  # control: elsewhere nothing is done yet
+        carry_out(tmp_path / "other")

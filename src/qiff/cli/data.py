@@ -6,14 +6,14 @@ from pathlib import Path
 
 from .._checks import InputError, check_known, check_suffix
 from .._progress import progress
-from ..labelling.label import RECIPES
+from ..labelling.recipes import RECIPES
 from ..labelling.sampling import Sampling
 from .command import Commands, add, add_source, print_table, source_of
 from .options import add_settings, settings_from
 
 
 def _data_make(options: argparse.Namespace) -> None:
-    from ..labelling.label import make
+    from ..labelling.maker import make
 
     check_known("Data set", options.name, RECIPES)
     sampling = settings_from(options, Sampling)
@@ -22,18 +22,11 @@ def _data_make(options: argparse.Namespace) -> None:
     for target in (path, path.with_suffix(".json")):
         if target.exists():
             raise InputError(f"{target}: exists; choose another --out or delete it first.")
-    print(f"{options.name}: {RECIPES[options.name].level}")
+    print(f"{options.name}: {RECIPES[options.name].level.description}")
     total = sampling.n_frames or RECIPES[options.name].n_frames
     with progress(total) as show:
         show(0, "geometries")
-
-        def track(frames, completed, total):
-            show(completed, "labels")
-            for number, atoms in enumerate(frames, completed + 1):
-                yield atoms
-                show(number, "labels")
-
-        make(options.name, path, sampling, track)
+        make(options.name, path, sampling, lambda n_done: show(n_done, "labels"))
     print(f"data set: {path}, provenance: {path.with_suffix('.json')}")
 
 

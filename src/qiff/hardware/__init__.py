@@ -1,4 +1,4 @@
-"""From a potential to a quantum computer: circuits out, energies and forces with errors back."""
+"""From a potential to a quantum computer, and from its results to energies, forces and errors."""
 
 from .dynamics import MeasuredIntegrator as MeasuredIntegrator
 from .estimate import Measurement as Measurement

@@ -1,4 +1,4 @@
-"""Around an executor: jobs that are lost are sent again, and results are paid for once."""
+"""Executors that wrap another: they send lost jobs again, or keep results in a file."""
 
 import json
 import os
@@ -15,8 +15,8 @@ from .executor import AbstractExecutor, Job, LostJobError
 
 
 @dataclass(frozen=True)
-class AbstractDelivery(AbstractExecutor):
-    """An executor that hands circuits on to another."""
+class AbstractWrapper(AbstractExecutor):
+    """An executor that sends its jobs to another one."""
 
     executor: AbstractExecutor
 
@@ -37,11 +37,11 @@ class AbstractDelivery(AbstractExecutor):
 
 
 @dataclass(frozen=True)
-class Retrying(AbstractDelivery):
-    """Sends a lost job again, up to `attempts` times in all, waiting twice as long each time.
+class Retrying(AbstractWrapper):
+    """Sends a lost job again, up to `attempts` times in all, with waiting times that double.
 
     Raises:
-        RunError: on sampling, when a job was lost every time.
+        RunError: on sampling, when a job was lost in every attempt.
     """
 
     attempts: int = 5
@@ -66,16 +66,16 @@ class Retrying(AbstractDelivery):
 
 
 @dataclass(frozen=True)
-class Cached(AbstractDelivery):
-    """Keeps the results of every circuit in a file as soon as they are there.
+class Cached(AbstractWrapper):
+    """Writes the results of every circuit to a file as soon as its job is back.
 
-    An evaluation that was interrupted asks for the same circuits in the same order again and is
-    given what it has paid for. The n-th measurement of a circuit has a key of its own, so asking
-    twice in one process measures twice.
+    An interrupted evaluation that is repeated asks for the same circuits in the same order and
+    reads from the file what was measured before. The n-th measurement of a circuit has a key of
+    its own, so that measuring twice in one process gives two independent results.
 
     Args:
-        executor: carries out what is not there yet.
-        folder: of the file `results.jsonl`, one line for each circuit.
+        executor: carries out the circuits without a stored result.
+        folder: folder of the file `results.jsonl`, which has one line for each circuit.
     """
 
     folder: Path
@@ -118,7 +118,7 @@ class Cached(AbstractDelivery):
         return keys
 
     def _keep(self, keys: list[str], frequencies: Float[np.ndarray, "n_rows dim"]) -> None:
-        """Add lines to the file in one go: a process that ends meanwhile cuts the last one."""
+        """Append to the file in one write: a process that is killed cuts the last line only."""
         text = []
         for key, row in zip(keys, frequencies, strict=True):
             self._known[key] = {str(k): float(row[k]) for k in np.flatnonzero(row)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import ase
@@ -21,13 +22,20 @@ from .measure import Laboratory, Protocol
 from .plan import Answer, plan
 
 NEGLIGIBLE = 1e-12
-"""Circuits whose weight in every force is below this share of the largest are not sent."""
+"""Shifted circuits whose weight in every force is below this share of the largest are not sent."""
 
 
-class Measurement(NamedTuple):
-    """Energy in eV and forces in eV/Å with standard errors, and what they took.
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """Energy and forces of one configuration from circuits, with their errors and their cost.
 
-    `covariance` is that of the errors of all force components, in (eV/Å)².
+    Args:
+        energy: in eV.
+        forces: in eV/Å.
+        energy_error: standard error of the energy in eV.
+        covariance: of the errors of all force components, in (eV/Å)².
+        n_circuits: circuits that were sent.
+        n_shots: shots of all circuits.
     """
 
     energy: float
@@ -50,10 +58,10 @@ def estimate(
     protocol: Protocol | None = None,
     after_job: Callable[[int], None] = lambda n_circuits: None,
 ) -> Measurement:
-    """Energy and forces of one configuration, from circuits alone.
+    """Energy and forces of one configuration from measured circuits.
 
     The energy needs the circuits of the model, the forces two more for each angle that depends on
-    the positions (`quantum.shift`); all are sent together and the rest is classical.
+    the positions (`quantum.shift`). All are sent together; everything else is computed classically.
 
     Args:
         potential: any potential; it is measured in float64.
@@ -63,28 +71,30 @@ def estimate(
         after_job: called with the number of circuits carried out so far.
 
     Raises:
-        InputError: the potential cannot describe the atoms or be sent.
-        RunError: the executor gave up.
+        InputError: the potential cannot describe the atoms, or its circuits cannot be sent.
+        RunError: a job was lost in every attempt.
     """
     laboratory = Laboratory(executor, protocol or Protocol(), after_job)
     return measure(laboratory, potential, atoms)
 
 
 def measure(laboratory: Laboratory, potential: AbstractPotential, atoms: ase.Atoms) -> Measurement:
-    """`estimate` in a laboratory that stays: its readout is calibrated once."""
+    """`estimate` for several configurations in turn: the readout is calibrated once."""
     before = laboratory.n_circuits, laboratory.n_shots
     with _in_float64(potential, atoms) as geometry:
         found = geometry.measure(laboratory)
-    return found._replace(
-        n_circuits=laboratory.n_circuits - before[0], n_shots=laboratory.n_shots - before[1]
+    return replace(
+        found,
+        n_circuits=laboratory.n_circuits - before[0],
+        n_shots=laboratory.n_shots - before[1],
     )
 
 
 def circuits(potential: AbstractPotential, atoms: ase.Atoms) -> "tuple[CircuitGroup, ...]":
-    """All circuits of energy and forces of one configuration, by gate list.
+    """All circuits of the energy and forces of one configuration, a group for each gate list.
 
     Raises:
-        InputError: the potential cannot describe the atoms or be sent.
+        InputError: the potential cannot describe the atoms, or its circuits cannot be sent.
     """
     with _in_float64(potential, atoms) as geometry:
         return geometry.circuits
@@ -99,16 +109,17 @@ def _in_float64(potential: AbstractPotential, atoms: ase.Atoms) -> "Iterator[Geo
 
 
 class CircuitGroup(NamedTuple):
-    r"""Circuits of one gate list for a geometry: those of the energy, and shifted ones.
+    r"""The circuits of a configuration with one gate list: those of the energy, and shifted ones.
 
     Args:
         program: the gates.
         angles: of the circuits of the energy.
         open_slots: angles that depend on the positions.
-        shifted: angles of the shifted circuits, and to which circuit each belongs.
+        shifted: angles of the shifted circuits.
+        owners: for each shifted circuit the circuit of the energy that it belongs to.
         weights: $do_k/dR = \sum_r$ `weights[r]` $o_r$ over the shifted circuits $r$ of circuit $k$.
-        importance: how much each circuit, shifted ones last, matters for energy (eV) and forces
-            (eV/Å); where all values are 0, for read-outs that are not linear in them.
+        importance: how strongly energy (eV) and forces (eV/Å) depend on each circuit, shifted ones
+            last; it is taken at expectation values of 0 for a readout that is not linear in them.
     """
 
     program: Program
@@ -116,12 +127,12 @@ class CircuitGroup(NamedTuple):
     open_slots: Qubits
     shifted: Float[np.ndarray, "n_shifted n_slots"]
     owners: Int[np.ndarray, " n_shifted"]
-    weights: Float[np.ndarray, "n_shifted 3*n_atoms"]
+    weights: Float[np.ndarray, "n_shifted n_components"]
     importance: Float[np.ndarray, " n_circuits+n_shifted"]
 
 
 class Geometry:
-    """Everything that is sent for one configuration.
+    """Everything that is measured for one configuration.
 
     Args:
         potential: in float64.
@@ -136,7 +147,7 @@ class Geometry:
         self.circuits = tuple(map(_circuits, self.plan.programs, *request))
 
     def measure(self, laboratory: Laboratory) -> Measurement:
-        """Energy and forces, their errors and what the laboratory has used so far."""
+        """Energy and forces with errors, and the circuits and shots of the laboratory so far."""
         importance = [c.importance for c in self.circuits]
         shots = allocate(np.concatenate(importance), laboratory.protocol.shots)
         ends = np.cumsum([len(of_list) for of_list in importance])[:-1]
@@ -155,17 +166,17 @@ class Geometry:
         answer: Any = jax.tree.map(np.asarray, self.plan.answer(*given))
         result, covariance = answer.result, self._covariance(found, answer)
         return Measurement(
-            self.reference_energy + float(result[0]),
-            result[1:].reshape(-1, 3),
-            float(np.sqrt(covariance[0, 0])),
-            covariance[1:, 1:],
-            laboratory.n_circuits,
-            laboratory.n_shots,
+            energy=self.reference_energy + float(result[0]),
+            forces=result[1:].reshape(-1, 3),
+            energy_error=float(np.sqrt(covariance[0, 0])),
+            covariance=covariance[1:, 1:],
+            n_circuits=laboratory.n_circuits,
+            n_shots=laboratory.n_shots,
         )
 
     def _covariance(
         self, found: Sequence[Estimate], answer: Answer
-    ) -> Float[np.ndarray, "1+3*n_atoms 1+3*n_atoms"]:
+    ) -> Float[np.ndarray, "n_results n_results"]:
         """Of energy and forces, to first order in the errors of all values."""
         covariance = np.zeros((len(answer.result),) * 2)
         parts: Any = zip(self.circuits, found, answer.sensitivities, answer.weights, strict=True)
@@ -181,21 +192,21 @@ class Geometry:
 def _circuits(
     program: Program, angles: np.ndarray, slopes: np.ndarray, energy_weights: np.ndarray
 ) -> CircuitGroup:
-    """The circuits of one gate list, without shifted ones that do not matter."""
+    """The circuits of one gate list, without shifted ones of negligible weight."""
     slopes = slopes.reshape(*angles.shape, -1)
     open_slots = tuple(int(slot) for slot in np.flatnonzero(np.any(slopes != 0, axis=(0, 2))))
     found = shifts(program, angles, open_slots)
     weights = np.einsum("ksi,ksr->kri", slopes, found.weights, optimize=True)
     largest = np.abs(weights).max(-1)
-    matter = largest > NEGLIGIBLE * largest.max(initial=0)
-    owners, sizes = np.nonzero(matter)[0], np.linalg.norm(energy_weights, axis=1)
-    of_forces = sizes[owners] * np.linalg.norm(weights[matter], axis=1)
+    kept = largest > NEGLIGIBLE * largest.max(initial=0)
+    owners, sizes = np.nonzero(kept)[0], np.linalg.norm(energy_weights, axis=1)
+    of_forces = sizes[owners] * np.linalg.norm(weights[kept], axis=1)
     return CircuitGroup(
         program,
         angles,
         open_slots,
-        found.angles[matter],
+        found.angles[kept],
         owners,
-        weights[matter],
+        weights[kept],
         np.concatenate([sizes, of_forces]),
     )

@@ -1,4 +1,4 @@
-"""Executors: what carries out circuits. One interface, from exact simulation to a real device."""
+"""Executors carry out circuits: one interface, from exact simulation to a real device."""
 
 import abc
 import hashlib
@@ -15,15 +15,16 @@ from ..quantum.shots import Setting, probabilities
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Circuits of one gate list that are read alike: what is sent in one go.
+    """Circuits with one gate list that are measured in one setting and sent together.
 
     Args:
         program: the gates.
-        setting: how qubits are read.
+        setting: the bases in which the qubits are measured.
         angles: one row for each circuit, in radians.
         shots: of each circuit.
         open_slots: angles that differ between circuits of the program.
-        fold: odd number of times the gates are run, forwards and backwards; multiplies noise.
+        fold: odd number of times the gates are run, alternately forwards and backwards; it
+            multiplies their noise.
     """
 
     program: Program
@@ -37,13 +38,14 @@ class Job:
         return len(self.angles)
 
     def part(self, rows: np.ndarray | slice) -> "Job":
-        """The same with some of the circuits."""
+        """The job with some of its circuits."""
         return replace(self, angles=self.angles[rows], shots=self.shots[rows])
 
     def digests(self) -> list[str]:
-        """A hash of each circuit, how it is read and its shots.
+        """A hash of each circuit with its setting and its shots.
 
-        Angles count to twelve digits after the point: what they are made of may be compiled anew.
+        Angles are rounded to twelve decimals: the functions that compute them may be compiled
+        again with other rounding errors.
         """
         common = repr((self.program, self.setting.gates(), self.fold)).encode()
         rows = np.round(self.angles, 12) + 0.0  # no negative zeros
@@ -54,29 +56,29 @@ class Job:
 
 
 class LostJobError(RunError):
-    """A job did not come back; the next one may."""
+    """A job failed and may be sent again."""
 
 
 class AbstractExecutor(abc.ABC):
     """Carries out circuits."""
 
     batch: int = 300
-    """Most circuits in a job."""
+    """Largest number of circuits in a job."""
     sampled: bool = True
-    """Whether results come from finite shots."""
+    """Whether results come from a finite number of shots."""
 
     @property
     @abc.abstractmethod
     def name(self) -> str:
-        """What decides the results, in words: part of the key under which they are kept."""
+        """Everything that decides the results, as text: part of the key of stored results."""
 
     @abc.abstractmethod
     def counts(self, job: Job) -> dict[str, int]:
-        """Depth and gates of a circuit of a job as compiled; empty where nothing is compiled."""
+        """Depth and number of gates of a compiled circuit of a job; empty without a compiler."""
 
     @abc.abstractmethod
     def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
-        """The share of each outcome, qubit 0 the most significant bit.
+        """Relative frequency of each outcome; qubit 0 is the most significant bit.
 
         Raises:
             LostJobError: the job failed and may be sent again.
@@ -85,7 +87,7 @@ class AbstractExecutor(abc.ABC):
 
 @dataclass(frozen=True)
 class Exact(AbstractExecutor):
-    """Exact probabilities, as from infinitely many shots."""
+    """Exact probabilities, the limit of infinitely many shots."""
 
     sampled: bool = False
 
@@ -102,10 +104,10 @@ class Exact(AbstractExecutor):
 
 @dataclass(frozen=True)
 class Shots(AbstractExecutor):
-    """Finite shots of perfect circuits.
+    """A finite number of shots of circuits without noise.
 
     Args:
-        seed: of the outcomes, which are a function of it and the job.
+        seed: of the outcomes, which depend on it and on the job alone.
     """
 
     seed: int = 0
@@ -128,6 +130,6 @@ class Shots(AbstractExecutor):
 
 
 def random(seed: int, job: Job) -> np.random.Generator:
-    """Random numbers that are a function of a seed and a job."""
+    """Random numbers that depend on a seed and a job alone."""
     content = hashlib.sha256("".join(job.digests()).encode()).digest()
     return np.random.default_rng([seed, *np.frombuffer(content, np.uint32)])

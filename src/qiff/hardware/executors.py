@@ -1,4 +1,7 @@
-"""From a name to an executor: the one dictionary of kinds."""
+"""Executors by name.
+
+A new executor is one entry of `EXECUTORS`.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +14,13 @@ from .on_qiskit import aer, fake, runtime
 
 
 def _plain(executor: Callable[[int], AbstractExecutor]) -> Callable[[str, int], AbstractExecutor]:
-    """An executor that takes nothing after its name."""
+    """The entry of an executor without an argument after its name."""
 
     def make(argument: str, seed: int) -> AbstractExecutor:
         if argument:
-            raise InputError(f"This executor takes nothing after its name, but got `{argument}`.")
+            raise InputError(
+                f"This executor takes no argument after its name, but got `{argument}`; remove it."
+            )
         return executor(seed)
 
     return make
@@ -32,18 +37,18 @@ EXECUTORS: dict[str, Callable[[str, int], AbstractExecutor]] = {
 
 
 def make_executor(name: str, *, seed: int = 0, cache: Path | None = None) -> AbstractExecutor:
-    """The executor of a name such as `shots`, `fake:manila` or `aer:depolarising=0.01`.
+    """Make an executor from a name such as `shots`, `fake:manila` or `aer:depolarising=0.01`.
 
     Lost jobs are sent again.
 
     Args:
-        name: a key of `EXECUTORS` and what it takes, after a colon.
+        name: a key of `EXECUTORS`, with its argument after a colon.
         seed: of simulated outcomes.
-        cache: folder in which results are kept; without it they are not.
+        cache: folder in which results are kept; None keeps none.
 
     Raises:
-        InputError: the executor or what it takes is unknown, its package is absent, or a token is
-            missing or refused.
+        InputError: the executor or its argument is unknown, its package is not installed, or a
+            token is missing or refused.
     """
     kind, _, argument = name.partition(":")
     check_known("Executor", kind, EXECUTORS)

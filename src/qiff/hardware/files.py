@@ -1,8 +1,12 @@
-"""Circuits as files for other packages."""
+"""Circuits as files for other packages.
+
+A new format is one entry of `FORMATS`.
+"""
 
 import io
 import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +14,7 @@ from ..quantum.export import Parameterised, to_pennylane, to_qasm3
 from .estimate import CircuitGroup
 
 Files = dict[str, bytes | str]
-"""Contents by the suffix of their file."""
+"""Contents by file suffix."""
 
 
 def qasm3_files(circuits: CircuitGroup, number: int) -> Files:
@@ -19,11 +23,11 @@ def qasm3_files(circuits: CircuitGroup, number: int) -> Files:
 
 
 def qiskit_files(circuits: CircuitGroup, number: int) -> Files:
-    """One circuit of Qiskit with parameters for the data, and what goes with it.
+    """One circuit of Qiskit with parameters for the data, and a description of them.
 
     The `.qpy` file holds the circuit; the `.json` file the names of its parameters, their values
-    for the energy and for every shifted circuit of the forces, and the observables in the words
-    of Qiskit, which have qubit 0 last.
+    for the energy and for every shifted circuit of the forces, and the observables as Pauli words
+    in the order of Qiskit, with qubit 0 last.
     """
     program, angles = circuits.program, circuits.angles[number]
     written = Parameterised(program, angles, circuits.open_slots)
@@ -43,7 +47,7 @@ def qiskit_files(circuits: CircuitGroup, number: int) -> Files:
 
 
 def pennylane_files(circuits: CircuitGroup, number: int) -> Files:
-    """One circuit as a function of Python that PennyLane runs."""
+    """One circuit as a Python script for PennyLane."""
     program = circuits.program
     tape = to_pennylane(program, circuits.angles[number])
     lines = [f"    qml.{_call(gate)}" for gate in tape.operations]
@@ -61,7 +65,7 @@ def pennylane_files(circuits: CircuitGroup, number: int) -> Files:
     return {".py": head + "\n".join(lines) + "\n" + tail}
 
 
-def _call(gate) -> str:
+def _call(gate: Any) -> str:
     arguments = [repr(float(np.asarray(parameter))) for parameter in gate.parameters]
     return f"{gate.name}({', '.join([*arguments, f'wires={gate.wires.tolist()}'])})"
 

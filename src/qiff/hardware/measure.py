@@ -1,4 +1,4 @@
-"""Expectation values from an executor: settings, jobs, mitigation."""
+"""Expectation values from an executor: measurement settings, jobs and error mitigation."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,21 +24,21 @@ from ..quantum.shots import (
 from .executor import AbstractExecutor, Job
 
 CALIBRATION_SHOTS = 20_000
-"""Least shots of a calibration of the readout; else a hundredth of what the protocol has."""
+"""Smallest number of shots of a readout calibration, which has a hundredth of the protocol's."""
 
 
 @dataclass(frozen=True)
 class Mitigation:
-    """What is done against noise.
+    """Methods of error mitigation.
 
     Args:
-        readout: errors of the readout are calibrated and undone.
-        twirl: qubits are turned over at random before the readout; with `readout`, what is undone
-            is then the same for 0 and 1.
-        symmetry: outcomes that a circuit cannot have, because it conserves the total spin along
-            an axis, are thrown away; circuits that conserve nothing are read as ever.
-        folds: multiples of the noise of gates from which it is extrapolated to none, see
-            `quantum.noise.extrapolated`; 1 alone extrapolates nothing.
+        readout: errors of the readout are calibrated and corrected.
+        twirl: random qubits are flipped before the readout and flipped back in the outcomes; with
+            `readout`, the errors to correct are then the same for 0 and 1.
+        symmetry: outcomes that are impossible because a circuit conserves the total spin along
+            an axis are discarded; circuits without this symmetry are measured without the check.
+        folds: multiples of the gate noise from which values are extrapolated to zero noise, see
+            `quantum.noise.extrapolated`; (1,) extrapolates nothing.
     """
 
     readout: bool = False
@@ -60,7 +60,7 @@ MITIGATIONS: dict[str, dict[str, Any]] = {
 
 
 def mitigation(names: Sequence[str]) -> Mitigation:
-    """Everything against noise that is named, see `MITIGATIONS`.
+    """The mitigation with all methods that are named, see `MITIGATIONS`.
 
     Raises:
         InputError: a name is unknown.
@@ -75,10 +75,10 @@ class Protocol:
     """How expectation values are measured.
 
     Args:
-        shots: number of shots for everything that is measured together, for instance a geometry.
-        method: a key of `SETTINGS`: which Pauli words are read together.
+        shots: of all circuits that are measured together, for instance those of a geometry.
+        method: a key of `SETTINGS`: which Pauli words are measured together.
         mitigation: see `Mitigation`.
-        seed: of random numbers: twirls, and on the command line simulated outcomes.
+        seed: of the random flips of `twirl`, and on the command line of simulated outcomes.
     """
 
     shots: int = 100_000
@@ -93,11 +93,11 @@ class Protocol:
 
 
 Axes = Sequence[tuple[float, ...]]
-"""For each circuit the rotation of its conserved axis to z; empty for none."""
+"""For each circuit the rotation that turns its conserved axis to z; empty for none."""
 
 
 class Laboratory:
-    """An executor at work under a protocol; counts what it sends.
+    """Measures with one executor and one protocol, and counts circuits and shots.
 
     Args:
         executor: carries out circuits.
@@ -127,7 +127,7 @@ class Laboratory:
         Args:
             program: the gates and observables.
             angles: one row for each circuit.
-            shots: of each, shared by its settings and folds.
+            shots: of each circuit, shared by its settings and folds.
             open_slots: angles that differ between circuits.
         """
         folds = self.protocol.mitigation.folds
@@ -149,7 +149,7 @@ class Laboratory:
         fold: int,
         axes: Axes,
     ) -> Estimate:
-        """Expectation values, the sum of what all settings read."""
+        """Expectation values: the sum of the contributions of all settings."""
         readings = settings(program.observables, self.protocol.method)
         sizes = [sum(abs(c) for c, _, _ in reading.terms) for reading in readings]
         n = len(program.observables)
@@ -166,7 +166,7 @@ class Laboratory:
         return found
 
     def _mixed(self, program: Program, axes: Axes) -> Float[np.ndarray, "n_rows n_observables"]:
-        """What is read of fully mixed qubits."""
+        """Expectation values of the maximally mixed state."""
         found, n = {}, len(program.observables)
         for axis in dict.fromkeys(axes):
             found[axis] = np.zeros(n)
@@ -176,7 +176,7 @@ class Laboratory:
         return np.array([found[axis] for axis in axes])
 
     def _axes(self, program: Program, angles: np.ndarray) -> Axes:
-        """See `Axes`; all empty unless outcomes are checked."""
+        """See `Axes`; all are empty without the check of the symmetry."""
         if not (self.protocol.mitigation.symmetry and all(map(_isotropic, program.observables))):
             return [()] * len(angles)
         axes = [conserved_axis(program, row) for row in angles]
@@ -192,7 +192,7 @@ class Laboratory:
         return read_outcomes(frequencies, shots, values, kept, inverse)
 
     def _twirled(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
-        """The mean over qubits turned over at random."""
+        """The mean over random flips of the qubits."""
         masks = noise.twirls(job.program.n_qubits, self.protocol.seed)
         shots = np.maximum(1, job.shots // len(masks))
         results = [
@@ -202,7 +202,7 @@ class Laboratory:
         return sum(results, start=np.zeros_like(results[0])) / len(masks)
 
     def _inverse(self, n_qubits: int) -> Float[np.ndarray, "dim dim"]:
-        """Undoes the readout; calibrated once for each number of qubits."""
+        """Corrects the readout; calibrated once for each number of qubits."""
         if n_qubits not in self._inverses:
             shots = np.array([max(CALIBRATION_SHOTS, self.protocol.shots // 100)])
             nothing = noise.nothing(n_qubits)
@@ -218,7 +218,7 @@ class Laboratory:
         return self._inverses[n_qubits]
 
     def _sent(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
-        """Frequencies of a job, sent in parts, with flips turned back."""
+        """Frequencies of a job, sent in parts, with its flips undone."""
         found = []
         for begin in range(0, len(job), self.executor.batch):
             part = job.part(slice(begin, begin + self.executor.batch))
@@ -231,7 +231,7 @@ class Laboratory:
 
 
 def _isotropic(observable: PauliSum) -> bool:
-    """Whether common rotations leave it unchanged: XX, YY and ZZ of a pair count alike."""
+    """Whether common rotations leave it unchanged: XX, YY and ZZ of a pair have one coefficient."""
     totals: dict[tuple[int, ...], dict[str, float]] = {}
     for coefficient, word in observable.terms:
         letters = set(word) - {"I"}

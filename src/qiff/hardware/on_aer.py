@@ -1,7 +1,7 @@
-"""Noisy circuits on Qiskit Aer: outcomes are drawn from the exact probabilities under the noise.
+"""Noisy circuits on Qiskit Aer: outcomes are drawn from exact probabilities with noise.
 
-What Aer's own samplers do shot by shot takes microseconds a shot; here a circuit costs the same
-however many shots it has.
+The samplers of Aer simulate every shot, microseconds each; here the cost of a circuit does not
+depend on its number of shots.
 """
 
 from typing import Any
@@ -28,14 +28,14 @@ class AerSampler:
         shots: Int[np.ndarray, " n_rows"],
         rng: np.random.Generator,
     ) -> Float[np.ndarray, "n_rows dim"]:
-        """Shares of outcomes, bit 0 the least significant."""
+        """Relative frequencies of the outcomes; bit 0 is the least significant."""
         exact = self.probabilities(circuit, values)
         return rng.multinomial(shots, exact) / shots[:, None]
 
     def probabilities(
         self, circuit: Any, values: Float[np.ndarray, "n_rows n_parameters"]
     ) -> Float[np.ndarray, "n_rows dim"]:
-        """Of what is read of each bit, as the noise has it."""
+        """Probabilities of the outcomes with all noise."""
         gates, wires = _unread(circuit)
         gates.save_probabilities(wires)
         columns = {name: list(values[:, k]) for k, name in enumerate(circuit.parameters)}
@@ -55,7 +55,7 @@ class AerSampler:
 
 
 def _unread(circuit: Any) -> tuple[Any, list[int]]:
-    """A circuit without its measurements, and the qubit that each bit is read from."""
+    """A circuit without its measurements, and the qubit that is measured into each bit."""
     gates, wires = circuit.copy_empty_like(), {}
     for item in circuit.data:
         if item.operation.name == "measure":
@@ -67,7 +67,7 @@ def _unread(circuit: Any) -> tuple[Any, list[int]]:
 
 
 def _readouts(noise_model: Any) -> dict[tuple[int, ...], np.ndarray]:
-    r"""$P(\text{read } j \mid \text{is } i)$ of each qubit, in row $i$; of all others under ()."""
+    r"""$P(\text{outcome } j \mid \text{state } i)$ of each qubit, row $i$; () is for all others."""
     errors = noise_model.to_dict()["errors"] if noise_model else []
     return {
         tuple(qubits): np.array(error["probabilities"])

@@ -1,5 +1,6 @@
-"""Executors of PennyLane: any of its devices that gives probabilities or samples."""
+"""Executors of PennyLane: any of its devices that returns probabilities."""
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from .executor import AbstractExecutor, Job, LostJobError, random
 
 @dataclass(frozen=True, eq=False)
 class OnPennyLane(AbstractExecutor):
-    """Runs tapes on a device of PennyLane, which then draws the outcomes.
+    """Runs circuits on a device of PennyLane, which draws the outcomes.
 
     Args:
         device: its name, for instance `default.qubit`.
@@ -40,7 +41,7 @@ class OnPennyLane(AbstractExecutor):
         ]
         try:
             return np.stack(qml.execute(tapes, device, diff_method=None))
-        except Exception as error:  # whatever a device says of a job it lost
+        except Exception as error:  # every device fails in a way of its own
             raise LostJobError(f"{type(error).__name__}: {error}") from error
 
 
@@ -57,26 +58,28 @@ def _folded(tape: Any, fold: int) -> Any:
 
 
 def make_device(name: str, n_qubits: int, rng: np.random.Generator | None = None) -> Any:
-    """A device of PennyLane.
+    """A device of PennyLane, with these random numbers if it takes any.
 
     Raises:
-        InputError: there is no such device, or PennyLane is absent.
+        InputError: there is no such device, or PennyLane is not installed.
     """
     try:
         import pennylane as qml
     except ImportError:
         raise missing_extra("pennylane", "pennylane", "the executor `pennylane`") from None
-    seeded = {"seed": rng} if rng is not None and name == "default.qubit" else {}
     try:
-        return qml.device(name, wires=n_qubits, **seeded)
+        device = qml.device(name, wires=n_qubits)
     except qml.exceptions.DeviceError:
         raise InputError(
             f"PennyLane has no device `{name}`; for instance `default.qubit`."
         ) from None
+    if rng is None or "seed" not in inspect.signature(type(device)).parameters:
+        return device
+    return qml.device(name, wires=n_qubits, seed=rng)
 
 
 def pennylane(argument: str, seed: int) -> OnPennyLane:
-    """A device of PennyLane by name, `default.qubit` if there is none.
+    """A device of PennyLane by name; without a name `default.qubit`.
 
     Raises:
         InputError: as `make_device`.

@@ -16,11 +16,11 @@ from .on_aer import AerSampler
 
 Sampler = Callable[[Any, np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 """From a compiled circuit, values of its parameters in each row, shots of each row and random
-numbers to the share of each outcome, bit 0 the least significant."""
+numbers to the relative frequency of each outcome; bit 0 is the least significant."""
 TOKEN, INSTANCE = "QISKIT_IBM_TOKEN", "QISKIT_IBM_INSTANCE"
-"""Environment variables that Qiskit Runtime is reached with; nothing else is read or kept."""
+"""Environment variables with the credentials of Qiskit Runtime; they are not stored."""
 NOISE = ("depolarising", "damping", "readout")
-"""What `aer` knows."""
+"""Kinds of noise of `aer`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +29,10 @@ class OnQiskit(AbstractExecutor):
 
     Args:
         label: see `AbstractExecutor.name`.
-        backend: what circuits are compiled for.
+        backend: the device that circuits are compiled for.
         sampler: draws outcomes of a compiled circuit, see `Sampler`.
         seed: of simulated outcomes.
-        batch: most circuits in a job.
+        batch: largest number of circuits in a job.
     """
 
     label: str
@@ -57,14 +57,14 @@ class OnQiskit(AbstractExecutor):
         values = values[:, [places[parameter] for parameter in circuit.parameters]]
         try:
             frequencies = self.sampler(circuit, values, job.shots, random(self.seed, job))
-        except Exception as error:  # whatever a service says of a job it lost
+        except Exception as error:  # every service fails in a way of its own
             raise LostJobError(f"{type(error).__name__}: {error}") from error
         n_qubits = job.program.n_qubits
         index = np.arange(2**n_qubits).reshape((2,) * n_qubits).transpose().reshape(-1)
         return frequencies[:, index]  # Qiskit writes qubit 0 last
 
     def compiled(self, job: Job) -> tuple[Any, Parameterised]:
-        """The circuit of a job for the backend, and the same before it was compiled."""
+        """The circuit of a job compiled for the backend, and before it was compiled."""
         fixed = np.delete(job.angles[0], job.open_slots).tobytes()
         key = (job.program, job.setting, job.open_slots, job.fold, fixed)
         if key not in self._compiled:
@@ -83,7 +83,7 @@ class OnQiskit(AbstractExecutor):
 
 
 def _folded(circuit: Any, fold: int) -> Any:
-    """The gates forwards and backwards, with barriers that keep compilers from undoing it."""
+    """The gates forwards and backwards, with barriers so that compilers do not cancel them."""
     gates, ends = circuit.copy_empty_like(), circuit.copy_empty_like()
     for item in circuit.data:
         is_end = item.operation.name in ("measure", "barrier")
@@ -112,7 +112,7 @@ def _primitive(sampler: Callable[[], Any]) -> Sampler:
 
 
 def _frequencies(bits: Any) -> Float[np.ndarray, "n_rows dim"]:
-    """Shares of outcomes, bit 0 the least significant."""
+    """Relative frequencies of the outcomes; bit 0 is the least significant."""
     n_rows, dim = bits.array.shape[0], 2**bits.num_bits
     outcomes = np.zeros(bits.array.shape[:2], np.int64)
     for byte in np.moveaxis(bits.array, -1, 0):
@@ -127,13 +127,13 @@ def aer(argument: str, seed: int) -> OnQiskit:
     """Qiskit Aer, with noise as in `depolarising=0.01,damping=0.002,readout=0.02`.
 
     Args:
-        argument: probabilities: of depolarising after a gate on two qubits, a tenth of it after
-            one on one; of amplitude damping of each qubit after any gate; of reading 0 as 1 or 1
-            as 0. None by default.
+        argument: probabilities, 0 by default: `depolarising` after a gate on two qubits, a tenth
+            of it after a gate on one; `damping` of the amplitude of each qubit after any gate;
+            `readout` of 0 as 1 or 1 as 0.
         seed: of the outcomes.
 
     Raises:
-        InputError: the argument is not of that form, or Qiskit Aer is absent.
+        InputError: the argument is not of that form, or Qiskit Aer is not installed.
     """
     chances = _probabilities(argument)
     _need("qiskit_aer", "the executor `aer`")
@@ -153,10 +153,10 @@ def aer(argument: str, seed: int) -> OnQiskit:
 
 
 def fake(argument: str, seed: int) -> OnQiskit:
-    """A device of the past as Qiskit Runtime remembers it, for instance `manila`; offline.
+    """A simulated device with the noise of a former real one, for instance `manila`; offline.
 
     Raises:
-        InputError: there is no such device, or Qiskit Runtime is absent.
+        InputError: there is no such device, or Qiskit Runtime is not installed.
     """
     _need("qiskit_aer", "a fake device")
     providers = _need("qiskit_ibm_runtime", "a fake device").fake_provider
@@ -177,7 +177,7 @@ def runtime(argument: str, seed: int) -> OnQiskit:
 
     Raises:
         InputError: there is no token, it is refused, there is no such device, or Qiskit Runtime
-            is absent.
+            is not installed.
     """
     package = _need("qiskit_ibm_runtime", "a device of Qiskit Runtime")
     token = os.environ.get(TOKEN, "")

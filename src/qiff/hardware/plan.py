@@ -1,8 +1,8 @@
-"""What a potential asks of a quantum computer, and what it makes of the answers.
+"""Splits a potential into its circuits and the classical functions before and after them.
 
-Any potential is traced once: its circuits are taken out, and what is left are two classical
-functions, from positions to the angles of the circuits and from positions and expectation values
-to the energy.
+Any potential is traced once and its circuits are taken out of the trace. Two classical functions
+remain: from positions to the angles of the circuits, and from positions and expectation values to
+the energy.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ from ..quantum.engine import Engine
 from ..quantum.program import Program
 
 Values = tuple[Float[Array, "n_circuits n_observables"], ...]
-"""Expectation values: for each gate list those of its circuits."""
+"""Expectation values of all circuits, an array for each gate list."""
 
 _measure = core.Primitive("measure")
 """Stands in a trace for circuits of a gate list."""
@@ -55,10 +55,12 @@ _TO_BE_MEASURED = Engine("measure", _mark)
 
 
 class Request(NamedTuple):
-    """What is asked for one geometry; an entry for each gate list.
+    """What is to be measured for one geometry; an entry for each gate list.
 
-    `angles` of its circuits, `slopes` of these in the positions, and `weights`, the derivative of
-    the energy in the expectation values where all of those are 0.
+    Args:
+        angles: of the circuits.
+        slopes: derivatives of the angles with respect to the positions.
+        weights: derivative of the energy with respect to the expectation values, where those are 0.
     """
 
     angles: tuple[Float[Array, "n_circuits n_slots"], ...]
@@ -67,13 +69,16 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What is made of the values: energy in eV and after it the forces in eV/Å.
+    """Energy and forces that follow from the expectation values, and their derivatives.
 
-    And its derivatives in the values, and in the derivatives of the values, of the energy.
+    Args:
+        result: energy in eV, then the forces in eV/Å.
+        sensitivities: derivatives of `result` with respect to the expectation values.
+        weights: derivative of the energy with respect to the expectation values.
     """
 
-    result: Float[Array, " 1+3*n_atoms"]
-    sensitivities: tuple[Float[Array, "1+3*n_atoms n_circuits n_observables"], ...]
+    result: Float[Array, " n_results"]
+    sensitivities: tuple[Float[Array, "n_results n_circuits n_observables"], ...]
     weights: Values
 
 
@@ -81,7 +86,8 @@ def plan(potential: AbstractPotential, numbers: np.ndarray) -> "Plan":
     """The circuits of a potential of this structure for atoms of these numbers.
 
     Raises:
-        InputError: circuits depend on what others measure, or stand in a loop.
+        InputError: there are no circuits; they depend on the results of others; or they stand
+            in a loop.
     """
     leaves, structure = jax.tree.flatten(with_engine(potential, _TO_BE_MEASURED))
     shapes = tuple(np.shape(leaf) for leaf in leaves)
@@ -110,6 +116,11 @@ class Plan:
         positions = np.random.default_rng(0).normal(size=(len(numbers), 3))
         self._trace = jax.make_jaxpr(of_weights)(examples, positions)
         self.programs = tuple(_programs(self._trace.jaxpr))
+        if not self.programs:
+            raise InputError(
+                "The potential has no circuits that could be sent to a quantum computer: use it "
+                "without an executor."
+            )
         if any(np.isnan(at).any() for at in jax.jit(self._angles)(examples, positions)):
             raise InputError(
                 "Circuits that depend on the results of others cannot be sent together: use a "
@@ -141,7 +152,7 @@ class Plan:
             weights: of the potential.
             positions: in Å.
             values: expectation values $o$.
-            slopes: their derivatives in the positions.
+            slopes: their derivatives with respect to the positions.
         """
 
         def of_values(values: Values) -> Array:

@@ -1,4 +1,4 @@
-"""What a measurement will take, before anything is sent."""
+"""What a measurement will cost in circuits, shots and time, before anything is sent."""
 
 import ase
 import numpy as np
@@ -10,7 +10,7 @@ from .executor import AbstractExecutor, Exact, Job
 from .measure import Protocol
 
 SECONDS_PER_SHOT = 250e-6
-"""What devices with superconducting qubits take, mostly to cool a qubit down again."""
+"""Of devices with superconducting qubits, mostly to reset the qubits."""
 SECONDS_PER_CIRCUIT = 0.02
 """To load a circuit."""
 
@@ -20,29 +20,28 @@ def resources(
     atoms: ase.Atoms,
     executor: AbstractExecutor,
     protocol: Protocol,
-) -> dict[str, object]:
-    """What the energy and forces of a configuration take with an executor; nothing is sent.
+) -> dict[str, int | float]:
+    """The cost of the energy and forces of a configuration with an executor; nothing is sent.
 
-    Standard errors are those of perfect circuits with these shots, by exact simulation; what
-    noise adds is not in them.
+    Standard errors are those of circuits without noise with these shots, from exact simulation.
 
     Args:
         potential: any potential.
         atoms: one configuration.
-        executor: for a back end of Qiskit its compiled circuits are counted.
+        executor: one that compiles circuits also counts their depth and gates.
         protocol: how to measure.
 
     Raises:
-        InputError: the potential cannot describe the atoms or be sent.
+        InputError: the potential cannot describe the atoms, or its circuits cannot be sent.
     """
-    ledger = Ledger()
-    found = estimate(potential, atoms, ledger, protocol)
-    n_circuits = sum(len(job) for job in ledger.jobs)
-    example = max(ledger.jobs, key=len)
+    dry_run = DryRun()
+    found = estimate(potential, atoms, dry_run, protocol)
+    n_circuits = sum(len(job) for job in dry_run.jobs)
+    example = max(dry_run.jobs, key=len)
     seconds = found.n_shots * SECONDS_PER_SHOT + n_circuits * SECONDS_PER_CIRCUIT
     return {
-        "qubits": max(job.program.n_qubits for job in ledger.jobs),
-        "gate lists": len({job.program for job in ledger.jobs}),
+        "qubits": max(job.program.n_qubits for job in dry_run.jobs),
+        "gate lists": len({job.program for job in dry_run.jobs}),
         "settings": len(settings(example.program.observables, protocol.method)),
         "circuits": n_circuits,
         "gates": len(list(example.program.gates())),
@@ -54,8 +53,8 @@ def resources(
     }
 
 
-class Ledger(AbstractExecutor):
-    """Exact results with the errors of the shots asked for; keeps every job."""
+class DryRun(AbstractExecutor):
+    """Gives exact results with the errors of a finite number of shots, and keeps every job."""
 
     batch = 10**9
 

@@ -1,4 +1,4 @@
-"""An engine that measures: potentials are trained on what an executor says."""
+"""An engine that measures: potentials are trained on the results of an executor."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -75,9 +75,9 @@ Host = Callable[[Program, np.ndarray], np.ndarray]
 
 
 def _on_host(measure: Host, program: Program, n_columns: int, angles: Angles) -> Array:
-    """What `measure` makes of angles, shape (n_observables, n_columns).
+    """The result of `measure` for these angles, shape (n_observables, n_columns).
 
-    Numbers go to the host and back as bits: in the threads of callbacks JAX is in single precision.
+    Numbers go to the host and back as bits: in the threads of callbacks JAX has single precision.
     """
     shape, dtype = (len(program.observables), n_columns), angles.dtype
     n_words = dtype.itemsize // 4

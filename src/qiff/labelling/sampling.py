@@ -1,19 +1,23 @@
-"""How the geometries of a computed data set are drawn, and how its frames are computed."""
+"""How the frames of a computed data set are drawn and labelled."""
 
 import abc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Any
 
 import ase
 import ase.units
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator, all_changes, all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 from jaxtyping import Float
 
 from .._checks import check_at_least, check_positive, check_seed
+from ..atoms.properties import labels
 from ..atoms.rigid import n_rigid
-from .level import Label
+from .levels import Labeller
 
 
 @dataclass(frozen=True)
@@ -36,51 +40,82 @@ class Sampling:
         check_positive("temperature", self.temperature)
 
 
-Labeller = Callable[[ase.Atoms], Label]
+Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""Applies a function to items, as the builtin `map` does; results may come in any order.
+
+Functions and items can be pickled. For instance `Pool.imap_unordered` of `multiprocessing`, or
+`ThreadPoolExecutor.map`.
+"""
 
 
-class AbstractFrames(abc.ABC):
-    """How the frames of a data set come about; a computation that was cut short goes on."""
+class AbstractSampler(abc.ABC):
+    """Draws the frames of a data set and labels them; an interrupted computation resumes."""
 
     @abc.abstractmethod
-    def start(self, sampling: Sampling) -> list[ase.Atoms]:
-        """What is computed once, before the first frame."""
+    def start(self, sampling: Sampling, label: Labeller) -> list[ase.Atoms]:
+        """Structures that are computed once, before the first frame."""
 
     @abc.abstractmethod
     def frames(
-        self, sampling: Sampling, start: list[ase.Atoms], done: Sequence[ase.Atoms]
-    ) -> Iterator[ase.Atoms]:
-        """The labelled frames after those that are done."""
+        self,
+        sampling: Sampling,
+        label: Labeller,
+        start: Sequence[ase.Atoms],
+        done: Mapping[int, ase.Atoms],
+        map: Map,
+    ) -> Iterator[tuple[int, ase.Atoms]]:
+        """Label the frames that are not done.
+
+        Args:
+            sampling: how frames are drawn.
+            label: the level of theory.
+            start: what the method `start` gave.
+            done: labelled frames by index.
+            map: applies a function to frames that do not depend on each other.
+
+        Returns:
+            Indices and labelled frames, in any order.
+        """
 
 
 @dataclass(frozen=True)
-class Listed(AbstractFrames):
-    """Geometries drawn beforehand, labelled one by one."""
+class Listed(AbstractSampler):
+    """Structures drawn beforehand, labelled independently of each other."""
 
     geometries: Callable[[Sampling], list[ase.Atoms]]
-    label: Labeller
 
-    def start(self, sampling: Sampling) -> list[ase.Atoms]:
+    def start(self, sampling: Sampling, label: Labeller) -> list[ase.Atoms]:
         return self.geometries(sampling)
 
     def frames(
-        self, sampling: Sampling, start: list[ase.Atoms], done: Sequence[ase.Atoms]
-    ) -> Iterator[ase.Atoms]:
-        for atoms in start[len(done) :]:
-            energy, forces = self.label(atoms)
-            atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
-            yield atoms
+        self,
+        sampling: Sampling,
+        label: Labeller,
+        start: Sequence[ase.Atoms],
+        done: Mapping[int, ase.Atoms],
+        map: Map,
+    ) -> Iterator[tuple[int, ase.Atoms]]:
+        missing = [(index, atoms) for index, atoms in enumerate(start) if index not in done]
+        yield from map(partial(_labelled, label), missing)
+
+
+def _labelled(label: Labeller, item: tuple[int, ase.Atoms]) -> tuple[int, ase.Atoms]:
+    """An index and its structure with results; runs where `Map` sends it."""
+    index, atoms = item
+    found = atoms.copy()
+    found.calc = SinglePointCalculator(found, **label(atoms))
+    return index, found
 
 
 @dataclass(frozen=True)
-class Trajectory(AbstractFrames):
+class Trajectory(AbstractSampler):
     """Ab initio molecular dynamics with a Langevin thermostat from a relaxed structure.
 
-    Random numbers depend on seed and frame alone, so that a trajectory can be resumed.
+    Frames follow from each other and are labelled one by one. Random numbers depend on seed and
+    frame alone, so that a trajectory can be resumed.
 
     Args:
-        structure: where to begin; it is relaxed first.
-        label: the level of theory.
+        structure: the initial structure; it is relaxed first.
         timestep: fs.
         interval: steps from frame to frame.
         equilibration: steps before the first frame.
@@ -88,26 +123,34 @@ class Trajectory(AbstractFrames):
     """
 
     structure: Callable[[], ase.Atoms]
-    label: Labeller
     timestep: float
     interval: int
     equilibration: int
     friction_time: float
 
-    def start(self, sampling: Sampling) -> list[ase.Atoms]:
-        return [relax(self.structure(), self.label)]
+    def start(self, sampling: Sampling, label: Labeller) -> list[ase.Atoms]:
+        return [relax(self.structure(), label)]
 
     def frames(
-        self, sampling: Sampling, start: list[ase.Atoms], done: Sequence[ase.Atoms]
-    ) -> Iterator[ase.Atoms]:
+        self,
+        sampling: Sampling,
+        label: Labeller,
+        start: Sequence[ase.Atoms],
+        done: Mapping[int, ase.Atoms],
+        map: Map,
+    ) -> Iterator[tuple[int, ase.Atoms]]:
         from ase.md.langevinbaoab import LangevinBAOAB
 
         random = [np.random.default_rng([sampling.seed, n]) for n in range(sampling.n_frames + 1)]
-        atoms = (done[-1] if done else start[0]).copy()
-        if not done:  # velocities of Maxwell and Boltzmann
+        first = next(n for n in count() if n not in done)
+        last = done[first - 1] if first else start[0]
+        atoms, calculator = last.copy(), _Labelled(label)
+        if first:  # its results are known
+            calculator.atoms, calculator.results = last.copy(), dict(labels(last))
+        else:  # velocities of Maxwell and Boltzmann
             spread = np.sqrt(atoms.get_masses() * ase.units.kB * sampling.temperature)
             atoms.set_momenta(random[-1].standard_normal((len(atoms), 3)) * spread[:, None])
-        atoms.calc = _Labelled(self.label)
+        atoms.calc = calculator
         dynamics = LangevinBAOAB(
             atoms,
             self.timestep * ase.units.fs,
@@ -115,20 +158,19 @@ class Trajectory(AbstractFrames):
             T_tau=self.friction_time * ase.units.fs,
             rng=random[0],
         )
-        for frame in range(len(done), sampling.n_frames):
-            dynamics.rng = random[frame]
-            dynamics.run(self.interval if frame else self.equilibration)
+        for index in range(first, sampling.n_frames):
+            dynamics.rng = random[index]
+            dynamics.run(self.interval if index else self.equilibration)
+            atoms.get_potential_energy()
             found = atoms.copy()
-            found.calc = SinglePointCalculator(
-                found, energy=atoms.get_potential_energy(), forces=atoms.get_forces()
-            )
-            yield found
+            found.calc = SinglePointCalculator(found, **calculator.results)
+            yield index, found
 
 
 class _Labelled(Calculator):
-    """A level of theory as ASE asks for it."""
+    """A level of theory as a calculator of ASE, which computes all its results at once."""
 
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+    implemented_properties = all_properties
 
     def __init__(self, label: Labeller):
         super().__init__()
@@ -136,8 +178,7 @@ class _Labelled(Calculator):
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
-        energy, forces = self._label(self.atoms)  # pyright: ignore[reportArgumentType]
-        self.results = {"energy": energy, "forces": forces}
+        self.results = dict(self._label(self.atoms))  # pyright: ignore[reportArgumentType]
 
 
 def wigner(
@@ -180,8 +221,8 @@ def relax(atoms: ase.Atoms, label: Labeller) -> ase.Atoms:
 
     def energy_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
         moved = ase.Atoms(numbers=atoms.numbers, positions=flat.reshape(-1, 3))
-        energy, forces = label(moved)
-        return energy, -forces.ravel()
+        found = label(moved)
+        return found["energy"], -found["forces"].ravel()
 
     found = minimize(energy_and_gradient, atoms.positions.ravel(), jac=True, options={"gtol": 1e-4})
     return ase.Atoms(numbers=atoms.numbers, positions=found.x.reshape(-1, 3))

@@ -36,7 +36,7 @@ _DIMER_MODELS: dict[str, dict[str, Any]] = {
         "kind": "fragments",
         "molecule": {"kind": "triatomic", "elements": WATER, "n_layers": 14, "n_repeats": 2},
         "pair": {**_COUPLED, "n_layers": 16},
-        "cutoff": 8.0,
+        "pair_cutoff": 8.0,
     },
     "coupled": _COUPLED,
     "hybrid": {"kind": "hybrid", "n_hidden": 16, "circuits": [_COUPLED]},

@@ -15,7 +15,7 @@ from ..atoms.frames import stack
 from ..hardware.estimate import circuits, estimate
 from ..hardware.executor import Exact, Shots
 from ..hardware.measure import Mitigation, Protocol
-from ..hardware.resources import Ledger, resources
+from ..hardware.resources import DryRun, resources
 from ..hardware.trainable import Measuring
 from ..model.build import build_for
 from ..model.predict import predict
@@ -138,7 +138,7 @@ def _shots(work: Work) -> Section:
         potential, tests = work.subject(name)
         frames = tests[:n_geometries]
         expected = {
-            method: [estimate(potential, a, Ledger(), Protocol(10**6, method)) for a in frames]
+            method: [estimate(potential, a, DryRun(), Protocol(10**6, method)) for a in frames]
             for method in ("bell", "pauli")
         }
         found = [measure_errors(potential, frames, Shots(), Protocol(n)) for n in budgets]

@@ -166,7 +166,7 @@ def measure_errors(
 
 
 def n_circuits(potential: AbstractPotential, atoms: ase.Atoms) -> int:
-    """CircuitGroup of a geometry, each in one setting."""
+    """Circuits of a geometry, each read in one setting."""
     return sum(len(c.angles) + len(c.shifted) for c in circuits(potential, atoms))
 
 
