@@ -90,7 +90,7 @@ def graph(
     periodic = any(atoms.pbc.any() for atoms in frames)
     cells = [atoms.cell.complete().array if periodic else None for atoms in frames]
     tables = [
-        neighbour_table(atoms.positions, cutoff, cell, tuple(atoms.pbc))
+        neighbour_table(atoms.positions, cutoff, cell, atoms.pbc)
         for atoms, cell in zip(frames, cells, strict=True)
     ]
     n_atoms = max((len(atoms) for atoms in frames), default=0)

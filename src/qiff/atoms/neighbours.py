@@ -34,7 +34,7 @@ def neighbour_table(
     positions: Float[np.ndarray, "n_atoms 3"],
     cutoff: float | None,
     cell: Float[np.ndarray, "3 3"] | None = None,
-    pbc: tuple[bool, bool, bool] = (False, False, False),
+    pbc: Bool[np.ndarray, "3"] = np.zeros(3, bool),  # noqa: B008 (not changed)
 ) -> NeighbourTable:
     """The neighbours within a cutoff; of a small molecule all other atoms.
 
@@ -52,7 +52,7 @@ def neighbour_table(
     found = NeighborList(cutoff=cutoff, full_list=True).compute(
         points=np.asarray(positions, float),
         box=np.zeros((3, 3)) if cell is None else np.asarray(cell, float),
-        periodic=pbc if cell is not None else (False, False, False),
+        periodic=pbc if cell is not None else np.zeros(3, bool),
         quantities="ijS",
     )
     first, second, images = (np.asarray(values, np.int64) for values in found)

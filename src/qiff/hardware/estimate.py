@@ -128,7 +128,7 @@ class CircuitGroup(NamedTuple):
     shifted: Float[np.ndarray, "n_shifted n_slots"]
     owners: Int[np.ndarray, " n_shifted"]
     weights: Float[np.ndarray, "n_shifted n_components"]
-    importance: Float[np.ndarray, " n_circuits+n_shifted"]
+    importance: Float[np.ndarray, " n_all"]
 
 
 class Geometry:

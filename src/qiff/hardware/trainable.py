@@ -56,7 +56,7 @@ class Measuring(Engine):
 
     def slopes(
         self, program: Program, at: Float[np.ndarray, "n_circuits n_slots"]
-    ) -> Float[np.ndarray, "n_circuits n_observables 1+n_slots"]:
+    ) -> Float[np.ndarray, "n_circuits n_observables n_columns"]:
         """Expectation values and, after them, their derivatives."""
         shifted = shifts(program, at)
         rows = np.concatenate([at[:, None], shifted.angles], axis=1)

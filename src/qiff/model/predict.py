@@ -76,7 +76,7 @@ def evaluator(
 
 
 @cache
-def _compiled(structure: Any) -> Callable[..., Float[Array, " 1+3*n_atoms"]]:
+def _compiled(structure: Any) -> Callable[..., Float[Array, " n_results"]]:
     """Energy and forces in one array: to flatten a potential or fetch an array costs more than
     a small circuit."""
 

@@ -87,7 +87,7 @@ class CartesianTriplets(AbstractLocalPotential):
     """
 
     Settings: ClassVar = TripletsSettings
-    scales: Float[Array, " n_layers+1"]
+    scales: Float[Array, " n_encodings"]
     exchanges: Float[Array, "n_layers n_exchanges"]
     readout: Float[Array, ""]
     bias: Float[Array, ""]
@@ -161,7 +161,7 @@ class RadialTriplets(AbstractLocalPotential):
     """
 
     Settings: ClassVar = RadialTripletsSettings
-    radial: Float[Array, "n_species n_species n_basis n_layers+1"]
+    radial: Float[Array, "n_species n_species n_basis n_encodings"]
     exchanges: Float[Array, "n_species n_layers n_exchanges"]
     readout: Float[Array, " n_species"]
     bias: Float[Array, " n_species"]
@@ -202,7 +202,7 @@ class RadialTriplets(AbstractLocalPotential):
 
 
 def _sum_over_pairs(
-    vectors: Float[Array, "n_atoms n_neighbours n_layers+1 3"],
+    vectors: Float[Array, "n_atoms n_neighbours n_encodings 3"],
     near: Float[Array, "n_atoms n_neighbours"],
     exchanges: Float[Array, "n_atoms n_layers n_exchanges"],
     n_repeats: int,
@@ -212,7 +212,7 @@ def _sum_over_pairs(
     first, second = np.triu_indices(near.shape[1], 1)
     layer = _DESIGN.layer(n_repeats, symmetry_breaking=False)
 
-    def run(both: Float[Array, "n_layers+1 2 3"], weights: Float[Array, "n_layers n"]) -> Array:
+    def run(both: Float[Array, "n_encodings 2 3"], weights: Float[Array, "n_layers n"]) -> Array:
         encoded = jnp.tile(both, (1, 2, 1)).reshape(len(both), -1)
         return simulation(interleaved(encoded, jax.vmap(layer.angles)(weights)))[0]
 

@@ -27,7 +27,7 @@ class Circuit(eqx.Module):
     `weights[d]`). Reference: Le et al. 2023, Eq. 2.
     """
 
-    scales: Float[Array, "n_layers+1 n_scales"]
+    scales: Float[Array, "n_encodings n_scales"]
     weights: Float[Array, "n_layers n_weights"]
     state: Singlets = eqx.field(static=True)
     encoding: AbstractEncoding = eqx.field(static=True)

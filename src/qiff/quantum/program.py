@@ -83,7 +83,7 @@ def reuploading(
 
 
 def interleaved(
-    encoded: Float[Array, "*circuits n_layers+1 n_encoded"],
+    encoded: Float[Array, "*circuits n_encodings n_encoded"],
     trained: Float[Array, "*circuits n_layers n_trained"],
 ) -> Float[Array, "*circuits n_slots"]:
     """Angles of data and of weights in the order of the slots of `reuploading`."""

@@ -16,8 +16,6 @@ from ..properties import PROPERTIES, Property, labels
 from .formats import files_of, format_of, locate
 from .source import ENERGY_UNITS, LENGTH_UNITS, Source
 
-Label = float | np.ndarray | None
-
 TOO_CLOSE = 0.2  # Å; no two atoms of a molecule come this near
 
 
@@ -70,7 +68,7 @@ def read(
     return converted
 
 
-def find_label(atoms: ase.Atoms, one: Property, key: str, needed: bool, place: str) -> Label:
+def find_label(atoms: ase.Atoms, one: Property, key: str, needed: bool, place: str) -> Any:
     """The label of a property: under `key` if given, else under its first alias that there is.
 
     Raises:
@@ -90,7 +88,7 @@ def find_label(atoms: ase.Atoms, one: Property, key: str, needed: bool, place: s
     return None
 
 
-def _numbers(label: Label, one: Property, n_atoms: int, place: str) -> Any:
+def _numbers(label: Any, one: Property, n_atoms: int, place: str) -> Any:
     """A label as an array of floats of the shape of its property; a float if it is one number."""
     try:
         values = one.standardised(np.asarray(label, float))
