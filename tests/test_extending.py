@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from qiff.quantum.gate import GATES, GateKind
 from qiff.testing import check_gate
 
 PAGE = (Path(__file__).parent.parent / "docs" / "extending.md").read_text()
-REGISTRIES = (GATES, FORMATS, POTENTIALS)
+REGISTRIES: tuple[dict[str, Any], ...] = (GATES, FORMATS, POTENTIALS)
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ def test_a_loop_over_circuits_is_refused(water):
             return total + jax.numpy.zeros(3)
 
     with precision(water), pytest.raises(InputError, match="Circuits in a loop cannot be sent"):
-        plan(Looped((water,)), WATER.numbers)
+        plan(Looped(potentials=(water,)), WATER.numbers)
 
 
 def test_circuits_that_feed_circuits_are_refused(water):
@@ -162,7 +162,7 @@ def test_circuits_that_feed_circuits_are_refused(water):
             return self.potentials[0](graph.at(graph.positions * energies.sum()))
 
     with precision(water), pytest.raises(InputError, match="depend on the results of others"):
-        plan(Fed((water,)), WATER.numbers)
+        plan(Fed(potentials=(water,)), WATER.numbers)
 
 
 @pytest.mark.parametrize("n_interactions", [1, 2])

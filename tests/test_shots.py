@@ -41,10 +41,13 @@ MIXED = program("spin 0", "spin 1", "exchange 1 2", "spin 2", "exchange 0 3", "e
 ANGLES = np.random.default_rng(0).normal(size=(1, MIXED.n_slots))
 
 
-def exact(readings, n=5):
-    return sum(
-        read_outcomes(probabilities(MIXED, ANGLES, s), None, s.values(n)).values[0]
-        for s in readings
+def exact(readings, n=5) -> np.ndarray:
+    return np.sum(
+        [
+            read_outcomes(probabilities(MIXED, ANGLES, s), None, s.values(n)).values[0]
+            for s in readings
+        ],
+        axis=0,
     )
 
 

@@ -107,7 +107,7 @@ def test_periodised_frames_are_mirror_images_with_opposite_forces():
 def test_noise_is_in_the_energies_that_are_learned_and_nowhere_else():
     noisy, plain = (lih._lih_sample(False, sigma, 3) for sigma in (0.1, 0.0))
     energies = [[labels(a)["energy"] for a in s.frames] for s in (noisy, plain)]
-    np.testing.assert_allclose(np.std(np.subtract(*energies)), 0.1, rtol=0.3)
+    np.testing.assert_allclose(np.std(np.subtract(energies[0], energies[1])), 0.1, rtol=0.3)
     for name in ("full", "relevant"):
         one, other = ([labels(a)["energy"] for a in s.tests[name]] for s in (noisy, plain))
         assert one == other

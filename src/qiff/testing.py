@@ -184,10 +184,10 @@ def _wider(seen: Graph) -> Graph:
     itself = np.tile(np.arange(n_atoms + atoms)[:, None], (1, seen.mask.shape[1] + columns))
     itself[:n_atoms, : seen.mask.shape[1]] = seen.neighbours
     return Graph(
-        positions=np.pad(np.asarray(seen.positions), ((0, atoms), (0, 0))),
+        positions=np.pad(np.asarray(seen.positions), [(0, atoms), (0, 0)]),
         numbers=np.pad(np.asarray(seen.numbers), (0, atoms)),
         neighbours=itself.astype(np.int32),
-        mask=np.pad(np.asarray(seen.mask), ((0, atoms), (0, columns))),
+        mask=np.pad(np.asarray(seen.mask), [(0, atoms), (0, columns)]),
     )
 
 
