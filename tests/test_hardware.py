@@ -34,6 +34,7 @@ from qiff.hardware.delivery import Cached, Retrying
 from qiff.hardware.executor import AbstractExecutor, Job, LostJobError
 from qiff.hardware.measure import Laboratory, mitigation
 from qiff.hardware.plan import plan
+from qiff.model.potential import SumSettings
 from qiff.model.predict import precision, predict
 from qiff.quantum.circuit import Circuit, with_engine
 from qiff.quantum.export import to_pennylane, to_qiskit
@@ -152,7 +153,7 @@ def test_a_loop_over_circuits_is_refused(water):
             return total + jax.numpy.zeros(3)
 
     with precision(water), pytest.raises(InputError, match="Circuits in a loop cannot be sent"):
-        plan(Looped(potentials=(water,)), WATER.numbers)
+        plan(Looped(potentials=(water,), settings=SumSettings()), WATER.numbers)
 
 
 def test_circuits_that_feed_circuits_are_refused(water):
@@ -162,7 +163,7 @@ def test_circuits_that_feed_circuits_are_refused(water):
             return self.potentials[0](graph.at(graph.positions * energies.sum()))
 
     with precision(water), pytest.raises(InputError, match="depend on the results of others"):
-        plan(Fed(potentials=(water,)), WATER.numbers)
+        plan(Fed(potentials=(water,), settings=SumSettings()), WATER.numbers)
 
 
 @pytest.mark.parametrize("n_interactions", [1, 2])

@@ -183,11 +183,13 @@ def _wider(seen: Graph) -> Graph:
     n_atoms = len(seen.numbers)
     itself = np.tile(np.arange(n_atoms + atoms)[:, None], (1, seen.mask.shape[1] + columns))
     itself[:n_atoms, : seen.mask.shape[1]] = seen.neighbours
+    rows: Any = ((0, atoms), (0, 0))
+    table: Any = ((0, atoms), (0, columns))
     return Graph(
-        positions=np.pad(np.asarray(seen.positions), [(0, atoms), (0, 0)]),
+        positions=np.pad(np.asarray(seen.positions), rows),
         numbers=np.pad(np.asarray(seen.numbers), (0, atoms)),
         neighbours=itself.astype(np.int32),
-        mask=np.pad(np.asarray(seen.mask), [(0, atoms), (0, columns)]),
+        mask=np.pad(np.asarray(seen.mask), table),
     )
 
 
