@@ -15,6 +15,7 @@ def test_my_potential():
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from typing import Any
 
 import ase
 import equinox as eqx
