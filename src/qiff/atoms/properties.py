@@ -23,6 +23,7 @@ class Property:
         unit: the unit in words.
         sign: the convention in words.
         components: how its components are called in figures and tables.
+        needs_cell: whether only configurations with a cell have it.
         standardised: from another common layout of the numbers to `shape`.
     """
 
@@ -35,6 +36,7 @@ class Property:
     unit: str
     sign: str
     components: str
+    needs_cell: bool = False
     standardised: Callable[[np.ndarray], np.ndarray] = lambda values: values
 
     def full_shape(self, n_atoms: int) -> tuple[int, ...]:
@@ -84,6 +86,7 @@ PROPERTIES: dict[str, Property] = {
         sign="derivative of the energy with respect to strain, over the volume: tension is "
         "positive; components xx, yy, zz, yz, xz, xy",
         components="stress components",
+        needs_cell=True,
         standardised=_voigt,
     ),
 }

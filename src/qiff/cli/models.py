@@ -3,10 +3,15 @@
 import argparse
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import ase
 
 from .._checks import check_suffix
 from .._progress import working
+from ..atoms.properties import PROPERTIES
 from ..hardware.measure import Protocol
 from .command import Commands, add, add_model_and_source, check_apart, model_and_frames, print_table
 from .hardware import add_executor, measured, print_resources
@@ -28,8 +33,8 @@ def _predict(options: argparse.Namespace) -> None:
     from ase.calculators.singlepoint import SinglePointCalculator
 
     from ..atoms.data.dataset import write
-    from ..model.ensemble import Ensemble, uncertainty
-    from ..model.predict import predict
+    from ..model.ensemble import uncertainty
+    from ..model.predict import Prediction, predict
 
     target = Path(options.target)
     check_suffix(target, (".xyz", ".extxyz"))
@@ -39,31 +44,37 @@ def _predict(options: argparse.Namespace) -> None:
         print_resources(options, potential, frames[0])
         print(f"for each of {len(frames)} frames; nothing was sent")
         return
+    errors = ""
     if options.executor:
-        predictions = measured(options, potential, frames)
-        for atoms, found in zip(frames, predictions, strict=True):
-            atoms.arrays["forces_error"] = found.forces_error
-            atoms.info |= {"energy_error": found.energy_error, "n_shots": found.n_shots}
+        measurements, errors = measured(options, potential, frames), " and their standard errors"
+        for atoms, found in zip(frames, measurements, strict=True):
+            _keep(atoms, {"energy": found.energy_error, "forces": found.forces_error}, "_error")
+            atoms.info["n_shots"] = found.n_shots
+        predictions = [Prediction(found.energy, found.forces) for found in measurements]
     else:
         with working("predicting"):
             predictions = predict(potential, frames)
-            deviations = uncertainty(potential, frames) if isinstance(potential, Ensemble) else []
-        for atoms, expected in zip(frames, deviations, strict=False):
-            atoms.info["energy_std"], atoms.arrays["forces_std"] = expected.energy, expected.forces
+            if potential.calibration:
+                errors = " and their standard deviations"
+                for atoms, expected in zip(frames, uncertainty(potential, frames), strict=True):
+                    _keep(atoms, expected.results(), "_std")
     for atoms, found in zip(frames, predictions, strict=True):
-        atoms.calc = SinglePointCalculator(atoms, energy=found.energy, forces=found.forces)
+        atoms.calc = SinglePointCalculator(atoms, **found.results())
     write(target, frames)
-    if options.executor:
-        errors = " and their standard errors"
-    else:
-        errors = " and their standard deviations" if isinstance(potential, Ensemble) else ""
-    print(f"{len(frames)} frames with energy (eV) and forces (eV/Å){errors}: {target}")
+    names = " and ".join(f"{key} ({PROPERTIES[key].unit})" for key in predictions[0].results())
+    print(f"{len(frames)} frames with {names}{errors}: {target}")
+
+
+def _keep(atoms: ase.Atoms, values: Mapping[str, Any], suffix: str) -> None:
+    """Store a value of each property with the frame, under its key and a suffix."""
+    for key, value in values.items():
+        kept = atoms.arrays if PROPERTIES[key].per_atom else atoms.info
+        kept[f"{key}{suffix}"] = value
 
 
 def _info(options: argparse.Namespace) -> None:
     import jax
 
-    from ..model.ensemble import Ensemble
     from ..model.predict import dtype
     from ..quantum.circuit import is_circuit
     from ..quantum.engine import describe
@@ -74,7 +85,7 @@ def _info(options: argparse.Namespace) -> None:
         "model": json.dumps(potential.config(), ensure_ascii=False),
         "weights": f"{sum(leaf.size for leaf in jax.tree.leaves(potential))} ({dtype(potential)})",
     }
-    if isinstance(potential, Ensemble):
+    if len(potential.members) > 1:
         lines["ensemble"] = f"{len(potential.members)} members, all as the following"
         potential = potential.members[0]
     circuits = [c for c in jax.tree.leaves(potential, is_leaf=is_circuit) if is_circuit(c)]

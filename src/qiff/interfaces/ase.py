@@ -7,12 +7,14 @@ import numpy as np
 from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import all_changes
 
+from ..atoms.properties import PROPERTIES
 from ..model.ensemble import uncertainty
 from ..model.potential import AbstractPotential
 from ..model.predict import check_atoms, evaluator
 
 DEVIATION = "_std"
 """Ends the names of standard deviations, after the name of a property."""
+_MOLECULAR = tuple(key for key, one in PROPERTIES.items() if not one.needs_cell)
 
 
 class Calculator(AseCalculator):
@@ -28,13 +30,13 @@ class Calculator(AseCalculator):
         InputError: on calculation, if the potential cannot describe the atoms.
     """
 
-    implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012 (ASE's interface)
+    implemented_properties = [*_MOLECULAR, "free_energy"]  # noqa: RUF012 (ASE's interface)
 
     def __init__(self, potential: AbstractPotential):
         super().__init__()
         self.potential = potential
         if potential.calibration:
-            deviations = [f"{key}{DEVIATION}" for key in ("energy", "forces")]
+            deviations = [f"{key}{DEVIATION}" for key in _MOLECULAR]
             self.implemented_properties = [*self.implemented_properties, *deviations]
 
     def calculate(
