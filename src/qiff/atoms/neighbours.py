@@ -56,7 +56,8 @@ def neighbour_table(
         quantities="ijS",
     )
     first, second, images = (np.asarray(values, np.int64) for values in found)
-    order = np.lexsort((*images.T[::-1], second, first))
+    pairs = first * n_atoms + second
+    order = np.argsort(pairs) if cell is None else np.lexsort((*images.T[::-1], pairs))
     first, second, images = first[order], second[order], images[order]
     counts = np.bincount(first, minlength=n_atoms)
     width = -(-max(1, counts.max()) // _ROUND) * _ROUND

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 Directions = Float[Array, "*batch 3"]
 Vectors = Float[Array, "*batch 3 n"]
-Moments = tuple[Float[Array, "n_atoms n_components n_features"], ...]
+Moments = tuple[Float[Array, "n_atoms _ n_features"], ...]
 """Multipole moments of the neighbour density of each atom: `moments[l]` is of rank `l`."""
 
 _FIRST, _SECOND = (index.astype(np.int32) for index in np.triu_indices(3))

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
-from .._types import Angles, Expectations, Vectors
+from .._types import Angles, Expectations
 from .ansatz import AbstractAnsatz
 from .encoding import AbstractEncoding
 from .engine import AUTO, Engine, expectations
@@ -41,12 +41,12 @@ class Circuit(eqx.Module):
         gates = self.encoding.gates(), self.ansatz.gates()
         return reuploading(self.state, *gates, len(self.weights), self.observables)
 
-    def angles(self, vectors: Vectors) -> Angles:
+    def angles(self, vectors: Float[Array, "..."]) -> Angles:
         """Angles of every gate of `program` for these vectors, in radians."""
         encoded = jax.vmap(self.encoding.angles, (0, None))(self.scales, vectors)
         return interleaved(encoded, jax.vmap(self.ansatz.angles)(self.weights))
 
-    def __call__(self, vectors: Vectors) -> Expectations:
+    def __call__(self, vectors: Float[Array, "..."]) -> Expectations:
         """Expectation values of the observables."""
         return expectations(self.program, self.angles(vectors), engine=self.engine)
 

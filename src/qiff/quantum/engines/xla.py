@@ -39,7 +39,7 @@ def run(
     return state
 
 
-def apply(matrix: Complex[Array, "dim dim"], qubits: Qubits, state: StateVector) -> StateVector:
+def apply(matrix: Complex[Array, "size size"], qubits: Qubits, state: StateVector) -> StateVector:
     """Apply a matrix to some qubits of a state, viewed as a tensor of rank at most 2k + 1.
 
     Product and sum over the matrix row are left to XLA to fuse: on a CPU this compiles and runs

@@ -149,11 +149,15 @@ def value_and_gradient(
     return values, gradient
 
 
-def _gradient_forward(program: Program, angles: Angles, weights: Array) -> tuple[Outputs, Outputs]:
+def _gradient_forward(
+    program: Program, angles: Angles, weights: Array
+) -> tuple[Outputs, tuple[Array, Array]]:
     return value_and_gradient(program, angles, weights), (angles, weights)
 
 
-def _gradient_backward(program: Program, saved: Outputs, cotangents: Outputs) -> Outputs:
+def _gradient_backward(
+    program: Program, saved: tuple[Array, Array], cotangents: Outputs
+) -> tuple[Array, Array]:
     r"""The derivative of $\sum_k s_k f_k + u\cdot\nabla \sum_k w_k f_k$ in angles and weights."""
     angles, weights = saved
     shift, direction = cotangents
@@ -172,7 +176,7 @@ def _kernel(name: str, program: Program) -> Callable[..., tuple[Array, ...]]:
     words, coefficients = encode(program)
 
     @jax.custom_batching.custom_vmap
-    def kernel(*vectors: Float[Array, "*batch n"]) -> tuple[Float[Array, "*batch m"], ...]:
+    def kernel(*vectors: Float[Array, "*batch _"]) -> tuple[Float[Array, "*batch _"], ...]:
         *batch, _ = vectors[0].shape
         n = math.prod(batch)
         columns = [vector.reshape(n, vector.shape[-1]).T for vector in vectors]
