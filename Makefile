@@ -7,8 +7,9 @@ DEMO = runs/demo
 
 .PHONY: demo test test-slow test-sanitize test-wheel wheel bench lint format docs-structure clean
 
-# TYPECHECK=1 checks shapes and types of every call in qiff while its tests run; an integer is a float.
-TYPECHECK ?=
+# Shapes and types of every call in qiff are checked while its tests run; an integer is a float.
+# TYPECHECK= switches that off.
+TYPECHECK ?= 1
 HOOK = "--jaxtyping-packages=qiff,beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 PYTEST = .venv-test/bin/pytest $(if $(TYPECHECK),$(HOOK))
 

@@ -93,6 +93,8 @@ def typed(name: str, value: Any, hint: Any) -> Any:
     fits = is_number if kind in (int, float) else not isinstance(value, str) or kind is str
     if not (fits and isinstance(value, kind)):
         raise InputError(f"`{name}` must be {_wanted(hint)}, but is {value!r}.")
+    if isinstance(value, Mapping) and get_args(hint):
+        return {key: typed(f"{name}.{key}", item, get_args(hint)[1]) for key, item in value.items()}
     return value
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._checks import InputError, check_known, check_positive, typed
+from .._checks import InputError, check_known, check_positive
 from .._types import Energies, Numbers
 from ..atoms.graph import Graph
 from ..atoms.properties import PROPERTIES
@@ -38,8 +38,8 @@ class EnsembleSettings:
         factors = FrozenDict.fromkeys(PROPERTIES, 1.0)
         for key, factor in self.calibration.items():
             check_known("Calibration of", key, PROPERTIES)
-            factors[key] = typed(f"calibration.{key}", factor, float)
-            check_positive(f"calibration.{key}", factors[key])
+            check_positive(f"calibration.{key}", factor)
+            factors[key] = float(factor)
         object.__setattr__(self, "calibration", FrozenDict(factors))
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from ase.data import atomic_numbers, chemical_symbols
 from jaxtyping import Array, Float
 
-from .._checks import InputError, check_finite, check_known, check_positive, typed
+from .._checks import InputError, check_finite, check_known, check_positive
 from .._types import Energies, Numbers
 from ..atoms.graph import Graph
 
@@ -151,8 +151,8 @@ class ScaleShiftSettings:
         energies = FrozenDict()
         for symbol, energy in self.reference_energies.items():
             check_known("Element", symbol, chemical_symbols[1:])
-            energies[symbol] = typed(f"reference_energies.{symbol}", energy, float)
-            check_finite(f"reference_energies.{symbol}", energies[symbol])
+            check_finite(f"reference_energies.{symbol}", energy)
+            energies[symbol] = float(energy)
         object.__setattr__(self, "reference_energies", energies)
 
 

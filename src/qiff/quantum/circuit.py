@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
-from .._types import Angles, Expectations
+from .._types import Angles, AnyArray, Expectations
 from .ansatz import AbstractAnsatz
 from .encoding import AbstractEncoding
 from .engine import AUTO, Engine, expectations
@@ -27,8 +27,8 @@ class Circuit(eqx.Module):
     `weights[d]`). Reference: Le et al. 2023, Eq. 2.
     """
 
-    scales: Float[Array, "n_encodings n_scales"]
-    weights: Float[Array, "n_layers n_weights"]
+    scales: Float[AnyArray, "*batch n_encodings n_scales"]
+    weights: Float[AnyArray, "*batch n_layers n_weights"]
     state: Singlets = eqx.field(static=True)
     encoding: AbstractEncoding = eqx.field(static=True)
     ansatz: AbstractAnsatz = eqx.field(static=True)

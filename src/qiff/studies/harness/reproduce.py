@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ..._checks import InputError, check_known
 from ..._files import atomic_write, read_record
@@ -15,6 +15,7 @@ from .experiment import Progress
 from .study import Budget
 
 
+@runtime_checkable
 class StudyPart(Protocol):
     """One part of a study, such as `Study`."""
 
