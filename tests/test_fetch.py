@@ -46,7 +46,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Server
+    server: Server  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_GET(self):
         server, wanted = self.server, self.headers.get("Range")
@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         server.before_end()
 
-    def log_message(self, *args):
+    def log_message(self, format, *args):
         pass
 
 
