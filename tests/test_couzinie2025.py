@@ -1,8 +1,6 @@
 """The study of Couzinié et al. 2025: what is trained on what, and what is made of the errors."""
 
 import json
-from collections.abc import Mapping
-from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,25 +10,26 @@ from qiff.atoms.data.rmd17 import MOLECULES
 from qiff.atoms.properties import labels
 from qiff.model.predict import Prediction
 from qiff.report.figures import parity_figure
-from qiff.studies import controls, couzinie2025, learning_curve, transfer
-from qiff.studies.harness import study
+from qiff.studies import couzinie2025
+from qiff.studies.couzinie2025 import controls, learning_curve, transfer
+from qiff.studies.harness.data import read_frames
 from qiff.studies.harness.experiment import Experiment, Outcome
+from qiff.studies.harness.parts import QUICK, ExperimentsPart, StudySettings
 from qiff.studies.harness.reproduce import reproduce, total_runs
-from qiff.studies.harness.study import Budget
 from qiff.training.settings import Training
 
 from .rmd17_folders import TEST, TRAIN, write_parts
 
-TINY = Budget(seeds=(0,), steps=2, quick=True)
+TINY = StudySettings(seeds=(0,), steps=2, quick=True)
 MODEL = {"kind": "triatomic", "elements": ["O", "H", "H"], "n_layers": 1}
 
 
 @pytest.fixture(autouse=True)
 def data(tmp_path, monkeypatch):
     monkeypatch.setenv("QIFF_DATA", str(write_parts(tmp_path / "data")))
-    study.read_frames.cache_clear()
+    read_frames.cache_clear()
     yield
-    study.read_frames.cache_clear()
+    read_frames.cache_clear()
 
 
 def outcome(experiment: Experiment, folder, by_seed) -> Outcome:
@@ -46,11 +45,11 @@ def outcome(experiment: Experiment, folder, by_seed) -> Outcome:
     return Outcome(experiment, 0.01, tuple(range(n)), (folder,) * n, tuple(tests))
 
 
-def outcomes(part, tmp_path, forces, budget=Budget()):  # noqa: B008 (frozen)
+def outcomes(part, tmp_path, forces, settings=StudySettings()):  # noqa: B008 (frozen)
     """Every experiment of a part with errors that `forces` says of its label and seed."""
     return {
         label: outcome(e, tmp_path / e.name, [(2.0, forces(label, s)) for s in range(3)])
-        for label, e in part.experiments(budget).items()
+        for label, e in part.experiments(settings).items()
     }
 
 
@@ -80,18 +79,22 @@ def test_the_molecule_left_out_is_tested_on_and_not_learned_from(monkeypatch):
     assert {path for path, _ in sample.tests["test"]} == {"rmd17:toluene/test"}
 
 
-@pytest.mark.parametrize("budget", [Budget(), study.QUICK])
-def test_every_experiment_has_a_name_and_a_model_that_can_be_built(budget):
-    studies = cast("Mapping[str, Any]", couzinie2025.PARTS)
-    parts = {name: part.experiments(budget) for name, part in studies.items()}
+@pytest.mark.parametrize("settings", [StudySettings(), QUICK])
+def test_every_experiment_has_a_name_and_a_model_that_can_be_built(settings):
+    parts = {
+        name: part.experiments(settings)
+        for name, part in couzinie2025.PARTS.items()
+        if isinstance(part, ExperimentsPart)
+    }
+    assert parts.keys() == couzinie2025.PARTS.keys()
     names = [e.name for experiments in parts.values() for e in experiments.values()]
     assert len(names) == len(set(names))
-    total = total_runs(couzinie2025.PARTS, list(parts), budget)
+    total = total_runs(couzinie2025.PARTS, list(parts), settings)
     assert total >= len(names)
-    if budget.quick:
+    if settings.quick:
         assert total == len(names)
         steps = {e.training.steps for found in parts.values() for e in found.values()}
-        assert steps == {budget.steps}
+        assert steps == {settings.steps}
 
 
 def test_exponents_of_power_laws():
@@ -129,7 +132,7 @@ def test_learning_curves_are_judged_by_their_slopes(tmp_path):
 
 def test_baselines_are_repeated_on_one_molecule():
     seeds = {
-        name: {label: e.n_seeds for label, e in part.experiments(Budget()).items()}
+        name: {label: e.n_seeds for label, e in part.experiments(StudySettings()).items()}
         for name, part in learning_curve.LEARNING_CURVES.items()
     }
     assert seeds["learning-curve-ethanol"]["revised, 50"] is None

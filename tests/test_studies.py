@@ -15,16 +15,26 @@ from qiff.model.build import build
 from qiff.model.predict import Prediction, enable_x64
 from qiff.quantum.gate import PAULIS
 from qiff.report.section import Claim, Section
-from qiff.studies import hardware, le2023, lih, trainability
-from qiff.studies.harness import experiment, study
+from qiff.studies import hardware, le2023
+from qiff.studies.hardware.errors import Errors, standard_error
+from qiff.studies.hardware.models import SMALL_MODELS
+from qiff.studies.harness import experiment
+from qiff.studies.harness.data import read_frames, shuffled
 from qiff.studies.harness.experiment import Experiment, carry_out
-from qiff.studies.harness.measured import SUBJECTS, Errors, standard_error
+from qiff.studies.harness.parts import QUICK, ExperimentsPart, StudySettings
 from qiff.studies.harness.reproduce import reproduce, total_runs
 from qiff.studies.harness.rows import ratio, spread
-from qiff.studies.harness.study import Budget, read_frames, shuffled
+from qiff.studies.le2023 import lih
+from qiff.studies.le2023.families import (
+    FAMILIES,
+    expressibility,
+    gradient_variance,
+    spectrum,
+)
+from qiff.studies.le2023.lie_algebra import generators, lie_dimension
 from qiff.training.settings import Training
 
-TINY = Budget(seeds=(0,), steps=4, rates=(0.03,), quick=True)
+TINY = StudySettings(seeds=(0,), steps=4, rates=(0.03,), quick=True)
 MODEL = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 1}
 
 
@@ -107,7 +117,7 @@ def test_periodised_frames_are_mirror_images_with_opposite_forces():
 def test_noise_is_in_the_energies_that_are_learned_and_nowhere_else():
     noisy, plain = (lih._lih_sample(False, sigma, 3) for sigma in (0.1, 0.0))
     energies = [[labels(a)["energy"] for a in s.frames] for s in (noisy, plain)]
-    np.testing.assert_allclose(np.std(np.subtract(energies[0], energies[1])), 0.1, rtol=0.3)
+    np.testing.assert_allclose(np.std(np.array(energies[0]) - energies[1]), 0.1, rtol=0.3)
     for name in ("full", "relevant"):
         one, other = ([labels(a)["energy"] for a in s.tests[name]] for s in (noisy, plain))
         assert one == other
@@ -143,7 +153,7 @@ def test_spread_and_ratio():
 
 
 @pytest.mark.parametrize("part", ["lih", pytest.param("dimer-cut", marks=pytest.mark.slow)])
-def test_reproduce_writes_reports_and_refuses_another_budget(part, tmp_path):
+def test_reproduce_writes_reports_and_refuses_other_settings(part, tmp_path):
     seen = []
     reports = reproduce(le2023.PARTS, [part], tmp_path, TINY, lambda *args: seen.append(args))
     text = reports[part].read_text()
@@ -153,10 +163,10 @@ def test_reproduce_writes_reports_and_refuses_another_budget(part, tmp_path):
     record = json.loads((tmp_path / part / "record.json").read_text())
     assert (record["steps"], record["rates"]) == (4, [0.03])
     with (tmp_path / part / "table.csv").open() as lines:
-        assert {row["rate"] for row in csv.DictReader(lines)} == {"0.03"}  # of the budget alone
+        assert {row["rate"] for row in csv.DictReader(lines)} == {"0.03"}  # of the settings alone
     assert {done for done, _ in seen} == set(range(total_runs(le2023.PARTS, [part], TINY)))
-    with pytest.raises(InputError, match="holds runs of another budget"):
-        reproduce(le2023.PARTS, [part], tmp_path, Budget(), lambda *args: None)
+    with pytest.raises(InputError, match="holds runs with other settings"):
+        reproduce(le2023.PARTS, [part], tmp_path, StudySettings(), lambda *args: None)
 
 
 def test_mistakes_on_the_command_line(tmp_path, capsys, monkeypatch):
@@ -166,21 +176,23 @@ def test_mistakes_on_the_command_line(tmp_path, capsys, monkeypatch):
     assert main(["reproduce", "le2023", "lih", "watr", "--quick"]) == 2
     assert "did you mean `water`" in capsys.readouterr().err
     monkeypatch.delenv("QIFF_DATA", raising=False)
-    study.read_frames.cache_clear()
+    read_frames.cache_clear()
     assert main(["reproduce", "le2023", "water-demo", "--quick"]) == 2
     assert "set QIFF_DATA" in capsys.readouterr().err
 
 
 def test_every_experiment_has_a_name_of_its_own():
-    for budget in (Budget(), study.QUICK):
-        studies = [part for part in le2023.PARTS.values() if isinstance(part, study.Study)]
-        names = [e.name for s in studies for e in s.experiments(budget).values()]
+    for settings in (StudySettings(), QUICK):
+        studies = [part for part in le2023.PARTS.values() if isinstance(part, ExperimentsPart)]
+        names = [e.name for s in studies for e in s.experiments(settings).values()]
         assert len(names) == len(set(names))
 
 
 def test_every_experiment_of_le_et_al_has_a_model_that_can_be_built():
-    studies = [part for part in le2023.PARTS.values() if isinstance(part, study.Study)]
-    models = {str(e.model): e.model for s in studies for e in s.experiments(Budget()).values()}
+    studies = [part for part in le2023.PARTS.values() if isinstance(part, ExperimentsPart)]
+    models = {
+        str(e.model): e.model for s in studies for e in s.experiments(StudySettings()).values()
+    }
     assert len(models) > 20
     for model in models.values():
         build(model, jax.random.key(0))
@@ -193,36 +205,36 @@ def test_every_experiment_of_le_et_al_has_a_model_that_can_be_built():
 
 def test_lie_algebras_that_are_known():
     x, y, z = 1j * PAULIS
-    assert trainability.lie_dimension([x, y]) == 3
-    assert trainability.lie_dimension([z]) == 1
-    assert trainability.lie_dimension([np.kron(x, np.eye(2)), np.kron(np.eye(2), z)]) == 2
-    generic = trainability.FAMILIES["generic"]
+    assert lie_dimension([x, y]) == 3
+    assert lie_dimension([z]) == 1
+    assert lie_dimension([np.kron(x, np.eye(2)), np.kron(np.eye(2), z)]) == 2
+    generic = FAMILIES["generic"]
     with enable_x64(True):
-        assert trainability.lie_dimension(trainability.generators(generic, 3, encoding=False)) == 63
-        symmetric = trainability.FAMILIES["symmetric"]
-        chain = trainability.generators(symmetric, 3, encoding=False)
+        assert lie_dimension(generators(generic, 3, encoding=False)) == 63
+        symmetric = FAMILIES["symmetric"]
+        chain = generators(symmetric, 3, encoding=False)
     assert len(chain) == 2
-    assert trainability.lie_dimension(chain) == 4  # su(2) of two spin-½ multiplets, and a phase
+    assert lie_dimension(chain) == 4  # su(2) of two spin-½ multiplets, and a phase
 
 
 def test_variance_of_gradients_falls_with_qubits_for_generic_circuits():
-    generic = trainability.FAMILIES["generic"]
-    two, six = (trainability.gradient_variance(generic, n, 8, 0) for n in (2, 6))
+    generic = FAMILIES["generic"]
+    two, six = (gradient_variance(generic, n, 8, 0) for n in (2, 6))
     assert two > 4 * six
 
 
 def test_spectrum_ends_at_the_number_of_encodings():
     """Le et al. Eq. 2: a gate of half angle adds a frequency of at most one per encoding."""
-    for family in trainability.FAMILIES.values():
+    for family in FAMILIES.values():
         with enable_x64(True):
-            amplitudes = trainability.spectrum(family, 2, 1, 0)
+            amplitudes = spectrum(family, 2, 1, 0)
         assert np.all(amplitudes[5:] < 1e-9)
         assert amplitudes[1] > 1e-3
 
 
 def test_deep_circuits_are_expressive_and_shallow_ones_less():
-    generic = trainability.FAMILIES["generic"]
-    shallow, deep = (trainability.expressibility(generic, 4, depth, 0) for depth in (1, 6))
+    generic = FAMILIES["generic"]
+    shallow, deep = (expressibility(generic, 4, depth, 0) for depth in (1, 6))
     assert deep < 0.1
     assert deep < shallow
 
@@ -239,8 +251,8 @@ def test_parts_of_the_hardware_study_are_checked(tmp_path, capsys, monkeypatch):
 def test_subjects_without_data_say_what_is_missing(tmp_path, monkeypatch):
     read_frames.cache_clear()
     monkeypatch.setenv("QIFF_DATA", str(tmp_path))
-    assert "qiff data fetch rmd17" in SUBJECTS["ethanol local"].missing()
-    assert SUBJECTS["LiH siVQLM"].missing() == ""
+    assert "qiff data fetch rmd17" in SMALL_MODELS["ethanol local"].missing()
+    assert SMALL_MODELS["LiH siVQLM"].missing() == ""
 
 
 def measurement(energy, forces, variance):
@@ -274,7 +286,7 @@ def test_the_hardware_study_writes_a_report_and_keeps_what_is_done(tmp_path, mon
     carry_out = lambda out: reproduce(hardware.PARTS, ["training"], out, TINY, lambda *args: None)
     text = carry_out(tmp_path / "one")["training"].read_text()
     assert "| shift rules, 100 shots | 20 |" in text
-    monkeypatch.delattr(hardware, "_train")
+    monkeypatch.delattr(hardware.training, "_train")
     assert carry_out(tmp_path / "one")["training"].read_text() == text
     with pytest.raises(NameError, match="_train"):  # control: elsewhere nothing is done yet
         carry_out(tmp_path / "other")

@@ -43,17 +43,17 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _reproduce(options: argparse.Namespace) -> None:
+    from ..studies.harness.parts import QUICK, StudySettings
     from ..studies.harness.reproduce import reproduce, total_runs
-    from ..studies.harness.study import QUICK, Budget
 
     check_known("Study", options.study, STUDIES)
     study = STUDIES[options.study]
     parts = tuple(study) if options.part in ([], ["all"]) else tuple(options.part)
-    budget = QUICK if options.quick else Budget()
+    settings = QUICK if options.quick else StudySettings()
     out = Path(options.out or options.study + "-quick" * options.quick)
     mention_slow_engine()
-    with progress(total_runs(study, parts, budget)) as show:
-        reports = reproduce(study, parts, out, budget, show)
+    with progress(total_runs(study, parts, settings)) as show:
+        reports = reproduce(study, parts, out, settings, show)
     for part, path in reports.items():
         print(f"{part}: {path}")
 

@@ -1,6 +1,6 @@
 """One experiment: a model, a loss and data; trained for several seeds, tuned on validation data.
 
-Everything is a run folder below one directory, so that a study that was stopped goes on.
+Every run has a folder below one directory, so that an interrupted study resumes.
 """
 
 import dataclasses
@@ -23,17 +23,10 @@ from ...run.train import train
 from ...training.checkpoint import load
 from ...training.metrics import evaluate
 from ...training.settings import Training
+from .data import SeedData
 
 RATES = (0.01, 0.03, 0.1)
-"""Learning rates that every model may choose from, by validation loss."""
-
-
-class SeedData(NamedTuple):
-    """Data of one seed: labelled frames to learn from, how many validate, and sets of tests."""
-
-    frames: Sequence[ase.Atoms]
-    n_valid: int
-    tests: Mapping[str, Sequence[ase.Atoms]]
+"""Learning rates that are tried for every model; the validation loss decides."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +34,15 @@ class Experiment:
     """What is trained and how.
 
     Args:
-        name: of its folder.
+        name: of its run folders.
         model: a config, see `qiff.model.build`.
-        sample: data of a seed; a function of it alone.
+        sample: draws the data of a seed; depends on the seed alone.
         training: steps, batch size and weights of the loss; the learning rate is tuned.
-        rates: learning rates to choose from by the validation loss of the first seed.
-        n_seeds: the first so many seeds of the budget; None for all.
+        rates: learning rates that are tried with the first seed; the validation loss decides.
+        n_seeds: number of seeds, the first ones of the study; None for all.
         dtype: precision of the model.
-        start: another experiment, from whose model, of its first rate and the first seed, this
-            one is fine-tuned.
+        start: another experiment whose model, of its first learning rate and the first seed, is
+            fine-tuned.
     """
 
     name: str
@@ -63,7 +56,15 @@ class Experiment:
 
 
 class Outcome(NamedTuple):
-    """What came of an experiment: chosen rate, seeds, and by seed its folders and test errors."""
+    """Results of an experiment.
+
+    Args:
+        experiment: what was trained.
+        rate: the learning rate of lowest validation loss.
+        seeds: one for each run.
+        folders: of the run of each seed.
+        tests: errors of each seed by test set, see `qiff.training.metrics`.
+    """
 
     experiment: Experiment
     rate: float
@@ -72,16 +73,16 @@ class Outcome(NamedTuple):
     tests: tuple[Mapping[str, Mapping[str, Any]], ...]
 
     def mean_square(self, test: str, label: str) -> np.ndarray:
-        """Mean square error of each seed, in eV² or eV²/Å²."""
+        """Mean square error of a property for each seed, in its unit squared."""
         return np.array([found[test][f"{label}_rmse"] ** 2 for found in self.tests])
 
     def mean_absolute(self, test: str, label: str) -> np.ndarray:
-        """Mean absolute error of each seed, in eV or eV/Å."""
+        """Mean absolute error of a property for each seed, in its unit."""
         return np.array([found[test][f"{label}_mae"] for found in self.tests])
 
     @property
     def n_weights(self) -> int:
-        """Trainable numbers of the model."""
+        """Number of trainable weights of the model."""
         return read_record(self.folders[0] / "metrics.json")["n_weights"]
 
     @property
@@ -91,11 +92,11 @@ class Outcome(NamedTuple):
 
 
 Progress = Callable[[str], None]
-"""Called before each run with what is being done, and often during it."""
+"""Called with the name of a run before it begins, and often during it."""
 
 
 def n_runs(experiment: Experiment, seeds: Sequence[int]) -> int:
-    """Runs that `carry_out` takes."""
+    """Number of runs of `carry_out`."""
     return len(experiment.rates) - 1 + len(seeds[: experiment.n_seeds])
 
 
@@ -105,7 +106,7 @@ def carry_out(experiment: Experiment, seeds: Sequence[int], out: Path, show: Pro
     Args:
         experiment: what to train.
         seeds: of data, initial weights and order of frames.
-        out: where runs go; those already there are kept and unfinished ones go on.
+        out: folder of the runs; finished ones are kept and unfinished ones resume.
         show: see `Progress`.
     """
     seeds = seeds[: experiment.n_seeds]
@@ -174,3 +175,9 @@ def _test(folder: Path, tests: Mapping[str, Sequence[ase.Atoms]]) -> dict[str, A
         found = {name: evaluate(model, frames) for name, frames in tests.items()}
         atomic_write(path, json.dumps(found, indent=2) + "\n")
     return found
+
+
+def test_frames(outcomes: Mapping[str, Outcome]) -> Sequence[ase.Atoms]:
+    """Test frames of the first seed of the first outcome."""
+    first = next(iter(outcomes.values()))
+    return first.experiment.sample(first.seeds[0]).tests["test"]

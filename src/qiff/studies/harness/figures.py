@@ -11,7 +11,9 @@ from ...atoms.properties import labels
 from ...model.predict import predict
 from ...report.figures import new_figure, png
 from ...training.checkpoint import load
+from ...training.comparison import has_free_constant
 from .experiment import Outcome
+from .rows import REPORTED, squared
 
 COLOURS = ("#1f5fa8", "#e8a33d", "#5b9a68", "#b0413e", "#7a5ea8", "#5c6770", "#c98bb9", "#8a6d3b")
 
@@ -20,8 +22,8 @@ def _coloured(names) -> list[tuple[str, str]]:
     return [(name, COLOURS[n % len(COLOURS)]) for n, name in enumerate(names)]
 
 
-def _values(atoms: Sequence[ase.Atoms], what: str) -> np.ndarray:
-    return np.array([labels(one)[what] for one in atoms])
+def _values(atoms: Sequence[ase.Atoms], key: str) -> np.ndarray:
+    return np.array([labels(one)[key] for one in atoms])
 
 
 def bond_curves(models: Mapping[str, Path], frames: Sequence[ase.Atoms]) -> bytes:
@@ -66,26 +68,25 @@ def _span(values: np.ndarray) -> tuple[float, float]:
 
 
 def parity(models: Mapping[str, Path], frames: Sequence[ase.Atoms]) -> bytes:
-    """Predicted against reference energies (above) and force components (below) of the test."""
-    figure, axes = new_figure(len(models), width=3 * len(models), n_rows=2, height=6)
+    """Predicted against reference values of the test, a row of panels for each property."""
+    figure, axes = new_figure(len(models), width=3 * len(models), n_rows=len(REPORTED), height=6)
     for column, ((name, folder), (_, colour)) in enumerate(
         zip(models.items(), _coloured(models), strict=True)
     ):
         found = predict(load(folder / "model.qiff"), frames)
-        for one, what, unit in (
-            (axes[0][column], "energy", "eV"),
-            (axes[1][column], "forces", "eV/Å"),
-        ):
-            wanted = np.ravel(_values(frames, what))
-            values = np.ravel([getattr(p, what) for p in found])
-            centre = wanted.mean() if what == "energy" else 0.0
+        for panels, (key, shown) in zip(axes, REPORTED.items(), strict=True):
+            one = panels[column]
+            wanted = np.ravel(_values(frames, key))
+            values = np.ravel([getattr(p, key) for p in found])
+            centre = wanted.mean() if has_free_constant(key) else 0.0
             one.plot(wanted - centre, values - centre, ".", ms=2, color=colour, rasterized=True)
             one.axline((0, 0), slope=1, color="0.5", lw=0.8, zorder=0)
-            one.set(xlabel=f"reference {what} ({unit})")
+            one.set(xlabel=f"reference {key} ({shown.unit})")
             one.set_ylim(*_span(wanted - centre))
         axes[0][column].set_title(name.replace(", ", ",\n"), fontsize=9)
-    axes[0][0].set_ylabel("predicted energy − mean (eV)")
-    axes[1][0].set_ylabel("predicted forces (eV/Å)")
+    for panels, (key, shown) in zip(axes, REPORTED.items(), strict=True):
+        centred = " − mean" if has_free_constant(key) else ""
+        panels[0].set_ylabel(f"predicted {key}{centred} ({shown.unit})")
     return png(figure)
 
 
@@ -110,23 +111,23 @@ def learning_curves(found: Mapping[str, Outcome]) -> bytes:
 
 def against_noise(found: Mapping[str, Outcome], sigmas: Sequence[float]) -> bytes:
     """Errors against the noise of the labels, mean and spread over seeds."""
-    figure, axes = new_figure(2, width=10)
+    figure, axes = new_figure(len(REPORTED), width=10)
     models = list(dict.fromkeys(label.split("-")[0] for label in found))
-    for one, what, unit in zip(axes, ("energy", "forces"), ("eV²", "eV²/Å²"), strict=True):
+    for one, (key, shown) in zip(axes, REPORTED.items(), strict=True):
         for (name, colour), test in (
             (each, test) for each in _coloured(models) for test in ("full", "relevant")
         ):
-            errors = [found[f"{name}-{s:g}"].mean_square(test, what) for s in sigmas]
+            errors = [found[f"{name}-{s:g}"].mean_square(test, key) for s in sigmas]
             style = {"full": "--", "relevant": "-"}[test]
             _with_range(one, sigmas, errors, color=colour, ls=style, label=f"{name} ({test})")
         one.set(xscale="log", yscale="log", xlabel="σ of the labels (eV)")
-        one.set_ylabel(f"MSE of {what} ({unit})")
+        one.set_ylabel(f"MSE of {key} ({squared(shown.unit)})")
     axes[0].legend(frameon=False, fontsize=8)
     return png(figure)
 
 
 def gains(factors: Mapping[str, Mapping[str, float]]) -> bytes:
-    """By what factor symmetry breaking lowers the errors in each setting."""
+    """Factor by which symmetry breaking reduces the errors in each setting."""
     figure, (axes,) = new_figure(1, width=7)
     settings = list(factors["energy"])
     for offset, (what, colour) in zip((-0.2, 0.2), _coloured(factors), strict=True):

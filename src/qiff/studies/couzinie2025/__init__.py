@@ -1,10 +1,10 @@
 """Couzinié et al. 2025, *Towards improved quantum machine learning for molecular force fields*.
 
-Their two architectures, as reconstructed, and circuits of atoms on revised MD17.
+Their two architectures, as reconstructed, and circuits of atoms, on revised MD17.
 """
 
+from ..harness.parts import StudyPart
 from .controls import CONTROLS
-from .harness.reproduce import StudyPart
 from .learning_curve import LEARNING_CURVES
 from .transfer import TRANSFER
 

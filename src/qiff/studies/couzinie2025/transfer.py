@@ -1,7 +1,7 @@
-"""Transfer on revised MD17: a model of nine molecules on the tenth, as it is and fine-tuned.
+"""Transfer on revised MD17: a model of nine molecules on the tenth, zero-shot and fine-tuned.
 
-The model is trained on all molecules but one, tested on that one without having seen it, and
-fine-tuned there with a few frames, beside a model that knows these frames alone.
+The model is trained on all molecules but one and tested on that one. It is also fine-tuned with a
+few frames of it, and compared with a model that is trained on these frames from scratch.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,17 +9,18 @@ from functools import partial
 
 import numpy as np
 
-from ..atoms.data.rmd17 import MOLECULES
-from ..atoms.properties import labels
-from ..report.section import Claim, Section, TableRow
-from .harness import figures
-from .harness.experiment import Experiment, Outcome, SeedData
-from .harness.rows import spread
-from .harness.study import Budget, Study, read_frames
+from ...atoms.data.rmd17 import MOLECULES
+from ...atoms.properties import labels
+from ...report.section import Claim, Section, TableRow
+from ..harness import figures
+from ..harness.data import SeedData, read_frames
+from ..harness.experiment import Experiment, Outcome
+from ..harness.parts import ExperimentsPart, StudySettings
+from ..harness.rows import spread
 from .learning_curve import sample, training
 
 HELD_OUT = ("ethanol", "malonaldehyde", "toluene")
-"""Molecules that are transferred to, one at a time."""
+"""Molecules that are left out, one at a time."""
 MODEL = {
     "kind": "local",
     "elements": ["H", "C", "N", "O"],
@@ -28,19 +29,19 @@ MODEL = {
     "n_hidden": 32,
 }
 SIZES = (25, 100)
-"""Frames of the molecule that are learned from."""
+"""Numbers of frames of the molecule for training."""
 N_EACH, N_VALID_EACH = 100, 10
 """Training and validation frames of each of the other molecules."""
 STEPS, FINE_STEPS = 15000, 4000
 """Steps on the other molecules, and on the molecule itself."""
 RATES = (0.003, 0.01)
-"""Learning rates on the molecule itself, chosen by validation for either start."""
+"""Learning rates on the molecule itself; the validation loss decides, for either start."""
 
 ZERO_SHOT, FINE_TUNED, FROM_SCRATCH = "zero-shot", "fine-tuned", "from scratch"
 
 
 def all_but(molecule: str, n_each: int, seed: int) -> SeedData:
-    """Frames of the training parts of the other molecules, tested on the one left out."""
+    """Frames of the training parts of the other molecules; the test is on the one left out."""
     known = []
     for n, other in enumerate(MOLECULES):
         frames = read_frames(f"rmd17:{other}/train") if other != molecule else ()
@@ -50,15 +51,15 @@ def all_but(molecule: str, n_each: int, seed: int) -> SeedData:
     return SeedData(known, n_valid, {"test": read_frames(f"rmd17:{molecule}/test")})
 
 
-def _experiments(budget: Budget) -> dict[str, Experiment]:
-    molecules, sizes = (HELD_OUT[:1], SIZES[:1]) if budget.quick else (HELD_OUT, SIZES)
+def _experiments(settings: StudySettings) -> dict[str, Experiment]:
+    molecules, sizes = (HELD_OUT[:1], SIZES[:1]) if settings.quick else (HELD_OUT, SIZES)
     found: dict[str, Experiment] = {}
     for molecule in molecules:
         before = Experiment(
             f"all-but-{molecule}",
             MODEL,
-            partial(all_but, molecule, 10 if budget.quick else N_EACH),
-            training(budget.steps if budget.quick else STEPS),
+            partial(all_but, molecule, 10 if settings.quick else N_EACH),
+            training(settings.steps if settings.quick else STEPS),
             rates=(0.01,),
             n_seeds=1,
             dtype="float32",
@@ -70,8 +71,8 @@ def _experiments(budget: Budget) -> dict[str, Experiment]:
                     f"{molecule}-{name}-{size}".replace(" ", "-"),
                     MODEL,
                     partial(sample, molecule, size),
-                    training(budget.steps if budget.quick else FINE_STEPS),
-                    rates=RATES[-1:] if budget.quick else RATES,
+                    training(settings.steps if settings.quick else FINE_STEPS),
+                    rates=RATES[-1:] if settings.quick else RATES,
                     dtype="float32",
                     start=start,
                 )
@@ -136,12 +137,12 @@ def _forces(outcome: Outcome) -> np.ndarray:
 
 
 def _claims(molecule: str, curve: Mapping[str, Mapping[int, Outcome]]) -> Iterator[Claim]:
-    """Whether a molecule is helped by what was learned from others."""
+    """Whether training on other molecules helps."""
     test = read_frames(f"rmd17:{molecule}/test")
     size = 1000 * float(np.abs([labels(atoms)["forces"] for atoms in test]).mean())
     (unseen,) = (_forces(outcome).mean() for outcome in curve[ZERO_SHOT].values())
     yield Claim(
-        f"{molecule}: forces of a molecule never seen come to less than a tenth of their size",
+        f"{molecule}: zero-shot errors of forces are below a tenth of their mean size",
         f"MAE {unseen:.1f} meV/Å, mean size {size:.0f} meV/Å",
         unseen < size / 10,
     )
@@ -155,12 +156,13 @@ def _claims(molecule: str, curve: Mapping[str, Mapping[int, Outcome]]) -> Iterat
 
 
 _NOTES = (
-    f"One model of circuits of atoms in two rounds is trained on {N_EACH} frames (10 in a quick "
-    "run) of each of the nine other molecules. Zero-shot it has never seen the molecule: the sum "
-    "of its reference energies is then unknown, and energies are compared after their mean error "
-    "is taken off. Fine-tuning starts from these weights, with reference energies moved to the new "
-    "frames, and takes as many steps as training from scratch; 50 more frames validate, and choose "
-    "the learning rate. Errors are of the 1000 test frames of split 1; float32."
+    f"One model of circuits of atoms with two interactions is trained on {N_EACH} frames (10 in a "
+    "quick run) of each of the nine other molecules. In the zero-shot test the sum of the "
+    "reference energies of the molecule is unknown, and energies are compared after their mean "
+    "error is subtracted. Fine-tuning starts from these weights, with reference energies refitted "
+    "to the new frames, and takes as many steps as training from scratch; 50 more frames are for "
+    "validation and decide the learning rate. Errors are those on the 1000 test frames of split 1; "
+    "float32."
 )
 
-TRANSFER = Study(_experiments, _section)
+TRANSFER = ExperimentsPart(_experiments, _section)

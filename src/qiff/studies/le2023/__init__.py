@@ -1,12 +1,12 @@
 """Le et al. 2023, *Symmetry-invariant quantum machine learning force fields*: every study.
 
-Equal budget: in a part every model has the same optimiser, steps, batches, seeds and choice of
-learning rates. Test data are looked at once, at the end.
+Within a part every model has the same optimiser, steps, batches, seeds and candidate learning
+rates. The test part is evaluated once, at the end.
 """
 
+from ..harness.parts import FunctionPart, StudyPart
 from . import trainability
 from .dimer import CUT_STUDY, DIMER_STUDY
-from .harness.reproduce import Piece, StudyPart
 from .lih import LIH_STUDY, NOISE_STUDY
 from .water import DEMO_STUDY, WATER_STUDY
 
@@ -17,5 +17,5 @@ PARTS: dict[str, StudyPart] = {
     "water-demo": DEMO_STUDY,
     "dimer": DIMER_STUDY,
     "dimer-cut": CUT_STUDY,
-    "trainability": Piece(trainability.section),
+    "trainability": FunctionPart(trainability.section),
 }

@@ -9,29 +9,30 @@ import ase
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from ..atoms.properties import labels
-from ..report.section import Claim, Section
-from .harness import figures
-from .harness.experiment import Experiment, Outcome, SeedData
-from .harness.rows import error_row, ratio
-from .harness.study import Budget, Study, read_frames, shuffled
+from ...atoms.properties import labels
+from ...report.section import Claim, Section
+from ..harness import figures
+from ..harness.data import SeedData, read_frames, shuffled
+from ..harness.experiment import Experiment, Outcome
+from ..harness.parts import ExperimentsPart, StudySettings
+from ..harness.rows import REPORTED, error_row, ratio
 
 LIH = ["Li", "H"]
 _SI_LIH = {"kind": "diatomic", "elements": LIH, "n_layers": 8, "n_repeats": 2}
 _VQLM_LIH = {"kind": "generic", "elements": LIH, "n_qubits": 4, "n_layers": 8}
 CHOSEN = {"siVQLM": 0.03, "VQLM": 0.01, "VQLM fixed": 0.01}
-"""Learning rates that validation chose without noise."""
+"""Learning rates that the validation loss chose without noise."""
 LIH_FRAMES = (60, 20)
 SIGMAS = (0.001, 0.003, 0.01, 0.03, 0.1)
 """Standard deviations of label noise in eV."""
 
 
 def _lih_sample(periodised: bool, sigma: float, seed: int) -> SeedData:
-    """Bond lengths in an order of the seed, with noisy energies; tests are without noise.
+    """Bond lengths in random order; energies for training and validation with noise.
 
-    A periodised training set, for a model that is periodic in its input, goes on beyond the
-    longest bond with its mirror image (Kiss et al. 2022). The relevant test set leaves out what
-    lies above dissociation.
+    A periodised training set, for a model that is periodic in its input, is extended beyond the
+    longest bond by its mirror image (Kiss et al. 2022). The relevant test set omits energies above
+    the dissociation limit.
     """
     sample = shuffled("bundled:lih", *LIH_FRAMES, seed, learned=(0, -1))
     rng = np.random.default_rng([seed, 1])
@@ -46,24 +47,24 @@ def _lih_sample(periodised: bool, sigma: float, seed: int) -> SeedData:
 
 
 def _with_energy(atoms: ase.Atoms, shift: float) -> ase.Atoms:
-    energy, forces = (labels(atoms)[name] for name in ("energy", "forces"))
+    known = labels(atoms)
     shifted = atoms.copy()
-    shifted.calc = SinglePointCalculator(shifted, energy=energy + shift, forces=forces)
+    shifted.calc = SinglePointCalculator(shifted, **known | {"energy": known["energy"] + shift})
     return shifted
 
 
 def _mirrored(atoms: ase.Atoms) -> ase.Atoms:
-    """The same energy as far beyond the longest bond as this one is short of it."""
+    """The frame mirrored at the longest bond length: the same energy, opposite forces."""
     longest = read_frames("bundled:lih")[-1].get_distance(0, 1)
-    energy, forces = (labels(atoms)[name] for name in ("energy", "forces"))
+    known = labels(atoms)
     image = atoms.copy()
     image.set_distance(0, 1, 2 * longest - atoms.get_distance(0, 1), fix=0)
-    image.calc = SinglePointCalculator(image, energy=energy, forces=-forces)
+    image.calc = SinglePointCalculator(image, **known | {"forces": -known["forces"]})
     return image
 
 
-def _lih_pair(budget: Budget, sigma: float, rates: Mapping[str, tuple[float, ...]]):
-    training = replace(budget.training(forces_weight=0), batch_size=128)
+def _lih_pair(settings: StudySettings, sigma: float, rates: Mapping[str, tuple[float, ...]]):
+    training = replace(settings.training(forces_weight=0), batch_size=128)
     lengths = [atoms.get_distance(0, 1) for atoms in read_frames("bundled:lih")]
     period = {"initial_scale": np.pi / float(np.ptp(lengths))}
     suffix = f"-{sigma:g}" if sigma else ""
@@ -78,7 +79,7 @@ def _lih_pair(budget: Budget, sigma: float, rates: Mapping[str, tuple[float, ...
             model,
             partial(_lih_sample, periodised, sigma),
             training,
-            rates.get(label, budget.rates),
+            rates.get(label, settings.rates),
         )
         for label, (model, periodised) in models.items()
     }
@@ -94,10 +95,10 @@ def _lih_section(found: Mapping[str, Outcome]) -> Section:
     for label in GENERIC:
         over = {
             (what, test): ratio(*(found[k].mean_square(test, what) for k in (label, "siVQLM")))
-            for what in ("energy", "forces")
+            for what in REPORTED
             for test in _TESTS
         }
-        energies, forces = ([over[what, test] for test in _TESTS] for what in ("energy", "forces"))
+        energies, forces = ([over[what, test] for test in _TESTS] for what in REPORTED)
         of_high = ratio(*(found[label].mean_square(test, "energy") for test in _TESTS))
         claims += [
             Claim(
@@ -112,17 +113,17 @@ def _lih_section(found: Mapping[str, Outcome]) -> Section:
                 min(forces) >= 10,
             ),
             Claim(
-                f"the {label} fails where energies are high",
+                f"the {label} fails at high energies",
                 f"its energy MSE on the full set is {of_high:.3g} times that on the relevant",
                 of_high > 2,
             ),
         ]
     notes = [
         "FCI/STO-3G, bond lengths from 0.9 to 4.5 Å, 60 training and 20 validation frames, the "
-        "other 101 are the full test; the shortest and the longest bond are not among them. The "
-        "relevant test is what lies below dissociation. All models learn energies alone, from all "
-        "frames in each step. The VQLM is reconstructed; it learns from the periodised set, with "
-        "trained encoding scales and with fixed ones."
+        "other 101 are the full test; the shortest and the longest bond are always in the training "
+        "part. The relevant test has the energies below the dissociation limit. All models are "
+        "trained on energies alone, with all frames in each step. The VQLM is reconstructed; it is "
+        "trained on the periodised set, with trained encoding scales and with fixed ones."
     ]
     pictures = {
         "curve": figures.bond_curves(
@@ -138,14 +139,14 @@ _TESTS = ("full", "relevant")
 GENERIC = ("VQLM", "VQLM fixed")
 
 
-def _noise_experiments(budget: Budget) -> dict[str, Experiment]:
-    """With the learning rates that the study without noise chose: they are not tried again."""
+def _noise_experiments(settings: StudySettings) -> dict[str, Experiment]:
+    """With the learning rates that were chosen without noise."""
     rates = {label: (rate,) for label, rate in CHOSEN.items()}
-    sigmas = SIGMAS[::2] if budget.quick else SIGMAS
+    sigmas = SIGMAS[::2] if settings.quick else SIGMAS
     return {
         label: experiment
         for sigma in sigmas
-        for label, experiment in _lih_pair(budget, sigma, rates).items()
+        for label, experiment in _lih_pair(settings, sigma, rates).items()
     }
 
 
@@ -176,12 +177,12 @@ def _noise_section(found: Mapping[str, Outcome]) -> Section:
             )
         )
     notes = [
-        "Gaussian noise on the training and validation energies, none on the test. As `lih` for "
-        "the rest, with the learning rates that were chosen there."
+        "Gaussian noise on the training and validation energies, none on the test. Otherwise as "
+        "in `lih`, with the learning rates that were chosen there."
     ]
     pictures = {"noise": figures.against_noise(found, sigmas)}
     return Section("lih-noise", "LiH: noisy labels", rows, claims, pictures, notes)
 
 
-LIH_STUDY = Study(lambda budget: _lih_pair(budget, 0.0, {}), _lih_section)
-NOISE_STUDY = Study(_noise_experiments, _noise_section)
+LIH_STUDY = ExperimentsPart(lambda settings: _lih_pair(settings, 0.0, {}), _lih_section)
+NOISE_STUDY = ExperimentsPart(_noise_experiments, _noise_section)

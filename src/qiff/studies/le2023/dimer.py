@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ..atoms.properties import labels
-from ..report.section import Claim, Section
-from ..training.settings import Training
-from .harness import figures
-from .harness.experiment import Experiment, Outcome
-from .harness.rows import error_row, ratio
-from .harness.study import LOSSES, Budget, Study, read_frames, shuffled, test_of
+from ...atoms.properties import labels
+from ...report.section import Claim, Section
+from ...training.settings import Training
+from ..harness import figures
+from ..harness.data import read_frames, shuffled
+from ..harness.experiment import Experiment, Outcome, test_frames
+from ..harness.parts import LOSSES, ExperimentsPart, StudySettings
+from ..harness.rows import REPORTED, error_row, ratio
 
 WATER = ["O", "H", "H"]
 PAIR = WATER * 2
@@ -49,20 +50,20 @@ _DIMER_MODELS: dict[str, dict[str, Any]] = {
     },
 }
 _RATES = {"coupled": 1, "hybrid": 1, "circuits of atoms": 1}
-"""Learning rates to choose from, where not two."""
+"""Number of learning rates that are tried, where it is not two."""
 _OF_ATOMS: dict[str, Any] = {"optimiser": "muon", "average": 0.999}
-"""What circuits of atoms are trained with besides."""
+"""Further training settings of circuits of atoms."""
 _FORCES_OF_ATOMS = 0.1
-"""Weight of their forces; of 0.1, 1 and 30 the best for validation energies."""
+"""Weight of their forces: of 0.1, 1 and 30 that of the lowest validation error of energies."""
 DIMER_FRAMES = (1200, 100)
 CUT_FRAMES = (30, 10)
 
 
 def _dimer_experiments(
-    path: str, frames: tuple[int, int], models: Sequence[str], budget: Budget
+    path: str, frames: tuple[int, int], models: Sequence[str], settings: StudySettings
 ) -> dict[str, Experiment]:
     name = path.removeprefix("bundled:water-")
-    longer = replace(budget, steps=2 * budget.steps)
+    longer = replace(settings, steps=2 * settings.steps)
 
     def training(label: str, weight: float) -> Training:
         if _DIMER_MODELS[label]["kind"] != "local":
@@ -75,7 +76,7 @@ def _dimer_experiments(
             _DIMER_MODELS[label],
             partial(shuffled, path, *frames),
             training(label, weight),
-            budget.rates[: _RATES.get(label, 2)],
+            settings.rates[: _RATES.get(label, 2)],
         )
         for label in models
         for loss, weight in LOSSES.items()
@@ -87,7 +88,7 @@ def _dimer_section(name: str, title: str, notes: str, found: Mapping[str, Outcom
     claims = []
     for label in dict.fromkeys(label.rsplit(", ", 1)[0] for label in found):
         alone, both = (found[f"{label}, {loss}"] for loss in LOSSES)
-        share = [_explained(alone, what) for what in ("energy", "forces")]
+        share = [_explained(alone, key) for key in REPORTED]
         claims.append(
             Claim(
                 f"{label}: trained on energies it learns energies and fails at forces",
@@ -95,10 +96,7 @@ def _dimer_section(name: str, title: str, notes: str, found: Mapping[str, Outcom
                 share[0] >= 0.98 and share[1] < share[0],
             )
         )
-        gain = [
-            ratio(*(o.mean_square("test", what) for o in (alone, both)))
-            for what in ("energy", "forces")
-        ]
+        gain = [ratio(*(o.mean_square("test", key) for o in (alone, both))) for key in REPORTED]
         claims.append(
             Claim(
                 f"{label}: with forces in the loss both are ten times better",
@@ -108,7 +106,7 @@ def _dimer_section(name: str, title: str, notes: str, found: Mapping[str, Outcom
         )
     first = {label: outcome.folders[0] for label, outcome in found.items()}
     pictures = {
-        "parity": figures.parity(first, test_of(found)),
+        "parity": figures.parity(first, test_frames(found)),
         "learning": figures.learning_curves(found),
     }
     if name == "dimer-cut":
@@ -127,23 +125,24 @@ def _explained(outcome: Outcome, what: str) -> float:
 
 _DIMER_NOTES = (
     "Frames of ab initio molecular dynamics, MP2/def2-SVP at 300 K: 1200 training, 100 validation, "
-    "the rest is the test; neighbouring frames are 3 fs apart, so the test is one of "
-    "interpolation. siVQLM is the circuit of the paper as reconstructed, which by its structure "
-    "sees no distance between oxygen and hydrogen; broken has a z rotation in each layer. Coupled, "
-    "fragments, hybrid and circuits of atoms are ours; these last are trained with Muon, and the "
-    f"weight of their forces is {_FORCES_OF_ATOMS}."
+    "the others are the test; successive frames are 3 fs apart, so the test is one of "
+    "interpolation. siVQLM is the circuit of the paper as reconstructed, whose energy does not "
+    "depend on distances between oxygen and hydrogen; broken has a z rotation in each layer. "
+    "Coupled, fragments, hybrid and circuits of atoms are ours; circuits of atoms are trained with "
+    f"Muon, and the weight of their forces is {_FORCES_OF_ATOMS}."
 )
 _CUT_NOTES = (
-    "The bridging hydrogen of the relaxed dimer moves along its bond, all else is fixed: 30 "
-    "training, 10 validation frames, the rest is the test. Errors of forces are over all atoms."
+    "The bridging hydrogen of the relaxed dimer moves along its bond, all other atoms are fixed: "
+    "30 training and 10 validation frames; the others are the test. Errors of forces are over all "
+    "atoms."
 )
 
 
-DIMER_STUDY = Study(
+DIMER_STUDY = ExperimentsPart(
     partial(_dimer_experiments, "bundled:water-dimer", DIMER_FRAMES, tuple(_DIMER_MODELS)),
     partial(_dimer_section, "dimer", "Water dimer, full surface", _DIMER_NOTES),
 )
-CUT_STUDY = Study(
+CUT_STUDY = ExperimentsPart(
     partial(
         _dimer_experiments,
         "bundled:water-dimer-cut",

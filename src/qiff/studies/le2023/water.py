@@ -6,12 +6,13 @@ from functools import partial
 
 import numpy as np
 
-from .._files import read_record
-from ..report.section import Claim, Section
-from .harness import figures
-from .harness.experiment import Experiment, Outcome
-from .harness.rows import error_row, ratio
-from .harness.study import LOSSES, WATER_DEMO, Budget, Study, shuffled, test_of
+from ..._files import read_record
+from ...report.section import Claim, Section
+from ..harness import figures
+from ..harness.data import WATER_DEMO, shuffled
+from ..harness.experiment import Experiment, Outcome, test_frames
+from ..harness.parts import LOSSES, ExperimentsPart, StudySettings
+from ..harness.rows import REPORTED, error_row, ratio
 
 WATER = ["O", "H", "H"]
 _SI_WATER = {"kind": "triatomic", "elements": WATER, "n_layers": 10, "n_repeats": 2}
@@ -24,38 +25,38 @@ _WATER_MODELS = {
 WATER_FRAMES = (640, 40)
 
 
-def _water_experiments(path: str, name: str, budget: Budget) -> dict[str, Experiment]:
+def _water_experiments(path: str, name: str, settings: StudySettings) -> dict[str, Experiment]:
     found = {
         f"{label}, {loss}": Experiment(
             f"{name}-{label}-{loss}".lower().replace(" ", "-"),
             model,
             partial(shuffled, path, *WATER_FRAMES),
-            budget.training(weight),
-            budget.rates,
+            settings.training(weight),
+            settings.rates,
         )
         for loss, weight in LOSSES.items()
         for label, model in _WATER_MODELS.items()
     }
-    grid = {} if budget.quick else _breaking_grid(path, name, budget)
+    grid = {} if settings.quick else _breaking_grid(path, name, settings)
     return {**found, **grid}
 
 
-def _breaking_grid(path: str, name: str, budget: Budget) -> dict[str, Experiment]:
+def _breaking_grid(path: str, name: str, settings: StudySettings) -> dict[str, Experiment]:
     """With and without symmetry breaking over depths, starts and numbers of training frames."""
-    settings = {
+    variants = {
         **{f"D = {depth}": ({"n_layers": depth}, WATER_FRAMES[0]) for depth in (2, 4, 6, 14)},
         **{f"spread {s:g}": ({"initial_spread": s}, WATER_FRAMES[0]) for s in (0.01, 0.5, 1.5)},
         **{f"{n} frames": ({}, n) for n in (25, 50, 100, 200)},
     }
     return {
-        f"grid: {setting}, {kind}": Experiment(
-            f"{name}-grid-{setting}-{kind}".replace(" ", "").lower(),
+        f"grid: {variant}, {kind}": Experiment(
+            f"{name}-grid-{variant}-{kind}".replace(" ", "").lower(),
             _SI_WATER | change | {"symmetry_breaking": kind == "broken"},
             partial(shuffled, path, n_train, max(10, WATER_FRAMES[1] * n_train // WATER_FRAMES[0])),
-            replace(budget.training(0.0), steps=budget.steps // 2),
+            replace(settings.training(0.0), steps=settings.steps // 2),
             (0.03,),
         )
-        for setting, (change, n_train) in settings.items()
+        for variant, (change, n_train) in variants.items()
         for kind in ("symmetric", "broken")
     }
 
@@ -70,7 +71,7 @@ def _water_section(name: str, title: str, found: Mapping[str, Outcome]) -> Secti
         gain = {
             (other, what): ratio(of(other, loss, what), of("siVQLM broken", loss, what))
             for other in ("siVQLM", "VQLM")
-            for what in ("energy", "forces")
+            for what in REPORTED
         }
         claims.append(
             Claim(
@@ -92,13 +93,13 @@ def _water_section(name: str, title: str, found: Mapping[str, Outcome]) -> Secti
         )
     )
     pictures = {
-        "forces": figures.parity({k: o.folders[0] for k, o in main.items()}, test_of(main)),
+        "forces": figures.parity({k: o.folders[0] for k, o in main.items()}, test_frames(main)),
         "learning": figures.learning_curves(main),
     }
     if grid:
         gains = _gains(grid)
         helped = sum(gain > 1 for gain in gains["energy"].values())
-        span = [f(gains[what].values()) for what in ("energy", "forces") for f in (min, max)]
+        span = [f(gains[what].values()) for what in REPORTED for f in (min, max)]
         claims.append(
             Claim(
                 "over depth, start and number of frames (energies alone)",
@@ -109,41 +110,38 @@ def _water_section(name: str, title: str, found: Mapping[str, Outcome]) -> Secti
         )
         pictures["breaking"] = figures.gains(gains)
     notes = [
-        "640 training, 40 validation frames, the rest is the test. Weights and learning rates in "
-        "the table; learning rates were chosen among those of `RATES` by the validation loss of "
-        "the first seed, the grid has 0.03 and half the steps."
+        "640 training and 40 validation frames; the others are the test. Numbers of weights and "
+        "learning rates are in the table; the learning rate was chosen by the validation loss of "
+        "the first seed. The grid of variants has a learning rate of 0.03 and half the steps."
     ]
     return Section(name, title, rows, claims, pictures, notes)
 
 
 def _overfit(outcome: Outcome) -> float:
-    """Energy MSE of the test over that of the training part, mean over seeds."""
+    """Energy MSE of the test part over that of the training part, means over seeds."""
     train = [read_record(f / "metrics.json")["train"]["energy_rmse"] ** 2 for f in outcome.folders]
     return ratio(outcome.mean_square("test", "energy"), np.array(train))
 
 
 def _gains(grid: Mapping[str, Outcome]) -> dict[str, dict[str, float]]:
-    """MSE of the symmetric model over that of the broken one for every setting."""
-    settings = dict.fromkeys(label.rsplit(", ", 1)[0] for label in grid)
+    """By property and variant: MSE of the symmetric model over that of the broken one."""
+    variants = dict.fromkeys(label.rsplit(", ", 1)[0] for label in grid)
     return {
-        what: {
-            setting.removeprefix("grid: "): ratio(
-                *(
-                    grid[f"{setting}, {k}"].mean_square("test", what)
-                    for k in ("symmetric", "broken")
-                )
+        key: {
+            variant.removeprefix("grid: "): ratio(
+                *(grid[f"{variant}, {k}"].mean_square("test", key) for k in ("symmetric", "broken"))
             )
-            for setting in settings
+            for variant in variants
         }
-        for what in ("energy", "forces")
+        for key in REPORTED
     }
 
 
-WATER_STUDY = Study(
+WATER_STUDY = ExperimentsPart(
     partial(_water_experiments, "bundled:water", "water"),
     partial(_water_section, "water", "Water, PBE0/def2-TZVP"),
 )
-DEMO_STUDY = Study(
+DEMO_STUDY = ExperimentsPart(
     partial(_water_experiments, WATER_DEMO, "water-demo"),
     partial(_water_section, "water-demo", "Water, the public set of the paper"),
 )
