@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import Angles, AnyArray, Expectations
@@ -43,8 +44,8 @@ class Circuit(eqx.Module):
 
     def angles(self, vectors: Float[Array, "..."]) -> Angles:
         """Angles of every gate of `program` for these vectors, in radians."""
-        encoded = jax.vmap(self.encoding.angles, (0, None))(self.scales, vectors)
-        return interleaved(encoded, jax.vmap(self.ansatz.angles)(self.weights))
+        encoded = jax.vmap(self.encoding.angles, (0, None))(jnp.asarray(self.scales), vectors)
+        return interleaved(encoded, jax.vmap(self.ansatz.angles)(jnp.asarray(self.weights)))
 
     def __call__(self, vectors: Float[Array, "..."]) -> Expectations:
         """Expectation values of the observables."""
