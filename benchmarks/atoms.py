@@ -22,7 +22,7 @@ from qiff.atoms.graph import graph
 from qiff.model.derivatives import energy_and_forces
 from qiff.model.potential import ScaleShiftSettings
 from qiff.model.predict import dtype, enable_x64, evaluator
-from qiff.studies.learning_curve import exponent
+from qiff.studies.couzinie2025.learning_curve import exponent
 
 from .timing import side_by_side
 

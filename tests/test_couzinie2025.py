@@ -46,7 +46,7 @@ def outcome(experiment: Experiment, folder, by_seed) -> Outcome:
 
 
 def outcomes(part, tmp_path, forces, settings=StudySettings()):  # noqa: B008 (frozen)
-    """Every experiment of a part with errors that `forces` says of its label and seed."""
+    """Every experiment of a part with the errors that `forces` gives for its label and seed."""
     return {
         label: outcome(e, tmp_path / e.name, [(2.0, forces(label, s)) for s in range(3)])
         for label, e in part.experiments(settings).items()

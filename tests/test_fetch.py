@@ -30,7 +30,7 @@ class Server(ThreadingHTTPServer):
     """Serves one file, in the ways that servers have."""
 
     content = b""
-    ranges = True  # whether it can go on in the middle
+    ranges = True  # whether it can resume in the middle
     stop_after: int | None = None  # bytes after which it hangs up
     status: int | None = None  # an error to answer with
     media = "application/x-bzip2"
@@ -372,7 +372,7 @@ def test_a_server_that_falls_silent(published, server, to, monkeypatch):
     server.stop_after, waiting = CHUNK, threading.Event()
     server.before_end = waiting.wait
     try:
-        with pytest.raises(InputError, match=r"stopped \(timed out\); the same command goes on"):
+        with pytest.raises(InputError, match=r"\(timed out\); repeat the command to resume"):
             fetch("rmd17", to, "", quiet)
     finally:
         waiting.set()

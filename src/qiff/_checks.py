@@ -1,4 +1,4 @@
-"""What a user may get wrong, and the one place where it is worded.
+"""Errors, and checks of arguments with their messages.
 
 A message has the subject in backticks, what is required, and what was found.
 """

@@ -1,1 +1,1 @@
-"""Atoms only: data sets, units, graphs, references, labels. Nothing here knows of qubits."""
+"""Atoms only: data sets, units, graphs, references, labels. Nothing here uses qubits."""

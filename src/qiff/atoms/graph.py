@@ -17,7 +17,7 @@ class Graph(eqx.Module):
     """One configuration, or a stack of them with a leading axis; all arguments by keyword.
 
     Configurations of different sizes are stacked by padding: with atoms of number 0, which have
-    no energy, feel no force and are nobody's neighbour, and with entries of the neighbour table
+    no energy, no force and no neighbours, and with entries of the neighbour table
     that `mask` leaves out.
 
     Args:

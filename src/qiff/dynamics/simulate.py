@@ -35,7 +35,7 @@ def simulate(
 
     Args:
         potential: any potential.
-        atoms: the start; velocities are drawn anew.
+        atoms: the initial positions; velocities are drawn.
         dynamics: what to simulate.
         integrator: what advances the state.
 
@@ -78,7 +78,7 @@ def run_dynamics(
 
     Args:
         potential: any potential.
-        atoms: the start; velocities are drawn anew.
+        atoms: the initial positions; velocities are drawn.
         dynamics: what to simulate.
         path: of the trajectory (extxyz), replaced if it exists.
         integrator: what advances the state.

@@ -53,7 +53,7 @@ class Circuit(eqx.Module):
 
 
 class Simulation(eqx.Module):
-    """A gate list whose angles come from elsewhere, and what carries it out."""
+    """A gate list whose angles are computed elsewhere, and its engine."""
 
     program: Program = eqx.field(static=True)
     engine: str | Engine = eqx.field(static=True, default=AUTO)
@@ -64,7 +64,7 @@ class Simulation(eqx.Module):
 
 
 def with_engine(tree: Tree, engine: str | Engine) -> Tree:
-    """The same with every circuit carried out by another engine."""
+    """The same with another engine for every circuit."""
     return jax.tree.map(
         lambda node: replace(node, engine=engine) if is_circuit(node) else node,
         tree,

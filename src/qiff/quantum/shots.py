@@ -70,7 +70,7 @@ class Setting:
         return tuple(q for q in range(n) if self.flips >> (n - 1 - q) & 1)
 
     def values(self, n_observables: int) -> Float[np.ndarray, "n_observables dim"]:
-        """What each outcome says of each observable: the part read in this setting."""
+        """The part of each observable that is read in this setting, for each outcome."""
         found = np.zeros((n_observables, 2**self.n_qubits))
         for coefficient, observable, word in self.terms:
             found[observable] += coefficient * self._signs(word)

@@ -116,7 +116,7 @@ def read_arrays(path: Path, oldest: int = FORMAT) -> tuple[dict[str, Any], dict[
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(str(arrays.pop("header")))
         header["format"] = int(header["format"].removeprefix(PREFIX))
-    except Exception as error:  # whatever zipfile, zlib, numpy or json say of a broken file
+    except Exception as error:  # zipfile, zlib, numpy and json raise many kinds
         raise InputError(
             f"{path}: is not a file of qiff: corrupt, cut short, or holding pickled objects; "
             "train or copy it again."

@@ -70,7 +70,7 @@ download made for qiff.
 def fetch(name: str, folder: Path, url: str, show: Show) -> bool:
     """Download, check and unpack a data set into `folder`; what is done is kept.
 
-    The download grows in a `.part` file from which the next call goes on; the data appear at
+    The download grows in a `.part` file from which the next call resumes; the data appear at
     once, when all of them are there. An archive that lies in `folder` is taken instead of a
     download. It is removed once unpacked.
 
@@ -133,7 +133,7 @@ def _download(url: str, part: Path, published: Archive, show: Show) -> None:
                 show(done, "downloading")
     if done < published.size:
         raise InputError(
-            f"{url}: stopped after {done} of {published.size} bytes; the same command goes on."
+            f"{url}: stopped after {done} of {published.size} bytes; repeat the command to resume."
         )
 
 
@@ -171,7 +171,7 @@ def _answer(url: str, start: int, published: Archive) -> HTTPResponse:
 
 
 def _first_byte(response: HTTPResponse) -> int:
-    """Where an answer begins: a server that cannot go on starts over."""
+    """Where an answer begins: a server that cannot resume starts over."""
     found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     return int(found[1]) if found and response.status == 206 else 0
 
@@ -182,7 +182,7 @@ def _pieces(response: HTTPResponse, url: str) -> Iterator[bytes]:
         while piece := response.read1(CHUNK):
             yield piece
     except (OSError, HTTPException) as error:
-        raise InputError(f"{url}: stopped ({error}); the same command goes on.") from None
+        raise InputError(f"{url}: stopped ({error}); repeat the command to resume.") from None
 
 
 def _write(file: IO[bytes], piece: bytes, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a back end of the engine says of itself."""
+"""The record of an engine: name, platforms, what it supports and how it simulates."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
