@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ase
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,6 +63,16 @@ def build(config: Mapping[str, Any], key: PRNGKeyArray) -> AbstractPotential:
     make: Any = kind
     takes_key = "key" in inspect.signature(make).parameters
     return make(**built, settings=settings, **({"key": key} if takes_key else {}))
+
+
+def skeleton(config: Mapping[str, Any]) -> AbstractPotential:
+    """The structure that `config` describes, with shapes in place of weights: nothing is computed.
+
+    Raises:
+        InputError: as `build`.
+    """
+    with enable_x64(True):
+        return eqx.filter_eval_shape(build, config, jax.random.key(0))
 
 
 def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,13 +10,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jax
 import tomli_w
 
 from .._checks import InputError, check_at_least, check_file, check_known, check_seed
 from .._records import dotted, from_table
 from ..atoms.data.source import Source
-from ..model.build import build
+from ..model.build import skeleton
 from ..training.settings import Training
 
 TEMPLATES = ("water", "lih", "ammonia", "water-dimer")
@@ -89,7 +88,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Run:
         _override(table, override)
     run = from_table(Run, table, partial(_where, path, text))
     try:
-        build(run.model, jax.random.key(run.seed))
+        skeleton(run.model)
     except InputError as error:
         raise InputError(f"{path}: [model] {error}") from None
     return run

@@ -15,7 +15,13 @@ from ..atoms.data.dataset import file_hash, read
 from ..atoms.data.split import Split, split
 from ..atoms.frames import Frames, stack
 from ..atoms.properties import labels
-from ..model.build import build, build_ensemble_for, build_for, with_defaults, with_references_of
+from ..model.build import (
+    build_ensemble_for,
+    build_for,
+    skeleton,
+    with_defaults,
+    with_references_of,
+)
 from ..model.potential import AbstractPotential, ScaleShift
 from ..model.predict import check_atoms
 from ..training.checkpoint import load, model_hash
@@ -87,7 +93,7 @@ def _to_fine_tune(run: Run) -> ScaleShift:
     found = load(run.start)
     if not isinstance(found, ScaleShift):
         raise InputError(f"{run.start}: must be a model that `qiff train` wrote, and no ensemble.")
-    wanted = build(run.model, jax.random.key(0)).config()
+    wanted = skeleton(run.model).config()
     if different := differences(found.potential.config(), wanted):
         key = different[0]
         raise InputError(

@@ -10,16 +10,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
-import equinox as eqx
 import jax
 import numpy as np
 
 from .._checks import InputError, check_file
 from .._files import atomic_write
 from ..atoms.data.dataset import file_hash
-from ..model.build import build
+from ..model.build import skeleton
 from ..model.potential import AbstractPotential
-from ..model.predict import enable_x64
 from .migrations import FORMAT, migrated
 
 PREFIX = "qiff "
@@ -59,13 +57,12 @@ def load(path: Path | str) -> AbstractPotential:
     header, arrays = read_arrays(path, oldest=1)
     try:
         model, arrays = migrated(header["format"], header["model"], arrays)
-        with enable_x64(True):
-            skeleton = eqx.filter_eval_shape(build, model, jax.random.key(0))
+        structure = skeleton(model)
     except (InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: does not describe a model this version knows ({error})."
         ) from None
-    return fill(skeleton, arrays, path)
+    return fill(structure, arrays, path)
 
 
 def read_notes(path: Path | str) -> dict[str, Any]:
