@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from functools import cache, partial
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,9 @@ def unavailable() -> str | None:
 @cache
 def _library() -> ctypes.CDLL:
     """The kernels, registered with XLA."""
-    found = [path for folder in __path__ if (path := Path(folder) / LIBRARY).exists()]
+    inside = distribution("qiff").locate_file("/".join(__name__.split(".")))  # if editable
+    places = (Path(str(folder)) / LIBRARY for folder in (*__path__, inside))
+    found = [path for path in places if path.exists()]
     if not found:
         raise OSError("its kernels were not built at installation, which needs a C++17 compiler")
     library = ctypes.CDLL(str(found[0]))
