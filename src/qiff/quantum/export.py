@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Float, Num
 
 from .._checks import InputError, missing_extra
 from .._types import Qubits
@@ -40,7 +40,7 @@ class Parts:
 
 
 def _euler(
-    matrices: Complex[np.ndarray, "*batch 2 2"],
+    matrices: Num[np.ndarray, "*batch 2 2"],
 ) -> Float[np.ndarray, "*batch 3"]:
     r"""Angles of $U = e^{i\phi} R_z(\alpha) R_y(\beta) R_z(\gamma)$."""
     sines, cosines = matrices[..., 1, 0], matrices[..., 1, 1]
@@ -50,7 +50,7 @@ def _euler(
     return np.stack([total + difference, beta, total - difference], axis=-1)
 
 
-def _weyl(matrices: Complex[np.ndarray, "n_rows 4 4"]) -> Float[np.ndarray, "n_rows 15"]:
+def _weyl(matrices: Num[np.ndarray, "n_rows 4 4"]) -> Float[np.ndarray, "n_rows 15"]:
     r"""Parameters of $(K_1 \otimes L_1)\, e^{i(aXX+bYY+cZZ)} (K_2 \otimes L_2)$ up to a phase.
 
     $-2(a, b, c)$ and the Euler angles of $K_1, L_1, K_2, L_2$.

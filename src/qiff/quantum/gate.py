@@ -13,7 +13,7 @@ from itertools import combinations_with_replacement
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Num
 
 from .._checks import InputError, check_known
 from .._types import Qubits
@@ -81,8 +81,8 @@ class GateKind:
     matrix: Callable[[Float[Array, " n_angles"]], Complex[Array, "dim dim"]]
     rank: int | None = None
     n_ancillas: int = 0
-    generators: Complex[np.ndarray, "n_angles dim dim"] | None = None
-    fixed: Complex[np.ndarray, "dim dim"] | None = None
+    generators: Num[np.ndarray, "n_angles dim dim"] | None = None
+    fixed: Num[np.ndarray, "dim dim"] | None = None
 
     def __post_init__(self):
         if self.rank is not None and self.n_angles != (self.rank + 1) * (self.rank + 2) // 2:
@@ -92,7 +92,7 @@ class GateKind:
             )
 
 
-def fixed(matrix: Complex[np.ndarray, "dim dim"]) -> GateKind:
+def fixed(matrix: Num[np.ndarray, "dim dim"]) -> GateKind:
     """A gate without angles."""
     n_qubits = len(matrix).bit_length() - 1
     return GateKind(n_qubits, 0, lambda a: jnp.asarray(matrix, _complex(a)), fixed=matrix)

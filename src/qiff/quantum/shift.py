@@ -26,7 +26,7 @@ from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Num
 
 from .._checks import InputError
 from .gate import GATES, GateKind
@@ -47,7 +47,7 @@ class ShiftRule:
         sandwich: see `Sandwich`.
     """
 
-    generators: Complex[np.ndarray, "n_angles dim dim"]
+    generators: Num[np.ndarray, "n_angles dim dim"]
     directions: Float[np.ndarray, "n_angles n_angles"]
     sandwich: Sandwich
 

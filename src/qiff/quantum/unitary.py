@@ -5,7 +5,7 @@ callbacks that measure.
 """
 
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Float, Num
 
 from .._checks import InputError
 from .gate import GATES
@@ -13,7 +13,7 @@ from .gate import GATES
 
 def unitaries(
     name: str, angles: Float[np.ndarray, "n_rows n_angles"]
-) -> Complex[np.ndarray, "n_rows dim dim"]:
+) -> Num[np.ndarray, "n_rows dim dim"]:
     r"""$U(a) = \exp(-i \sum_k a_k G_k)$ of a gate; equal rows of angles are computed once.
 
     Raises:
@@ -28,7 +28,7 @@ def unitaries(
     return (vectors * phases @ np.swapaxes(vectors.conj(), -1, -2))[where.reshape(-1)]
 
 
-def generators(name: str) -> Complex[np.ndarray, "n_angles dim dim"]:
+def generators(name: str) -> Num[np.ndarray, "n_angles dim dim"]:
     """The generators that a gate declares.
 
     Raises:
