@@ -9,7 +9,7 @@ nothing becomes one whose gate is equivariant. Reference: Meyer et al. 2023, PRX
 from itertools import product
 
 import numpy as np
-from jaxtyping import Complex
+from jaxtyping import Num
 
 from .._checks import InputError
 from .gate import PAULIS
@@ -19,9 +19,7 @@ from .symmetry import AbstractGroup
 _LETTERS = (np.eye(2), *PAULIS)
 
 
-def twirl(
-    operator: Complex[np.ndarray, "dim dim"], group: AbstractGroup
-) -> Complex[np.ndarray, "dim dim"]:
+def twirl(operator: Num[np.ndarray, "dim dim"], group: AbstractGroup) -> Num[np.ndarray, "dim dim"]:
     """The mean of an operator over a group, exact up to rounding for finite groups and SU(2).
 
     Args:
@@ -39,7 +37,7 @@ def twirl(
     return mean
 
 
-def pauli_sum(operator: Complex[np.ndarray, "dim dim"], *, negligible: float = 1e-12) -> PauliSum:
+def pauli_sum(operator: Num[np.ndarray, "dim dim"], *, negligible: float = 1e-12) -> PauliSum:
     r"""A Hermitian matrix as Pauli words, $c_P = 2^{-n}\,\mathrm{tr}(P A)$.
 
     Args:
