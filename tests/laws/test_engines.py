@@ -430,7 +430,7 @@ def test_large_circuits_agree():
 
 
 @needs_native
-@pytest.mark.parametrize("instructions", ["portable", "AVX2"])
+@pytest.mark.parametrize("instructions", [pytest.param("portable", marks=pytest.mark.slow), "AVX2"])
 def test_every_instruction_set_gives_the_same(instructions):
     """In a process of its own: the choice is made once."""
     code = "from tests.laws import test_engines as t; t.print_numbers()"

@@ -35,7 +35,11 @@ def test_the_envelope_has_two_continuous_derivatives():
     assert envelope(jnp.array(0.0)) == 1
 
 
-@pytest.mark.parametrize("example", LOCAL[::2], ids=lambda e: e.name)
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(LOCAL[0], marks=pytest.mark.slow), *LOCAL[1:]],
+    ids=lambda e: e.name,
+)
 def test_padding_in_a_stack_changes_nothing(example):
     potential = example.random()
     small, large = example.molecule, example.molecule + scattered("HHHHHH")

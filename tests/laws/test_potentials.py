@@ -45,8 +45,17 @@ IN_FLOAT64 = {"gradient", *LOCAL}
 all_potentials = pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: e.name)
 
 
-@all_potentials
-@pytest.mark.parametrize("precision", TOLERANCE)
+DEEP = "circuits in two interactions"  # the longest to compile
+BOTH = [
+    pytest.param(e, p, marks=[pytest.mark.slow] * (e.name == DEEP and p == "float32"))
+    for e in EXAMPLES
+    for p in TOLERANCE
+]
+
+
+@pytest.mark.parametrize(
+    ("example", "precision"), BOTH, ids=lambda value: getattr(value, "name", value)
+)
 def test_laws(example, precision):
     potential = in_precision(example.random(), precision)
     laws = applicable(potential)
