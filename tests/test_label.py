@@ -282,6 +282,7 @@ def test_trajectory_resumes_after_a_kill_and_equals_one_go(tmp_path, monkeypatch
     assert np.ptp([atoms.get_distance(0, 1) for atoms in frames]) > 0.01
 
 
+@pytest.mark.slow
 def test_trajectory_is_at_the_temperature():
     """Equipartition on a stiff bond: half a kT of potential energy."""
     sampling = Sampling(500, temperature=500.0, seed=2)

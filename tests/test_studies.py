@@ -52,6 +52,7 @@ def tiny() -> Experiment:
     return Experiment("tiny", MODEL, of_lih, training, rates=(1e-6, 0.03))
 
 
+@pytest.mark.slow
 def test_rate_is_chosen_by_validation_and_every_seed_is_tested(tiny, tmp_path, monkeypatch):
     seen = []
     outcome = carry_out(tiny, (0, 1), tmp_path, seen.append)

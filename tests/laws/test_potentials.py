@@ -45,9 +45,9 @@ IN_FLOAT64 = {"gradient", *LOCAL}
 all_potentials = pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: e.name)
 
 
-DEEP = "circuits in two interactions"  # the longest to compile
+DEEP = ("circuits in two interactions", "network of atoms", "ensemble")  # the longest to compile
 BOTH = [
-    pytest.param(e, p, marks=[pytest.mark.slow] * (e.name == DEEP and p == "float32"))
+    pytest.param(e, p, marks=[pytest.mark.slow] * (e.name in DEEP and p == "float32"))
     for e in EXAMPLES
     for p in TOLERANCE
 ]
