@@ -156,7 +156,7 @@ def test_readout_is_calibrated():
     error = np.kron(*truth)
     np.testing.assert_allclose(noise.confusion(error[:, 0], error[:, 3]), truth)
     np.testing.assert_allclose(noise.twirled(truth)[0], [[0.85, 0.15], [0.15, 0.85]])
-    with pytest.raises(InputError, match="does not tell 0 from 1"):
+    with pytest.raises(InputError, match="does not distinguish 0 from 1"):
         noise.confusion(np.ones(4) / 4, np.ones(4) / 4)
     zeros, ones = noise.calibrations(2)
     for setting, outcome in ((zeros, 0), (ones, 3)):

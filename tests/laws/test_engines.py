@@ -1,11 +1,14 @@
 """Engines: one program, one answer, and exact first and second derivatives of it."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial, reduce
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -404,6 +407,17 @@ def test_an_engine_need_not_be_registered():
     circuit = Simulation(program, constant)
     assert jax.tree.structure(circuit) == jax.tree.structure(Simulation(program, constant))
     assert jax.tree.structure(circuit) != jax.tree.structure(Simulation(program))
+
+
+def test_the_example_of_the_page_runs():
+    page = (Path(__file__).parents[2] / "docs" / "engine.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(code, "engine.md", "exec"), names)
+    small, large = (Simulation(every_gate(n, ["rx"]), names["small"]) for n in (3, 9))
+    np.testing.assert_allclose(small(jnp.ones(1)), Simulation(small.program, "xla")(jnp.ones(1)))
+    with pytest.raises(InputError, match="`small` cannot be used: it simulates 8 qubits, not 9"):
+        large(jnp.ones(1))
 
 
 @needs_native

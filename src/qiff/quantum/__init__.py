@@ -1,1 +1,1 @@
-"""Qubits only: gates, circuits, symmetry and the engine. Nothing here knows what an atom is."""
+"""Qubits only: gates, circuits, symmetry and engines. Nothing here depends on atoms."""

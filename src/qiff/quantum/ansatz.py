@@ -1,4 +1,4 @@
-"""Ansätze: trainable layers. A layer names gates; it never touches a state."""
+"""Ansätze: trainable layers, as lists of gates."""
 
 import abc
 from dataclasses import dataclass

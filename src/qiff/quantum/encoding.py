@@ -1,4 +1,4 @@
-"""Encodings: gates that carry data onto qubits, vectors equivariantly."""
+"""Encodings: gates whose angles are data; those of vectors are equivariant."""
 
 import abc
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from .symmetry import AbstractGroup, count_data_qubits, orbits
 
 
 class AbstractEncoding(abc.ABC):
-    """One encoding layer with `n_scales` trainable scales: gates whose angles carry data."""
+    """One encoding layer with `n_scales` trainable scales."""
 
     @property
     @abc.abstractmethod
@@ -35,7 +35,7 @@ class AbstractEncoding(abc.ABC):
 
 
 class AbstractVectorEncoding(AbstractEncoding):
-    """Data qubit `q` carries vector `q % n_vectors`, in the order and with the slots of `gates()`.
+    """Data qubit `q` encodes vector `q % n_vectors`; one gate of three angles for each qubit.
 
     Each orbit of qubits under the group has one scale, in radians per Å.
     """
@@ -65,8 +65,8 @@ class AbstractVectorEncoding(AbstractEncoding):
 
     def angles(self, scales: Float[Array, " n_scales"], data: Vectors) -> Float[Array, " n_slots"]:
         scale_of_qubit = scales[np.array(self.orbit_of_qubit)]
-        carried = jnp.stack([data[q % self.group.n_vectors] for q in range(self.n_data)])
-        return jnp.ravel(scale_of_qubit[:, None] * carried)
+        encoded = jnp.stack([data[q % self.group.n_vectors] for q in range(self.n_data)])
+        return jnp.ravel(scale_of_qubit[:, None] * encoded)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class AxisRotations(AbstractEncoding):
 
     Args:
         n_features: length of $x$.
-        n_qubits: each with a scale of its own.
+        n_qubits: each with its own scale.
 
     Reference: the generic encoding of Kiss et al. 2022, reconstructed.
     """

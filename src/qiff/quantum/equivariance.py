@@ -1,4 +1,4 @@
-"""How far something is from symmetric: zero to rounding if it respects the group, else not.
+"""Deviations from symmetry: zero up to rounding for what respects a group.
 
 Each check tries `n_samples` random elements of the group and returns the largest deviation.
 """
@@ -109,7 +109,7 @@ def encoding_defect(
 def circuit_defect(
     circuit: Circuit, group: AbstractGroup, *, seed: int = 0, n_samples: int = 8
 ) -> float:
-    r"""$|f(x) - f(g x)|$ at random vectors: what the parts add up to."""
+    r"""$|f(x) - f(g x)|$ at random vectors."""
 
     def deviation(element: Element, rng: np.random.Generator) -> np.ndarray:
         vectors = rng.normal(size=(group.n_vectors, 3))

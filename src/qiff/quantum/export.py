@@ -1,8 +1,9 @@
 """Circuits for other packages: OpenQASM 3, Qiskit and PennyLane.
 
-Gates are written in terms that those packages know; native gates are for their compilers. A gate
-whose angles are left open becomes a fixed sequence of gates with parameters: functions of the
-angles that are computed here, so that one compiled circuit serves every geometry.
+Gates are written as standard gates of those packages, whose compilers translate them to the native
+gates of a device. A gate whose angles are left open becomes a fixed sequence of gates with
+parameters. The parameters are functions of the angles that are computed here, so that one compiled
+circuit serves every geometry.
 """
 
 import math
@@ -22,8 +23,8 @@ from .shots import Closing, Setting
 from .unitary import unitaries
 
 Piece = tuple[str, Qubits, int, int]
-"""A gate of Qiskit's name: which qubits of the whole, number of its parameter and the sign of
-that; 0 if it takes none."""
+"""Name of a gate in Qiskit, places of its qubits among those of our gate, number of its parameter,
+and the sign of that parameter; 0 if it has none."""
 
 
 @dataclass(frozen=True)
@@ -160,11 +161,11 @@ def parts_of(name: str) -> Parts:
 class Parameterised:
     """A circuit of Qiskit with parameters, and their values for given angles.
 
-    Runtime primitives want one circuit and arrays of values: this is both.
+    This is what the runtime primitives take: one circuit and arrays of values.
 
     Args:
         program: the gates.
-        angles: of gates that stay as they are.
+        angles: of gates without parameters.
         open_slots: gates with one of these angles get parameters.
         closing: gates and readout at the end; without it nothing is measured.
 
@@ -213,7 +214,7 @@ class Parameterised:
 
 
 def to_qiskit(program: Program, angles: Float[np.ndarray, " n_slots"]) -> Any:
-    """A circuit of Qiskit; qubit q of ours is qubit q there, which it writes last.
+    """A circuit of Qiskit with the same numbers of qubits; its bit strings have qubit 0 last.
 
     Raises:
         InputError: Qiskit is absent.
@@ -251,7 +252,7 @@ def observables_of(program: Program) -> tuple[Any, ...]:
 def to_pennylane(
     program: Program, angles: Float[np.ndarray, " n_slots"], closing: Setting | None = None
 ) -> Any:
-    """A tape of PennyLane that returns the expectation values, or reads outcomes in a setting.
+    """A tape of PennyLane that returns expectation values, or with `closing` probabilities.
 
     Raises:
         InputError: PennyLane is absent.

@@ -58,7 +58,7 @@ class Gate:
 
 @dataclass(frozen=True, eq=False)
 class GateKind:
-    r"""What a gate is: everything of it but where it acts.
+    r"""Everything about a gate but the qubits that it acts on.
 
     Args:
         n_qubits: qubits that it acts on.

@@ -1,6 +1,6 @@
-r"""Noise: undoing errors of the readout, and extrapolating to circuits without noise.
+r"""Noise: correction of readout errors, and extrapolation to circuits without noise.
 
-The readout of each qubit is taken to err on its own. Symmetry as a check of errors is in
+Readout errors of different qubits are taken to be independent. Checks by symmetry are in
 `shots.conserved_axis` and `shots.spinless`.
 """
 
@@ -22,7 +22,7 @@ def nothing(n_qubits: int) -> Program:
 
 
 def calibrations(n_qubits: int) -> tuple[Setting, Setting]:
-    """Settings in which `nothing` prepares only zeros and only ones."""
+    """Settings that read `nothing` as all zeros and as all ones."""
     letters = "Z" * n_qubits
     return tuple(Setting(letters, (), (), flips=mask) for mask in (0, 2**n_qubits - 1))  # pyright: ignore
 
@@ -37,7 +37,7 @@ def confusion(
         ones: the same of qubits that are all 1.
 
     Raises:
-        InputError: a qubit reads 0 and 1 alike.
+        InputError: the readout of a qubit does not distinguish 0 from 1.
     """
     n_qubits = len(zeros).bit_length() - 1
     index = np.arange(len(zeros))
@@ -47,14 +47,16 @@ def confusion(
         for j, frequencies in enumerate((zeros, ones)):
             found[qubit, :, j] = frequencies[~is_one].sum(), frequencies[is_one].sum()
     if np.abs(np.linalg.det(found)).min() < 0.05:
-        raise InputError("The readout of a qubit does not tell 0 from 1: it cannot be mitigated.")
+        raise InputError(
+            "The readout of a qubit does not distinguish 0 from 1: its errors cannot be corrected."
+        )
     return found
 
 
 def twirls(n_qubits: int, seed: int) -> list[int]:
-    """Masks of qubits to turn over at random, eight up to seven qubits.
+    """Random masks of qubits to flip before the readout; eight for up to seven qubits.
 
-    Any two qubits are turned in all four ways equally often (the columns of a Hadamard matrix), so
+    Any two qubits are flipped in all four ways equally often (the columns of a Hadamard matrix), so
     that the mean over the masks is exact for words on one and two qubits.
     """
     n_masks = max(8, 2 ** n_qubits.bit_length())
@@ -64,7 +66,7 @@ def twirls(n_qubits: int, seed: int) -> list[int]:
 
 
 def twirled(confusion: Float[np.ndarray, "n_qubits 2 2"]) -> Float[np.ndarray, "n_qubits 2 2"]:
-    """The same when qubits are turned over at random before, and turned back after the readout."""
+    """The same if qubits are flipped at random before, and their bits again after the readout."""
     return (confusion + confusion[:, ::-1, ::-1]) / 2
 
 
@@ -92,13 +94,13 @@ def extrapolation(folds: Sequence[int]) -> Float[np.ndarray, " n_folds"]:
 
 
 def decay(one: Estimate, more: Estimate, gap: int) -> float:
-    r"""What one more multiple of the noise leaves of expectation values, $s$.
+    r"""Factor $s$ by which one more multiple of the noise shrinks expectation values.
 
     $$ s^{\lambda_2 - \lambda_1} = \frac{\sum_r f_r(\lambda_1) f_r(\lambda_2)}
        {\sum_r f_r(\lambda_1)^2 - \sigma_r^2} $$
 
-    All circuits and observables $r$ share it, so that its own error is small. 1, which is to
-    extrapolate as it is, where values do not fall or are lost in the errors of the shots.
+    All circuits and observables $r$ share it, so that its own error is small. It is 1 if values do
+    not decay or are smaller than the errors of the shots; the extrapolation is then polynomial.
 
     Args:
         one, more: values less those of fully mixed qubits at $\lambda_1$ and $\lambda_2$.
@@ -122,10 +124,10 @@ def extrapolated(
 
     $$ f(0) = m + \sum_i \gamma_i\, s^{-\lambda_i} (f(\lambda_i) - m) $$
 
-    Noise takes circuits to the fully mixed state, whose values $m$ are known, and most of the way
-    is a factor that all have in common, `decay`. It is divided out; what is left changes little
-    with the noise and is extrapolated as a polynomial. Because $\sum_i \gamma_i \lambda_i = 0$ the
-    error of $s$ counts to second order only, and is left out of the covariance.
+    Noise drives circuits to the fully mixed state, whose values $m$ are known, mostly by a factor
+    that all of them share, `decay`. It is divided out; the rest changes little with the noise and
+    is extrapolated as a polynomial. Because $\sum_i \gamma_i \lambda_i = 0$, the error of $s$
+    enters to second order only, and is left out of the covariance.
 
     Args:
         parts: $f$, for each of `folds`.

@@ -1,4 +1,4 @@
-"""The program: everything of a circuit that is not a number. What an engine compiles."""
+"""The program: the structure of a circuit without its angles. Engines compile it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Program:
         return self.n_first_slots + self.n_layers * self.n_layer_slots
 
     def gates(self) -> Iterator[Gate]:
-        """Every gate in order with its slots in the whole vector of angles."""
+        """Every gate in order with its slots in the vector of angles."""
         yield from self.first
         for n in range(self.n_layers):
             yield from (
@@ -69,7 +69,7 @@ def reuploading(
     n_layers: int,
     observables: Sequence[PauliSum],
 ) -> Program:
-    """Data first, then in every layer trainable gates and data again; see `interleaved`.
+    """Encoding, then in every layer trainable gates and encoding again; see `interleaved`.
 
     Args:
         state: at the start.

@@ -1,4 +1,4 @@
-r"""Shift rules: exact derivatives of expectation values from the values of a few other angles.
+r"""Shift rules: exact derivatives of expectation values from values at a few other angles.
 
 Every gate with angles is $U(a) = e^{-iH}$, $H = \sum_k a_k G_k$. Cut in the middle,
 
@@ -92,10 +92,11 @@ def shifts(
     Args:
         program: the gates.
         angles: where, in radians.
-        slots: of the angles that matter; gates without any are left alone. Default all.
+        slots: of the angles to differentiate in; gates without any of them are left out. Default
+            all.
 
     Returns:
-        Angles of those circuits and the weights of their values.
+        Angles of the circuits and weights of their values.
     """
     wanted = set(range(program.n_slots) if slots is None else slots)
     gates = [gate for gate in program.gates() if wanted.intersection(gate.slots)]

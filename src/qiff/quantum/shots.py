@@ -1,8 +1,8 @@
-r"""Finite shots: what is measured together, how outcomes are drawn, and what they say.
+r"""Finite shots: measurement settings, probabilities of outcomes, and estimates from them.
 
-A `Setting` closes a circuit with a change of basis, after which every qubit is read. Words over
-Pauli letters that differ on no qubit share a setting; or a pair of qubits is read in the Bell
-basis, which gives $XX$, $YY$ and $ZZ$ of it at once and so $\sigma_a\cdot\sigma_b$ directly.
+A `Setting` is a change of basis at the end of a circuit, after which every qubit is read. Pauli
+words that differ on no qubit share a setting; or a pair of qubits is read in the Bell basis, which
+gives $XX$, $YY$ and $ZZ$ of it at once and so $\sigma_a\cdot\sigma_b$ directly.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ class Setting:
         terms: coefficient, number of the observable and word of what is read.
         axis: the direction that takes the place of z, as the vector of a rotation of all qubits
             which turns it to z; only for observables that such rotations leave unchanged.
-        flips: qubits turned over before they are read, as a mask; outcomes are turned back.
+        flips: mask of the qubits that are flipped before the readout; outcomes are flipped back.
     """
 
     letters: str
@@ -91,7 +91,7 @@ class Setting:
 
 
 def pauli_settings(observables: Sequence[PauliSum]) -> tuple[Setting, ...]:
-    """Words that want no two letters of a qubit are measured together."""
+    """Words that have no different letters on a qubit are measured together."""
     return _grouped(observables, bells=False)
 
 
@@ -121,7 +121,7 @@ def settings(observables: Sequence[PauliSum], method: str) -> tuple[Setting, ...
 
 
 def _grouped(observables: Sequence[PauliSum], *, bells: bool) -> tuple[Setting, ...]:
-    """Words in order of appearance, each in the first setting that can read it too."""
+    """Words in order of appearance, each in the first setting that can also read it."""
     n_qubits, read = observables[0].n_qubits, {}
     words = dict.fromkeys(word for o in observables for _, word in o.terms)
     groups: list[dict[str, Any]] = []
@@ -150,7 +150,7 @@ def _grouped(observables: Sequence[PauliSum], *, bells: bool) -> tuple[Setting, 
 
 
 def _fits(group: dict[str, Any], word: str, on: Qubits, pair: Qubits) -> bool:
-    """Whether a setting in the making can read a word as well."""
+    """Whether an incomplete setting can also read a word."""
     taken = {q for bell in group["bells"] for q in bell}
     if pair:
         untouched = all(group["letters"][q] == "I" for q in pair)
@@ -197,8 +197,8 @@ def turn_to_z(axis: Float[np.ndarray, "3"]) -> tuple[float, ...]:
 def spinless(setting: Setting) -> Float[np.ndarray, " dim"]:
     """1 for outcomes without total spin along the axis of a setting, else 0.
 
-    A qubit read along z has ±1, a pair in the Bell basis 0 or ±2, told apart from 0 but not in
-    sign: then what is known is the parity of the number of pairs that are not 0.
+    A qubit read along z has ±1, a pair in the Bell basis 0 or ±2 with an unknown sign: then only
+    the parity of the number of pairs that are not 0 is known.
     """
     index = np.arange(2**setting.n_qubits)
     sign = [1 - 2 * (index >> (setting.n_qubits - 1 - q) & 1) for q in range(setting.n_qubits)]
@@ -281,9 +281,8 @@ def read_outcomes(
         frequencies: share of each outcome $f_b$.
         shots: N of each circuit, at least 2; None if frequencies are exact.
         values: $v_b$ of each observable.
-        kept: $k_b$, 0 for outcomes that are thrown away.
-        inverse: undoes what happens to outcomes when they are read: $p$ and $k$ are multiplied
-            by it.
+        kept: $k_b$, 0 for outcomes that are discarded.
+        inverse: inverse of the matrix of readout errors; $p$ and $k$ are multiplied by it.
     """
     weights = np.ones(len(values[0])) if kept is None else kept
     products = values * weights

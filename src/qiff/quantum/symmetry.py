@@ -4,8 +4,8 @@ A new group is a new `AbstractGroup` in this file: a random element (`sample`), 
 weighted mean is the mean over the group (`average`), and the permutations of vectors that
 generate it (`generators`). Weight sharing (`orbits`), `twirl`ing and the law tests follow.
 
-Qubit `q` carries vector `q % n_vectors`; qubits beyond the last whole copy of the vectors are
-ancillas, which rotations and permutations leave alone.
+Qubit `q` encodes vector `q % n_vectors`; qubits beyond the last whole copy of the vectors are
+ancillas, on which rotations and permutations do not act.
 """
 
 import abc
@@ -28,7 +28,7 @@ MIRROR = np.diag([1.0, -1.0, 1.0])
 
 @dataclass(frozen=True)
 class Element:
-    r"""A group element: a permutation of vectors, then perhaps `MIRROR`, then a rotation.
+    r"""A group element: a permutation of vectors, then `MIRROR` if `mirrored`, then a rotation.
 
     The rotation is given as a unitary $u$ in SU(2). On the qubits the reflection is $Y$ on every
     data qubit times $Z$ on every ancilla.
@@ -46,7 +46,7 @@ class Element:
 
     @property
     def matrix(self) -> Float[np.ndarray, "3 3"]:
-        """What is done to each vector: the rotation after the reflection."""
+        """Matrix on each vector: the rotation after the reflection."""
         return self.rotation @ MIRROR if self.mirrored else self.rotation
 
     def on_vectors(self, vectors: np.ndarray) -> np.ndarray:
@@ -73,7 +73,7 @@ class Element:
     def __matmul__(self, other: "Element") -> "Element":
         """First `other`, then this element; up to a sign on the qubits."""
         permutation = tuple(self.permutation[i] for i in other.permutation)
-        y = PAULIS[1]  # carries the reflection past the other rotation
+        y = PAULIS[1]  # the reflection is moved past the other rotation
         turned = y @ other.unitary @ y if self.mirrored else other.unitary
         return Element(permutation, self.unitary @ turned, self.mirrored != other.mirrored)
 
@@ -278,8 +278,8 @@ def orbits(
 ) -> tuple[tuple[Qubits, ...], ...]:
     """Orbits of sets of qubits under the permutations of a group, in order of appearance.
 
-    The orbits are complete: an image that is not among `items` belongs to its orbit all the
-    same, so the chain (0,1), (2,3), (1,2) closes to a ring when the group swaps (0,1)(2,3).
+    The orbits are complete: an image that is not among `items` still belongs to its orbit, so the
+    chain (0,1), (2,3), (1,2) closes to a ring when the group swaps (0,1)(2,3).
     """
     moves = [lift(generator, n_qubits) for generator in group.generators()]
     found: list[tuple[Qubits, ...]] = []

@@ -2,8 +2,8 @@ r"""Twirling: the symmetric part of any operator, and its Pauli words.
 
 $$ \mathcal{T}_G(A) = \int_G U_g A U_g^\dagger\, dg $$
 
-is the projection onto the operators that commute with the group: a generator that respects
-nothing becomes one whose gate is equivariant. Reference: Meyer et al. 2023, PRX Quantum 4, 010328.
+is the projection onto the operators that commute with the group: any generator becomes one whose
+gate is equivariant. Reference: Meyer et al. 2023, PRX Quantum 4, 010328.
 """
 
 from itertools import product

@@ -7,7 +7,7 @@ from ..._types import Angles, Expectations
 from ..program import Program
 
 
-def _no_objection(*_: Program) -> None:
+def _none(*_: Program) -> None:
     return None
 
 
@@ -28,8 +28,8 @@ class Engine:
     name: str
     expectations: Callable[[Program, Angles], Expectations]
     platforms: tuple[str, ...] = ()
-    supports: Callable[[Program], str | None] = _no_objection
-    unavailable: Callable[[], str | None] = _no_objection
+    supports: Callable[[Program], str | None] = _none
+    unavailable: Callable[[], str | None] = _none
     details: Callable[[], str] = lambda: ""
 
     def describe(self) -> str:

@@ -28,7 +28,7 @@ def expectations(program: Program, angles: Angles) -> Expectations:
 def run(
     gates: tuple[Gate, ...], angles: Float[Array, " n_slots"], state: StateVector
 ) -> StateVector:
-    """Apply gates in order. The matrices of all gates of a kind are made in one go."""
+    """Apply gates in order. The matrices of all gates of a kind are computed together."""
     matrices = {
         name: iter(jax.vmap(kind.matrix)(angles[slots]))
         for name, kind in GATES.items()

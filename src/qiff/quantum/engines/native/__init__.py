@@ -30,7 +30,7 @@ MAX_QUBITS = 26
 
 
 class Kernel(IntEnum):
-    """What the kernels can do to a state, with the codes of `Kind` in `kernels.hpp`."""
+    """Operations of the kernels on a state, with the codes of `Kind` in `kernels.hpp`."""
 
     SPIN = 0
     RX = 1
@@ -101,9 +101,9 @@ def _library() -> ctypes.CDLL:
 
 
 def multiply_add(dtype: str, n_rounds: int) -> float:
-    """Do nothing but multiply and add; returns the number of floating-point operations.
+    """Multiply and add only; returns the number of floating-point operations.
 
-    Its time is what the machine can do: the roof under which kernels are judged.
+    Its rate is the most that the machine reaches, the roof of a roofline diagram.
     """
     function = _library().qiff_multiply_add
     function.restype, function.argtypes = ctypes.c_double, (ctypes.c_bool, ctypes.c_int64)
@@ -127,7 +127,7 @@ def _expectations(program: Program, angles: Angles) -> Expectations:
 
 
 def _expectations_forward(program: Program, angles: Angles) -> tuple[Expectations, Array]:
-    """The gradient of a single observable costs less together with its value than later."""
+    """The gradient of a single observable is cheapest together with its value."""
     if len(program.observables) > 1:
         return _expectations(program, angles), angles
     return value_and_gradient(program, angles, jnp.ones(1, angles.dtype))
