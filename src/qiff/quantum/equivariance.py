@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from .circuit import Circuit
+from .._types import Expectations, Vectors
 from .encoding import AbstractEncoding
 from .engines.xla import run
 from .gate import Gate, GateKind
@@ -107,7 +107,11 @@ def encoding_defect(
 
 
 def circuit_defect(
-    circuit: Circuit, group: AbstractGroup, *, seed: int = 0, n_samples: int = 8
+    circuit: Callable[[Vectors], Expectations],
+    group: AbstractGroup,
+    *,
+    seed: int = 0,
+    n_samples: int = 8,
 ) -> float:
     r"""$|f(x) - f(g x)|$ at random vectors."""
 
