@@ -14,6 +14,7 @@ import pytest
 import qiff
 from qiff import InputError, RunError, Training
 from qiff.atoms.data.dataset import write
+from qiff.atoms.frames import Frames
 from qiff.atoms.properties import labels
 from qiff.model.build import with_references_of
 from qiff.model.derivatives import energy
@@ -295,6 +296,9 @@ def test_a_property_without_labels_cannot_be_learned(trained, tmp_path):
         Loss({"energy": 1.0, "stress": 1.0})(potential, stacked)
     with qiff.precision(potential):
         assert Loss({"energy": 1.0, "stress": 0.0})(potential, stacked) > 0  # control
+        labelled = Frames(stacked.graph, {**stacked.labels, "stress": np.zeros((4, 6))})
+        with pytest.raises(InputError, match="`stress_weight` must be 0: without a cell"):
+            Loss({"stress": 1.0})(potential, labelled)
 
 
 @pytest.mark.parametrize(

@@ -29,13 +29,13 @@ def compared(predictions: Sequence[Prediction], frames: Sequence[ase.Atoms]) -> 
         predictions: of the frames, in their order.
         frames: labelled configurations; without any, nothing is compared.
     """
-    found = {}
-    for key in PROPERTIES if frames else ():
-        predicted = [getattr(prediction, key, None) for prediction in predictions]
-        labelled = [labels(atoms).get(key) for atoms in frames]
-        if not any(value is None for value in (*predicted, *labelled)):
-            found[key] = Compared(predicted, labelled)
-    return found
+    found = [prediction.results() for prediction in predictions]
+    wanted = [labels(atoms) for atoms in frames]
+    return {
+        key: Compared([one[key] for one in found], [one[key] for one in wanted])
+        for key in PROPERTIES
+        if frames and all(key in one for one in (*found, *wanted))
+    }
 
 
 def has_free_constant(key: str) -> bool:

@@ -29,7 +29,7 @@ class Loss:
 
     Raises:
         InputError: a property is unknown, a weight is negative, or all are zero; or, when called,
-            a property with a weight has no labels.
+            a property with a weight has no labels or, without a cell, cannot be predicted.
 
     Reference: Le et al. 2023, Sec. III.3.
     """
@@ -77,6 +77,8 @@ class Loss:
                 )
         one = lambda graph: _predicted(potential, graph, self.learned)
         found = jax.vmap(one)(frames.graph)
+        if absent := [key for key in self.learned if key not in found]:
+            raise InputError(f"`{absent[0]}_weight` must be 0: without a cell it is not predicted.")
         first, *rest = (
             self.weights[key] * size(found[key] - labels[key], _real(key, frames.graph))
             for key in self.learned
