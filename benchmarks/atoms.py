@@ -63,7 +63,7 @@ def run() -> Iterator[dict[str, Any]]:
     for n_interactions in ROUNDS:
         potential = local(n_interactions)
         calls = {
-            n: partial(evaluator(potential, atoms.numbers), atoms.positions)
+            n: partial(evaluator(potential, atoms), atoms.positions, atoms.cell.array)
             for n, atoms in chains.items()
         }
         yield _row(

@@ -54,7 +54,7 @@ def defect(found: Prediction, expected: Prediction) -> float:
 
 def evaluate(potential: AbstractPotential, frames: Sequence[ase.Atoms]) -> list[Prediction]:
     """What a potential predicts of each configuration, compiled once for each number of atoms."""
-    return [evaluator(potential, atoms.numbers)(atoms.positions) for atoms in frames]
+    return [evaluator(potential, one)(one.positions, one.cell.array) for one in frames]
 
 
 def transformed(

@@ -7,8 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase.cell import Cell
 from jaxtyping import Array, Bool, Float, Int
 
+from .._checks import InputError
 from .._types import AnyArray
 from .neighbours import neighbour_table
 
@@ -87,8 +89,8 @@ def graph(
     """
     if isinstance(frames, ase.Atoms):
         return jax.tree.map(lambda values: values[0], graph([frames], dtype, cutoff))
-    periodic = any(atoms.pbc.any() for atoms in frames)
-    cells = [atoms.cell.complete().array if periodic else None for atoms in frames]
+    periodic = cutoff is not None and any(atoms.pbc.any() for atoms in frames)
+    cells = [complete_cell(atoms.cell.array) if periodic else None for atoms in frames]
     tables = [
         neighbour_table(atoms.positions, cutoff, cell, atoms.pbc)
         for atoms, cell in zip(frames, cells, strict=True)
@@ -105,6 +107,37 @@ def graph(
         shifts=padded(shifts, (n_atoms, n_columns, 3)) if periodic else None,
         cell=np.array(cells, dtype) if periodic else None,
     )
+
+
+def has_volume(atoms: ase.Atoms) -> bool:
+    """Whether a configuration is periodic in a cell with a volume, and so has a stress."""
+    return bool(atoms.pbc.any()) and atoms.cell.rank == 3
+
+
+def check_cell(atoms: ase.Atoms, place: str) -> None:
+    """Raise unless a cell is finite and its periodic vectors are linearly independent.
+
+    Raises:
+        InputError: naming `place` and what is wrong.
+    """
+    if not np.all(np.isfinite(atoms.cell.array)):
+        raise InputError(f"{place}: the cell must be finite, but has NaN or infinity.")
+    periodic = atoms.cell.array[atoms.pbc]
+    if np.linalg.matrix_rank(periodic) < len(periodic):
+        raise InputError(
+            f"{place}: is periodic (pbc = {atoms.pbc.tolist()}), but its cell vectors "
+            f"{periodic.tolist()} are zero or linearly dependent; give a cell or set pbc to false."
+        )
+
+
+def cell_of(atoms: ase.Atoms) -> Float[np.ndarray, "3 3"] | None:
+    """Cell vectors in Å as rows, those that are zero completed; None if nothing is periodic."""
+    return complete_cell(atoms.cell.array) if atoms.pbc.any() else None
+
+
+def complete_cell(cell: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
+    """Cell vectors as rows, those that are zero replaced by unit vectors at right angles."""
+    return Cell(cell).complete().array
 
 
 def padded(

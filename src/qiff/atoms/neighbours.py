@@ -47,15 +47,7 @@ def neighbour_table(
     n_atoms = len(positions)
     if cutoff is None or (cell is None and _is_permanent(n_atoms, cutoff)):
         return all_pairs(n_atoms, cutoff)
-    from vesin import NeighborList
-
-    found = NeighborList(cutoff=cutoff, full_list=True).compute(
-        points=np.asarray(positions, float),
-        box=np.zeros((3, 3)) if cell is None else np.asarray(cell, float),
-        periodic=pbc if cell is not None else np.zeros(3, bool),
-        quantities="ijS",
-    )
-    first, second, images = (np.asarray(values, np.int64) for values in found)
+    first, second, images, _ = pairs_within(cutoff, positions, cell, pbc)
     pairs = first * n_atoms + second
     order = np.argsort(pairs) if cell is None else np.lexsort((*images.T[::-1], pairs))
     first, second, images = first[order], second[order], images[order]
@@ -69,6 +61,40 @@ def neighbour_table(
     shifts = np.zeros((n_atoms, width, 3), np.int32)
     shifts[mask] = images
     return NeighbourTable(neighbours, mask, shifts)
+
+
+class Pairs(NamedTuple):
+    """Pairs of atoms, each in both orders; an atom is paired with its own periodic images.
+
+    Args:
+        first, second: indices of the atoms.
+        images: of the second atom, in units of the cell vectors.
+        distances: in Å.
+    """
+
+    first: Int[np.ndarray, " n_pairs"]
+    second: Int[np.ndarray, " n_pairs"]
+    images: Int[np.ndarray, "n_pairs 3"]
+    distances: Float[np.ndarray, " n_pairs"]
+
+
+def pairs_within(
+    cutoff: float,
+    positions: Float[np.ndarray, "n_atoms 3"],
+    cell: Float[np.ndarray, "3 3"] | None = None,
+    pbc: Bool[np.ndarray, "3"] = np.zeros(3, bool),  # noqa: B008 (not changed)
+) -> Pairs:
+    """The pairs of atoms within a cutoff in Å; see `neighbour_table`."""
+    from vesin import NeighborList
+
+    first, second, images, distances = NeighborList(cutoff=cutoff, full_list=True).compute(
+        points=np.asarray(positions, float),
+        box=np.zeros((3, 3)) if cell is None else np.asarray(cell, float),
+        periodic=pbc if cell is not None else np.zeros(3, bool),
+        quantities="ijSd",
+    )
+    first, second, images = (np.asarray(values, np.int64) for values in (first, second, images))
+    return Pairs(first, second, images, np.asarray(distances))
 
 
 def _is_permanent(n_atoms: int, cutoff: float | None) -> bool:

@@ -1,7 +1,7 @@
 """The one table of what can be labelled and predicted; readers, losses and reports loop over it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import ase
@@ -25,6 +25,8 @@ class Property:
         components: how its components are called in figures and tables.
         needs_cell: whether only configurations with a cell have it.
         standardised: from another common layout of the numbers to `shape`.
+        conversions: names under which files hold a related quantity, and how to convert it, from
+            its numbers in the layout of this one and the volume of the cell.
     """
 
     key: str
@@ -38,6 +40,9 @@ class Property:
     components: str
     needs_cell: bool = False
     standardised: Callable[[np.ndarray], np.ndarray] = lambda values: values
+    conversions: Mapping[str, Callable[[np.ndarray, float], np.ndarray]] = field(
+        default_factory=dict
+    )
 
     def full_shape(self, n_atoms: int) -> tuple[int, ...]:
         """Shape of the value of a configuration of so many atoms."""
@@ -50,6 +55,11 @@ def _voigt(stress: np.ndarray) -> np.ndarray:
         return stress
     matrix = stress.reshape(3, 3)
     return ((matrix + matrix.T) / 2)[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+
+
+def _stress_of_virial(virial: np.ndarray, volume: float) -> np.ndarray:
+    r"""$\sigma = -W / V$ of the virial $W = -\partial E/\partial\epsilon$."""
+    return -virial / volume
 
 
 PROPERTIES: dict[str, Property] = {
@@ -88,6 +98,7 @@ PROPERTIES: dict[str, Property] = {
         components="stress components",
         needs_cell=True,
         standardised=_voigt,
+        conversions=dict.fromkeys(("REF_virial", "virial", "virials"), _stress_of_virial),
     ),
 }
 

@@ -1,7 +1,8 @@
 """Reference energies: what a potential need not learn, fitted on the training part only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import ase
 import numpy as np
@@ -19,14 +20,45 @@ class Reference:
     scale: float
 
 
-def fit_reference(frames: Sequence[ase.Atoms]) -> Reference:
+ISOLATED = "IsolatedAtom"
+"""`config_type` in `info` of a configuration that gives the energy of an isolated atom."""
+
+
+def apart(frames: Sequence[ase.Atoms]) -> tuple[dict[int, float], list[ase.Atoms]]:
+    """Energies of isolated atoms by atomic number, and the other frames.
+
+    Raises:
+        InputError: a frame of an isolated atom has several atoms.
+    """
+    energies, others = {}, []
+    for index, atoms in enumerate(frames):
+        if str(atoms.info.get("config_type", "")).lower() != ISOLATED.lower():
+            others.append(atoms)
+        elif len(atoms) != 1:
+            raise InputError(
+                f"`frames` of type {ISOLATED} must have one atom, but frame {index} has "
+                f"{len(atoms)}."
+            )
+        else:
+            energies[int(atoms.numbers[0])] = float(labels(atoms)["energy"])
+    return energies, others
+
+
+def fit_reference(
+    frames: Sequence[ase.Atoms], isolated: Mapping[int, float] = MappingProxyType({})
+) -> Reference:
     r"""Least-squares energies per element and half the range of the residuals.
 
     $$ E_k \approx \sum_z n_{kz}\, e_z, \qquad s = \tfrac12\,(\max_k - \min_k)
        \Big(E_k - \sum_z n_{kz}\, e_z\Big) $$
 
-    with $n_{kz}$ atoms of element $z$ in frame $k$, and the solution of smallest norm where the
-    compositions leave it open. For one molecule the sum is the mean energy: an affine map.
+    with $n_{kz}$ atoms of element $z$ in frame $k$, and the solution nearest to the energies of
+    isolated atoms, by default to zero, where the compositions leave it open. For one molecule the
+    sum is the mean energy: an affine map.
+
+    Args:
+        frames: labelled.
+        isolated: energies in eV of isolated atoms by atomic number, those that are known.
 
     Raises:
         InputError: there are no frames, or all energies are equal once the reference is off.
@@ -34,7 +66,10 @@ def fit_reference(frames: Sequence[ase.Atoms]) -> Reference:
     if not frames:
         raise InputError("`frames` must not be empty.")
     energies = np.array([labels(atoms)["energy"] for atoms in frames])
-    reference = per_element(frames, energies)
+    of_isolated = [sum(isolated.get(int(z), 0.0) for z in atoms.numbers) for atoms in frames]
+    off = per_element(frames, energies - np.array(of_isolated))
+    moved = {z: energy + isolated.get(z, 0.0) for z, energy in off.energies.items()}
+    reference = Reference(moved, off.scale)
     if not reference.scale > 1e-9:
         raise InputError("`frames` must have different energies, but all are equal.")
     return reference

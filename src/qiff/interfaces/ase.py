@@ -10,18 +10,19 @@ from ase.calculators.calculator import all_changes
 from ..atoms.properties import PROPERTIES
 from ..model.ensemble import uncertainty
 from ..model.potential import AbstractPotential
-from ..model.predict import check_atoms, evaluator
+from ..model.predict import atomic_energies, check_atoms, evaluator
 
 DEVIATION = "_std"
 """Ends the names of standard deviations, after the name of a property."""
-_MOLECULAR = tuple(key for key, one in PROPERTIES.items() if not one.needs_cell)
 
 
 class Calculator(AseCalculator):
-    """ASE calculator of a potential: energy and free_energy in eV, forces in eV/Å.
+    """ASE calculator of a potential: energy and free_energy in eV, forces in eV/Å, stress in
+    eV/Å³ of periodic atoms in a cell with a volume, and energies of each atom.
 
-    Compiled once for each number of atoms. An ensemble has `energy_std` and `forces_std` too,
-    see `uncertainty`; they are computed when asked for, by `get_property` for instance.
+    Compiled once for each number of atoms. An ensemble has `energy_std`, `forces_std` and
+    `stress_std` too, see `uncertainty`; they are computed when asked for, by `get_property` for
+    instance, and so are `energies`.
 
     Args:
         potential: any potential, for instance from `qiff.load`.
@@ -30,13 +31,13 @@ class Calculator(AseCalculator):
         InputError: on calculation, if the potential cannot describe the atoms.
     """
 
-    implemented_properties = [*_MOLECULAR, "free_energy"]  # noqa: RUF012 (ASE's interface)
+    implemented_properties = [*PROPERTIES, "free_energy", "energies"]  # noqa: RUF012 (ASE's interface)
 
     def __init__(self, potential: AbstractPotential):
         super().__init__()
         self.potential = potential
         if potential.calibration:
-            deviations = [f"{key}{DEVIATION}" for key in _MOLECULAR]
+            deviations = [f"{key}{DEVIATION}" for key in PROPERTIES]
             self.implemented_properties = [*self.implemented_properties, *deviations]
 
     def calculate(
@@ -50,9 +51,11 @@ class Calculator(AseCalculator):
         only_moved = system_changes == ["positions"] and np.isfinite(current.positions).all()
         if not only_moved:
             check_atoms(self.potential, current, "atoms")
-            self._evaluate = evaluator(self.potential, current.numbers)
-        found = self._evaluate(current.positions)
+            self._evaluate = evaluator(self.potential, current)
+        found = self._evaluate(current.positions, current.cell.array)
         self.results = {**found.results(), "free_energy": found.energy}
         if any(name.endswith(DEVIATION) for name in properties or ()):
             expected = uncertainty(self.potential, current).results()
             self.results |= {f"{key}{DEVIATION}": value for key, value in expected.items()}
+        if "energies" in (properties or ()):
+            self.results["energies"] = atomic_energies(self.potential, current)

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import ase
@@ -112,7 +113,12 @@ def _build_all(name: str, part: Any, key: PRNGKeyArray) -> Any:
 
 
 def build_for(
-    frames: Sequence[ase.Atoms], config: Mapping[str, Any], *, seed: int, dtype: str = "float64"
+    frames: Sequence[ase.Atoms],
+    config: Mapping[str, Any],
+    *,
+    seed: int,
+    dtype: str = "float64",
+    isolated: Mapping[int, float] = MappingProxyType({}),
 ) -> ScaleShift:
     """Make the potential that `config` describes, with scale and shift fitted to frames.
 
@@ -121,11 +127,12 @@ def build_for(
         config: a dimensionless potential, see `build`.
         seed: of random initial weights.
         dtype: precision of the weights, and of all that is computed with them.
+        isolated: energies of isolated atoms, see `fit_reference`.
 
     Raises:
         InputError: as `build`; all energies of the frames are equal; or it is an ensemble.
     """
-    reference = fit_reference(frames)
+    reference = fit_reference(frames, isolated)
     with enable_x64(True):
         core = build(config, jax.random.key(seed))
         core = jax.tree.map(lambda weights: jnp.asarray(weights, dtype), core)
@@ -142,13 +149,15 @@ def build_ensemble_for(
     members: int,
     seed: int,
     dtype: str = "float64",
+    isolated: Mapping[int, float] = MappingProxyType({}),
 ) -> Ensemble:
     """Make `members` potentials with the initial weights of seeds `seed`, `seed` + 1, …
 
     Raises:
         InputError: as `build_for`; or there are too few members.
     """
-    return Ensemble([build_for(frames, config, seed=seed + n, dtype=dtype) for n in range(members)])
+    settings: Any = {"dtype": dtype, "isolated": isolated}
+    return Ensemble([build_for(frames, config, seed=seed + n, **settings) for n in range(members)])
 
 
 def with_references_of(potential: ScaleShift, frames: Sequence[ase.Atoms]) -> ScaleShift:

@@ -11,11 +11,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from .._checks import InputError, RunError
-from ..atoms.graph import Graph, graph
-from ..atoms.neighbours import neighbour_table
+from ..atoms.graph import Graph, check_cell, complete_cell, graph, has_volume
+from ..atoms.neighbours import NeighbourTable, neighbour_table
 from .derivatives import Derivatives, derivatives
 from .potential import AbstractPotential
 
@@ -24,7 +24,8 @@ try:
 except ImportError:  # jax < 0.8
     from jax.experimental import enable_x64  # pyright: ignore[reportAttributeAccessIssue]
 
-_BATCH = 256  # configurations evaluated side by side
+_ATOMS = 4096  # evaluated side by side, in at most `_BATCH` configurations
+_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -49,46 +50,72 @@ class Prediction:
 @eqx.filter_jit
 def _predict_many(potential: AbstractPotential, graphs: Graph) -> Derivatives:
     one = lambda graph: derivatives(potential, graph)
-    return jax.lax.map(one, graphs, batch_size=_BATCH)
+    n_atoms = max(1, graphs.numbers.shape[1])
+    return jax.lax.map(one, graphs, batch_size=max(1, min(_BATCH, _ATOMS // n_atoms)))
 
 
 def evaluator(
-    potential: AbstractPotential, numbers: Int[np.ndarray, " n_atoms"]
-) -> Callable[[Float[np.ndarray, "n_atoms 3"]], Prediction]:
-    """Energy and forces of a molecule as a function of its positions in Å, for many calls.
+    potential: AbstractPotential, atoms: ase.Atoms
+) -> Callable[[Float[np.ndarray, "n_atoms 3"], Float[np.ndarray, "3 3"]], Prediction]:
+    """Predictions for these atoms as a function of positions and cell in Å, for many calls.
 
     Compiled once for each structure of a potential, number of atoms and width of the neighbour
-    table. What is given is not checked: that is for the caller, see `check_atoms`.
+    table. What is given is not checked: that is for the caller, see `check_atoms`. Which cell
+    vectors are periodic is taken from the atoms; the cell does not count if none is.
     """
     leaves, structure = jax.tree.flatten(potential)
     function, name, cutoff = _compiled(structure), dtype(potential), potential.cutoff
-    elements = jnp.asarray(numbers.astype("int32"))
-    reference_energy = potential.reference_energy(numbers)
+    numbers = jnp.asarray(atoms.numbers.astype("int32"))
+    reference_energy, n_atoms = potential.reference_energy(atoms.numbers), len(atoms)
+    pbc, in_volume = atoms.pbc.copy(), has_volume(atoms)
 
-    def evaluate(positions: np.ndarray) -> Prediction:
+    def evaluate(positions: np.ndarray, cell: np.ndarray) -> Prediction:
         with _precision(name):
-            table = neighbour_table(positions, cutoff)
+            box = complete_cell(cell) if pbc.any() else None
+            table = neighbour_table(positions, cutoff, box, pbc)
             at = positions.astype(name, copy=False)
-            found = np.asarray(function(leaves, at, elements, table.neighbours, table.mask))
-            return Prediction(reference_energy + float(found[0]), found[1:].reshape(-1, 3))
+            rounded = None if box is None else box.astype(name, copy=False)
+            found = np.asarray(function(leaves, at, numbers, table, rounded))
+        forces, stress = np.split(found[1:], [3 * n_atoms])
+        energy = reference_energy + float(found[0])
+        return Prediction(energy, forces.reshape(-1, 3), stress if in_volume else None)
 
     return evaluate
 
 
 @cache
 def _compiled(structure: Any) -> Callable[..., Float[Array, " n_results"]]:
-    """Energy and forces in one array: to flatten a potential or fetch an array costs more than
-    a small circuit."""
+    """Energy, forces and stress in one array: to flatten a potential or fetch an array costs more
+    than a small circuit."""
 
-    def energy_and_forces_of(
-        leaves: list[Array], positions: Array, numbers: Array, neighbours: Array, mask: Array
+    def all_of(
+        leaves: list[Array],
+        positions: Array,
+        numbers: Array,
+        table: NeighbourTable,
+        cell: Array | None,
     ) -> Array:
         potential: Any = jax.tree.unflatten(structure, leaves)
-        seen = Graph(positions=positions, numbers=numbers, neighbours=neighbours, mask=mask)
-        found = derivatives(potential, seen)
-        return jnp.concatenate([found.energy[None], found.forces.ravel()])
+        seen = Graph(positions=positions, numbers=numbers, cell=cell, **table._asdict())
+        found = derivatives(potential, seen).properties().values()
+        return jnp.concatenate([jnp.ravel(value) for value in found])
 
-    return jax.jit(energy_and_forces_of)
+    return jax.jit(all_of)
+
+
+def atomic_energies(
+    potential: AbstractPotential, atoms: ase.Atoms
+) -> Float[np.ndarray, " n_atoms"]:
+    """The energy of each atom in eV, with its reference energy; their sum is the energy.
+
+    Raises:
+        InputError: as `predict`.
+    """
+    check_atoms(potential, atoms, "atoms")
+    with precision(potential):
+        found = eqx.filter_jit(potential)(graph(atoms, dtype(potential), potential.cutoff))
+    alone = {z: potential.reference_energy(np.array([z])) for z in set(atoms.numbers.tolist())}
+    return np.asarray(found, float) + np.array([alone[z] for z in atoms.numbers.tolist()])
 
 
 @overload
@@ -98,15 +125,15 @@ def predict(potential: AbstractPotential, atoms: Sequence[ase.Atoms]) -> list[Pr
 def predict(
     potential: AbstractPotential, atoms: ase.Atoms | Sequence[ase.Atoms]
 ) -> Prediction | list[Prediction]:
-    """Energy and forces of one configuration or of several.
+    """Energy, forces and, with a cell, stress of one configuration or of several.
 
     Args:
         potential: any potential, in the precision of its weights.
         atoms: one configuration, or several.
 
     Raises:
-        InputError: the potential cannot describe one of them, it is periodic or its positions
-            are not finite; its number is named.
+        InputError: the potential cannot describe one of them, or its positions are not finite;
+            its number is named.
     """
     if isinstance(atoms, ase.Atoms):
         return predict(potential, [atoms])[0]
@@ -121,6 +148,7 @@ def predict(
         Prediction(
             potential.reference_energy(frame.numbers) + float(found.energy[k]),
             found.forces[k, : len(frame)],
+            found.stress[k] if has_volume(frame) else None,
         )
         for k, frame in enumerate(atoms)
     ]
@@ -130,10 +158,12 @@ def check_atoms(potential: AbstractPotential, atoms: ase.Atoms, place: str) -> N
     """Raise InputError, naming the place, unless the potential can describe the atoms."""
     if not np.all(np.isfinite(atoms.positions)):
         raise InputError(f"{place}: `positions` must be finite, but has NaN or infinity.")
-    if atoms.pbc.any():
+    check_cell(atoms, place)
+    reach = potential.interaction_range
+    if atoms.pbc.any() and (reach is None or np.isinf(reach)):
         raise InputError(
             f"{place}: is periodic (pbc = {atoms.pbc.tolist()}), but the model describes an "
-            "isolated molecule; set pbc to false."
+            "isolated molecule; set pbc to false, or use a model with a cutoff."
         )
     try:
         potential.check(atoms.numbers)

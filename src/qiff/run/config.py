@@ -26,12 +26,20 @@ DTYPES = ("float64", "float32")
 class Data(Source):
     """`Source`, and how its frames are split: below 1 a fraction, from 1 on a number.
 
-    Data with a test part of their own (`rmd17:ethanol`) are tested on that part alone.
+    Data with a test part of their own (`rmd17:ethanol`) are tested on that part alone, and so are
+    those with one of the following.
+
+    Args:
+        test_path: another file, of frames to test on; empty if there is none.
+        test_where: frames of `path` to test on, as `key=value,value`: those whose value under this
+            key in `info`, such as `split=data_3/000`, is one of these; empty for none.
     """
 
     train: float = 0.8
     valid: float = 0.1
     test: float = 0.1
+    test_path: str = ""
+    test_where: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,12 @@ import numpy as np
 
 from .._checks import InputError
 from ..atoms.data.dataset import file_hash, read
+from ..atoms.data.source import PART
 from ..atoms.data.split import Split, split
 from ..atoms.frames import Frames, stack
-from ..atoms.properties import labels
+from ..atoms.graph import has_volume
+from ..atoms.properties import PROPERTIES, labels
+from ..atoms.reference import apart
 from ..model.build import (
     build_ensemble_for,
     build_for,
@@ -25,7 +28,7 @@ from ..model.build import (
 from ..model.potential import AbstractPotential, ScaleShift
 from ..model.predict import check_atoms
 from ..training.checkpoint import load, model_hash
-from .config import Run
+from .config import Data, Run
 
 VERSIONS = ("qiff", "jax", "jaxlib", "equinox", "optax", "ase", "numpy")
 """Packages whose versions are in the provenance of a run."""
@@ -63,13 +66,15 @@ def prepare(run: Run) -> Prepared:
         InputError: the data do not fit the config or the model.
     """
     learned = run.train.loss.learned
-    frames = read(run.data, need_energy=True, need_forces="forces" in learned)
+    isolated, frames = apart(_read(run.data, need_forces="forces" in learned))
     parts = split(frames, run.data.train, run.data.valid, run.data.test, run.seed)
-    potential = _initial(run, [frames[i] for i in parts.train])
+    potential = _initial(run, [frames[i] for i in parts.train], isolated)
+    somewhere = {key for atoms in frames for key in labels(atoms)}
     for index, atoms in enumerate(frames):
         place = f"{run.data.path}: frame {index}"
         check_atoms(potential, atoms, place)
-        if absent := [key for key in learned if key not in labels(atoms)]:
+        exempt = {k for k in somewhere if PROPERTIES[k].needs_cell and not has_volume(atoms)}
+        if absent := [k for k in learned if k not in labels(atoms) and k not in exempt]:
             raise InputError(
                 f"{place}: has no {absent[0]} to learn from; label it, or set "
                 f"`train.{absent[0]}_weight` to 0."
@@ -78,11 +83,34 @@ def prepare(run: Run) -> Prepared:
     return Prepared(run, potential, frames, parts)
 
 
-def _initial(run: Run, frames: Sequence[ase.Atoms]) -> AbstractPotential:
+def _read(data: Data, need_forces: bool) -> list[ase.Atoms]:
+    """All frames of the data; those to test on, if they are named, have `part = test`."""
+    needed = {"need_energy": True, "need_forces": need_forces}
+    frames, chosen = read(data, **needed), []
+    if data.test_where:
+        key, _, values = data.test_where.partition("=")
+        chosen = [atoms for atoms in frames if str(atoms.info.get(key)) in values.split(",")]
+        if not chosen:
+            found = sorted({str(atoms.info.get(key)) for atoms in frames})
+            raise InputError(
+                f"{data.path}: has no frames with `test_where` {data.test_where}; found under "
+                f"`{key}`: {', '.join(found[:10])}."
+            )
+    if data.test_path:
+        more = read(dataclasses.replace(data, path=data.test_path), **needed)
+        frames, chosen = frames + more, chosen + more
+    for atoms in chosen:
+        atoms.info[PART] = "test"
+    return frames
+
+
+def _initial(
+    run: Run, frames: Sequence[ase.Atoms], isolated: Mapping[int, float]
+) -> AbstractPotential:
     """The potential before it is trained on these frames."""
     if run.start:
         return with_references_of(_to_fine_tune(run), frames)
-    settings: dict[str, Any] = {"seed": run.seed, "dtype": run.dtype}
+    settings: dict[str, Any] = {"seed": run.seed, "dtype": run.dtype, "isolated": isolated}
     if run.members > 1:
         return build_ensemble_for(frames, run.model, members=run.members, **settings)
     return build_for(frames, run.model, **settings)
@@ -107,6 +135,7 @@ def _provenance(run: Run) -> dict[str, Any]:
     return {
         "versions": {package: version(package) for package in VERSIONS},
         "data_sha256": file_hash(run.data.path),
+        "test_sha256": file_hash(run.data.test_path) if run.data.test_path else "",
         "start_sha256": model_hash(run.start) if run.start else "",
     }
 

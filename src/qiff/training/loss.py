@@ -14,18 +14,22 @@ from ..atoms.graph import Graph
 from ..atoms.properties import PROPERTIES
 from ..model.derivatives import derivatives, energy
 from ..model.potential import AbstractPotential
+from .comparison import has_free_constant
 
 
 @dataclass(frozen=True, eq=False)
 class Loss:
     r"""$L = \sum_p w_p\,\langle (p - \hat p)^2 \rangle$ over properties $p$: energy, forces, …
 
-    The mean is over all components of a batch, of all its atoms. A property of weight zero is not
-    computed; without the energy it is learned up to a constant.
+    The mean is over all components of a batch, of all its atoms, and every square is multiplied
+    by the weight of its configuration; labels that are NaN are left out. A property of weight zero
+    is not computed; without the energy it is learned up to a constant.
 
     Args:
         weights: $w_p$ by key of `PROPERTIES`, in the inverse square of the unit of the property;
             zero for those left out.
+        per_atom: whether errors of properties of a whole configuration with a free constant, that
+            is of the energy, are divided by its number of atoms.
 
     Raises:
         InputError: a property is unknown, a weight is negative, or all are zero; or, when called,
@@ -35,6 +39,7 @@ class Loss:
     """
 
     weights: Mapping[str, float]
+    per_atom: bool = False
 
     def __post_init__(self):
         for key, weight in self.weights.items():
@@ -51,7 +56,7 @@ class Loss:
 
     def __call__(self, potential: AbstractPotential, frames: Frames) -> Float[Array, ""]:
         """The loss that training lowers; energies of the frames are `relative` to the potential."""
-        return self._combine(potential, frames, lambda error, real: jnp.mean(error**2, where=real))
+        return self._combine(potential, frames, lambda error, real, w: _mean(w * error**2, real))
 
     def validation_loss(self, potential: AbstractPotential, frames: Frames) -> Float[Array, ""]:
         """The same of squared mean absolute errors: what validations are compared by.
@@ -59,14 +64,14 @@ class Loss:
         A mean square over a small validation part is decided by its one or two worst frames.
         """
         return self._combine(
-            potential, frames, lambda error, real: jnp.mean(jnp.abs(error), where=real) ** 2
+            potential, frames, lambda error, real, w: _mean(w * jnp.abs(error), real) ** 2
         )
 
     def _combine(
         self,
         potential: AbstractPotential,
         frames: Frames,
-        size: Callable[[Array, Bool[Array, "..."] | None], Float[Array, ""]],
+        size: Callable[[Array, Bool[Array, "..."], Array], Float[Array, ""]],
     ) -> Float[Array, ""]:
         labels = frames.labels
         for key in self.learned:
@@ -79,18 +84,25 @@ class Loss:
         found = jax.vmap(one)(frames.graph)
         if absent := [key for key in self.learned if key not in found]:
             raise InputError(f"`{absent[0]}_weight` must be 0: without a cell it is not predicted.")
-        first, *rest = (
-            self.weights[key] * size(found[key] - labels[key], _real(key, frames.graph))
-            for key in self.learned
-        )
-        return sum(rest, start=first)
+        terms = []
+        for key in self.learned:
+            label = jnp.asarray(labels[key], found[key].dtype)
+            real = ~jnp.isnan(label) & _real(key, frames.graph)
+            error = jnp.where(real, found[key] - label, 0)
+            if self.per_atom and has_free_constant(key):
+                error /= (jnp.asarray(frames.graph.numbers) > 0).sum(-1)
+            own = jnp.ones((), error.dtype)
+            if frames.weights is not None:
+                own = _beside(jnp.asarray(frames.weights, error.dtype), error.ndim)
+            terms.append(self.weights[key] * size(error, real, own))
+        return sum(terms[1:], start=terms[0])
 
 
 def relative(frames: Frames, potential: AbstractPotential) -> Frames:
     """Frames with energies beyond `reference_energy` of a potential: small enough for float32."""
     alone = [potential.reference_energy(numbers) for numbers in np.asarray(frames.graph.numbers)]
     energies = np.asarray(frames.labels["energy"]) - np.array(alone)
-    return Frames(frames.graph, {**frames.labels, "energy": energies})
+    return Frames(frames.graph, {**frames.labels, "energy": energies}, frames.weights)
 
 
 def _predicted(
@@ -102,9 +114,21 @@ def _predicted(
     return derivatives(potential, graph).properties()
 
 
-def _real(key: str, graph: Graph) -> Bool[Array, "..."] | None:
-    """Which values of a stack are of real atoms; None if the property is not one of atoms."""
-    if not PROPERTIES[key].per_atom:
-        return None
-    components = len(PROPERTIES[key].shape)
-    return jnp.expand_dims(jnp.asarray(graph.numbers) > 0, tuple(range(-components, 0)))
+def _real(key: str, graph: Graph) -> Bool[Array, "..."]:
+    """Which values of a stack are of real atoms: all, if the property is not one of atoms."""
+    one = PROPERTIES[key]
+    real = jnp.asarray(graph.numbers) > 0
+    if not one.per_atom:
+        real = real.any(-1)
+    return jnp.expand_dims(real, tuple(range(-len(one.shape), 0)))
+
+
+def _mean(values: Array, real: Bool[Array, "..."]) -> Float[Array, ""]:
+    """The mean over the real ones; zero if there are none."""
+    real = jnp.broadcast_to(real, values.shape)
+    return jnp.sum(values, where=real) / jnp.maximum(real.sum(), 1)
+
+
+def _beside(values: Array, n_axes: int) -> Array:
+    """Values of each configuration, with as many axes."""
+    return values.reshape(-1, *[1] * (n_axes - 1))

@@ -29,6 +29,8 @@ class Training:
         evaluate_every: steps between validations, after each of which a fit can be resumed.
         patience: validations without improvement after which to stop; 0 never stops early.
         energy_weight, forces_weight, stress_weight: see `Loss`; without labels, they must be 0.
+        per_atom: whether the error of the energy is divided by the number of atoms, so that
+            configurations of different sizes count alike; see `Loss`.
         gradient: a key of `GRADIENTS`: how the gradient of the loss is estimated.
         perturbation: by how much `spsa` changes every weight.
 
@@ -48,6 +50,7 @@ class Training:
     energy_weight: float = 1.0
     forces_weight: float = 1.0
     stress_weight: float = 0.0
+    per_atom: bool = False
     gradient: str = "derivative"
     perturbation: float = 0.05
 
@@ -68,7 +71,7 @@ class Training:
     @property
     def loss(self) -> Loss:
         """Of the weights in the fields `<property>_weight`."""
-        return Loss({key: getattr(self, f"{key}_weight") for key in PROPERTIES})
+        return Loss({key: getattr(self, f"{key}_weight") for key in PROPERTIES}, self.per_atom)
 
     @property
     def transformation(self) -> optax.GradientTransformation:

@@ -12,11 +12,14 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from ..._checks import InputError, check_known
 from ..._files import atomic_write
+from ..graph import cell_of, check_cell, has_volume
+from ..neighbours import pairs_within
 from ..properties import PROPERTIES, Property, labels
 from .formats import files_of, format_of, locate
 from .source import ENERGY_UNITS, LENGTH_UNITS, Source
 
 TOO_CLOSE = 0.2  # Å; no two atoms of a molecule come this near
+_SEARCHED = 1.0  # Å; for a shorter distance the library divides space into too many boxes
 
 
 def read(
@@ -55,11 +58,11 @@ def read(
         results = {}
         for one in PROPERTIES.values():
             key = source.key_of(one)
-            label = find_label(atoms, one, key, needed.get(one.key, False), place)
-            if label is not None:
+            name = find_label(atoms, one, key, needed.get(one.key, False), place)
+            if name and not (one.needs_cell and not has_volume(atoms)):
                 unit = eV * angstrom**one.length_power
-                results[one.key] = _numbers(label, one, len(atoms), place) * unit
-            for name in (key, *one.aliases):  # from here on the results are the only labels
+                results[one.key] = _numbers(name, one, atoms, place) * unit
+            for name in (key, *one.aliases, *one.conversions):  # the results are the only labels
                 scaled.info.pop(name, None)
                 scaled.arrays.pop(name, None)
         scaled.calc = SinglePointCalculator(scaled, **results)
@@ -68,16 +71,17 @@ def read(
     return converted
 
 
-def find_label(atoms: ase.Atoms, one: Property, key: str, needed: bool, place: str) -> Any:
-    """The label of a property: under `key` if given, else under its first alias that there is.
+def find_label(atoms: ase.Atoms, one: Property, key: str, needed: bool, place: str) -> str:
+    """The name of the label of a property: `key` if given, else its first alias that there is, or
+    a name that can be converted; empty if there is none.
 
     Raises:
         InputError: the key asked for, or a needed label, is absent; the keys found are listed.
     """
-    available = {**atoms.info, **atoms.arrays, **labels(atoms)}
-    for candidate in (key,) if key else one.aliases:
+    available = _columns(atoms)
+    for candidate in (key,) if key else (*one.aliases, *one.conversions):
         if candidate in available:
-            return available[candidate]
+            return candidate
     if key or needed:
         found = ", ".join(sorted(set(available) - {"numbers", "positions"})) or "none"
         missing = f"{one.key} label `{key}`" if key else f"{one.key} label"
@@ -85,18 +89,26 @@ def find_label(atoms: ase.Atoms, one: Property, key: str, needed: bool, place: s
             f"{place}: has no {missing}; keys found: {found}. "
             f"Name the right one as `{one.key}_key` (--{one.key}-key)."
         )
-    return None
+    return ""
 
 
-def _numbers(label: Any, one: Property, n_atoms: int, place: str) -> Any:
+def _columns(atoms: ase.Atoms) -> dict[str, Any]:
+    """Everything that a frame holds, by name."""
+    return {**atoms.info, **atoms.arrays, **labels(atoms)}
+
+
+def _numbers(name: str, one: Property, atoms: ase.Atoms, place: str) -> Any:
     """A label as an array of floats of the shape of its property; a float if it is one number."""
+    label = _columns(atoms)[name]
     try:
         values = one.standardised(np.asarray(label, float))
     except (TypeError, ValueError):
         raise InputError(f"{place}: {one.key} must be numbers, but is {label!r}.") from None
-    shape = one.full_shape(n_atoms)
+    shape = one.full_shape(len(atoms))
     if values.shape != shape:
         raise InputError(f"{place}: {one.key} must have shape {shape}, but has {values.shape}.")
+    if name in one.conversions:
+        values = one.conversions[name](values, atoms.get_volume())
     return values[()]
 
 
@@ -111,11 +123,13 @@ def check_geometry(atoms: ase.Atoms, place: str) -> None:
             raise InputError(
                 f"{place}: `{name}` must be finite, but has NaN or infinity; correct or remove it."
             )
-    distances = atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))
-    if distances.size and distances.min() < TOO_CLOSE:
-        i, j = sorted(np.unravel_index(distances.argmin(), distances.shape))
+    check_cell(atoms, place)
+    near = pairs_within(_SEARCHED, atoms.positions, cell_of(atoms), atoms.pbc)
+    if near.distances.min(initial=np.inf) < TOO_CLOSE:
+        nearest = near.distances.argmin()
+        i, j = sorted((near.first[nearest], near.second[nearest]))
         raise InputError(
-            f"{place}: atoms {i} and {j} are {distances.min():.3g} Å apart; "
+            f"{place}: atoms {i} and {j} are {near.distances[nearest]:.3g} Å apart; "
             "check the positions and the length unit."
         )
 
