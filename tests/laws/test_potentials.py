@@ -104,6 +104,12 @@ SPOILT = {
     "continuity": lambda g: jnp.where(
         g.mask & ((displacements(g) ** 2).sum(-1) < 25.0), 1.0, 0.0
     ).sum(),
+    "supercell": lambda g: len(g.numbers) * _radial(g),
+    "choice of cell": lambda g: (g.cell**2).sum(),
+    "wrapping": lambda g: g.positions[0, 0],
+    "box rotation": lambda g: g.cell[0, 0],
+    "large box": lambda g: 0.0 if g.cell is None else 0.1,
+    "strain gradient": lambda g: doubled(_radial(g)),
 }
 
 

@@ -14,7 +14,7 @@ from ..atoms.data.formats import locate
 from ..atoms.data.source import Source
 from ..atoms.properties import PROPERTIES, Property, labels
 from ..training.comparison import has_free_constant
-from ..training.metrics import Metrics
+from ..training.metrics import PER_ATOM, Metrics
 from .dynamics import dynamics_line
 from .records import results
 
@@ -38,15 +38,19 @@ def summary(folder: Path) -> list[str]:
 
 def error_lines(metrics: Mapping[str, Metrics]) -> list[str]:
     """One line of text for each part, errors in meV, meV/Å, …; of properties with labels only."""
-    keys = [k for k in PROPERTIES if any(m.get(f"{k}_mae") is not None for m in metrics.values())]
-    heads = [f"{key + ' MAE':>13}{'RMSE':>9}  m{PROPERTIES[key].unit}" for key in keys]
+    units = {}
+    for key, one in PROPERTIES.items():
+        units |= {key: one.unit, f"{key}{PER_ATOM}": f"{one.unit}/atom"}
+    keys = [k for k in units if any(m.get(f"{k}_mae") is not None for m in metrics.values())]
+    heads = [f"{key.replace('_', ' ') + ' MAE':>13}{'RMSE':>9}  m{units[key]}" for key in keys]
 
     def shown(value: float | int | None) -> str:
         return "–" if value is None else f"{1000 * value:.2f}"
 
     def column(found: Metrics, key: str, head: str) -> str:
         mae, rmse = (shown(found.get(f"{key}_{name}")) for name in ("mae", "rmse"))
-        return f"{mae:>13}{rmse:>9}".ljust(len(head))
+        width = head.index(" MAE") + 4
+        return f"{mae:>{width}}{rmse:>9}".ljust(len(head))
 
     lines = [f"part   frames{''.join(heads)}"]
     for part, found in metrics.items():
@@ -78,7 +82,10 @@ def data_lines(source: Source) -> dict[str, Any]:
     frames = read(source)
     formulas = Counter(atoms.get_chemical_formula() for atoms in frames)
     nearest = min(
-        np.min(atoms.get_all_distances()[~np.eye(len(atoms), dtype=bool)], initial=np.inf)
+        np.min(
+            atoms.get_all_distances(mic=bool(atoms.pbc.any()))[~np.eye(len(atoms), dtype=bool)],
+            initial=np.inf,
+        )
         for atoms in frames
     )
     lines: dict[str, Any] = {

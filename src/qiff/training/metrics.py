@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import ase
 import numpy as np
 
+from ..atoms.graph import has_volume
 from ..atoms.properties import PROPERTIES
 from ..model.ensemble import uncertainty
 from ..model.potential import AbstractPotential
@@ -13,6 +14,9 @@ from .calibration import deviations, reliability
 from .comparison import compared, has_free_constant
 
 Metrics = dict[str, float | int | None]
+
+PER_ATOM = "_per_atom"
+"""Ends the names of energies divided by the number of atoms."""
 
 _MEASURES: dict[str, Callable[[np.ndarray], float]] = {
     "mae": lambda errors: np.abs(errors).mean(),
@@ -37,7 +41,8 @@ def errors(predictions: Sequence[Prediction], frames: Sequence[ase.Atoms]) -> Me
 
     `energy_mae`, `energy_rmse` in eV, `forces_mae`, `forces_rmse` in eV/Å and so on through
     `PROPERTIES`. `energy_shifted_mae` is the error of the energy after its mean is subtracted.
-    An error is None where the frames do not all have the label; `n_frames` counts them.
+    An error is None where the frames do not all have the label; `n_frames` counts them. Of frames
+    with a cell there are `energy_per_atom_mae` and `energy_per_atom_rmse` in eV/atom too.
     """
     both, found = compared(predictions, frames), Metrics()
     for key in PROPERTIES:
@@ -45,4 +50,8 @@ def errors(predictions: Sequence[Prediction], frames: Sequence[ase.Atoms]) -> Me
         off = np.concatenate([np.ravel(e) for e in both[key].errors]) if key in both else None
         for name, measure in measures.items():
             found[f"{key}_{name}"] = None if off is None else float(measure(off))
+        if off is not None and has_free_constant(key) and any(map(has_volume, frames)):
+            of_each = off / np.array([len(atoms) for atoms in frames])
+            for name, measure in _MEASURES.items():
+                found[f"{key}{PER_ATOM}_{name}"] = float(measure(of_each))
     return found | {"n_frames": len(frames)}

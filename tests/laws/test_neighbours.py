@@ -1,0 +1,127 @@
+"""Neighbour tables are those of ASE in any cell, and stress is that of known cases."""
+
+import ase
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ase.neighborlist import neighbor_list
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qiff._checks import InputError
+from qiff.atoms.graph import displacements, graph
+from qiff.atoms.neighbours import neighbour_table
+from qiff.model.derivatives import derivatives
+from qiff.testing import boxed
+
+from .examples import scattered
+from .test_potentials import Spoilt
+
+CUTOFF = 3.0
+EXAMPLES = 1000
+
+
+def random_box(seed, n_atoms, pbc, longest):
+    """Triclinic, thin or tiny, with atoms far outside the cell."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.uniform(1.2, longest, size=3)
+    cell = np.diag(lengths) + np.tril(rng.uniform(-1, 1, size=(3, 3)) * lengths, -1)
+    turned = cell @ np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    positions = rng.uniform(-2, 3, size=(n_atoms, 3)) @ turned
+    return ase.Atoms(f"H{n_atoms}", positions, cell=turned, pbc=pbc)
+
+
+def as_set(first, second, images):
+    return sorted(zip(first.tolist(), second.tolist(), *images.T.tolist(), strict=True))
+
+
+def listed(table):
+    first = np.repeat(np.arange(len(table.mask)), table.mask.sum(1))
+    images = np.zeros((len(first), 3), int) if table.shifts is None else table.shifts[table.mask]
+    return as_set(first, table.neighbours[table.mask], images)
+
+
+random_boxes = given(
+    seed=st.integers(0, 2**32 - 1),
+    n_atoms=st.integers(1, 8),
+    pbc=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    longest=st.sampled_from([1.5, 4.0, 12.0]),
+)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=True)
+@random_boxes
+def test_tables_are_those_of_ase_in_any_cell(seed, n_atoms, pbc, longest):
+    box = random_box(seed, n_atoms, pbc, longest)
+    table = neighbour_table(box.positions, CUTOFF, box.cell.array, box.pbc)
+    assert listed(table) == as_set(*neighbor_list("ijS", box, CUTOFF))
+
+
+def test_control_a_table_of_nearest_images_alone_is_seen():
+    """In a thin cell an atom has several images of a neighbour within the cutoff."""
+    box = random_box(0, 3, True, 1.5)
+    first, second, images = neighbor_list("ijS", box, CUTOFF)
+    nearest = list({(i, j): k for k, (i, j) in enumerate(zip(first, second, strict=True))}.values())
+    table = neighbour_table(box.positions, CUTOFF, box.cell.array, box.pbc)
+    assert listed(table) != as_set(first[nearest], second[nearest], images[nearest])
+
+
+@pytest.mark.parametrize("pbc", [(True, True, False), (False, False, True)])
+def test_periodic_along_some_vectors_alone(pbc):
+    """A slab or a wire whose other cell vectors are zero."""
+    atoms = scattered("OHHC")
+    atoms.set_cell(np.diag([3.1, 2.9, 3.3]) * np.array(pbc)[:, None])
+    atoms.pbc = pbc
+    seen = graph(atoms, "float64", CUTOFF)
+    first, distance = neighbor_list("id", atoms, CUTOFF)
+    found = np.linalg.norm(np.asarray(displacements(seen)), axis=-1)
+    for i in range(len(atoms)):
+        np.testing.assert_allclose(np.sort(found[i][seen.mask[i]]), np.sort(distance[first == i]))
+
+
+def test_stress_of_a_simple_cubic_crystal():
+    r"""Six neighbours at distance $a$: $\sigma_{xx} = 2 a f'(a) / a^3$ of $E = \sum f(r)$."""
+    a = 4.5
+    crystal = ase.Atoms("H", cell=[a, a, a], pbc=True)
+    with_forces = derivatives(Spoilt(), graph(crystal, "float64", 5.0))
+    slope = -8 * a / 25 * (1 - a**2 / 25) ** 3
+    expected = np.array([2 * slope / a**2] * 3 + [0] * 3)
+    np.testing.assert_allclose(with_forces.stress, expected, atol=1e-14)
+    assert np.all(expected[:3] < -1e-4)  # pushed apart: pressure is positive
+
+
+def test_control_the_stress_without_images_is_another():
+    atoms = boxed(scattered("OHHC"))
+    seen = graph(atoms, "float64", 5.0)
+    right = derivatives(Spoilt(), seen).stress
+    alone = seen.shifts.any(-1)
+    inner = graph(atoms, "float64", 5.0)
+    wrong = derivatives(
+        Spoilt(),
+        type(inner)(
+            positions=inner.positions,
+            numbers=inner.numbers,
+            neighbours=inner.neighbours,
+            mask=inner.mask & ~alone,
+            shifts=inner.shifts,
+            cell=inner.cell,
+        ),
+    ).stress
+    assert np.abs(jnp.asarray(right) - wrong).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ([0, 0, 0], "its cell vectors .* are zero or linearly dependent"),
+        ([[3, 0, 0], [6, 0, 0], [0, 0, 3]], "zero or linearly dependent"),
+        ([np.nan, 3, 3], "the cell must be finite"),
+    ],
+)
+def test_a_wrong_cell_is_one_clear_line(cell, message):
+    import qiff
+
+    atoms = ase.Atoms("HHO", np.eye(3), cell=cell, pbc=True)
+    potential = Spoilt()
+    with pytest.raises(InputError, match=message):
+        qiff.predict(potential, atoms)
