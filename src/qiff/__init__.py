@@ -11,8 +11,14 @@ from .atoms.data.split import split as split
 from .atoms.frames import Frames as Frames
 from .atoms.frames import stack as stack
 from .atoms.graph import Graph as Graph
+from .dynamics.diffusion import diffusion_coefficient as diffusion_coefficient
+from .dynamics.diffusion import mean_square_displacement as mean_square_displacement
 from .dynamics.harmonic import hessian as hessian
 from .dynamics.harmonic import vibrations as vibrations
+from .dynamics.observables import block_mean as block_mean
+from .dynamics.observables import density as density
+from .dynamics.observables import pressure as pressure
+from .dynamics.observables import radial_distribution as radial_distribution
 from .dynamics.settings import Dynamics as Dynamics
 from .dynamics.simulate import run_dynamics as run_dynamics
 from .dynamics.simulate import simulate as simulate
