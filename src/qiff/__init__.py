@@ -22,6 +22,8 @@ from .dynamics.observables import radial_distribution as radial_distribution
 from .dynamics.settings import Dynamics as Dynamics
 from .dynamics.simulate import run_dynamics as run_dynamics
 from .dynamics.simulate import simulate as simulate
+from .dynamics.solids import elastic_constants as elastic_constants
+from .dynamics.solids import equation_of_state as equation_of_state
 from .dynamics.state import MDState as MDState
 from .interfaces.ase import Calculator as Calculator
 from .model.build import build as build
