@@ -4,6 +4,7 @@ Frames are configurations of ASE, from this package or from any other program.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import ase
@@ -91,9 +92,9 @@ def distribution_of_each(
         edges: of the bins, in Å.
         first, second: chemical symbols.
     """
-    volumes, shells = _volumes(frames), 4 / 3 * np.pi * np.diff(edges**3)
+    in_volumes, shells = volumes(frames), 4 / 3 * np.pi * np.diff(edges**3)
     found = []
-    for index, (atoms, volume) in enumerate(zip(frames, volumes, strict=True)):
+    for index, (atoms, volume) in enumerate(zip(frames, in_volumes, strict=True)):
         one, other = (atoms_of(element, atoms, index) for element in (first, second))
         pairs = pairs_within(edges[-1], atoms.positions, cell_of(atoms), atoms.pbc)
         chosen = one[pairs.first] & other[pairs.second]
@@ -112,8 +113,12 @@ def atoms_of(element: str | None, atoms: ase.Atoms, index: int) -> Bool[np.ndarr
     return chosen
 
 
-def _volumes(frames: Sequence[ase.Atoms]) -> Float[np.ndarray, " n_frames"]:
-    """Volumes of the cells in Å³."""
+def volumes(frames: Sequence[ase.Atoms]) -> Float[np.ndarray, " n_frames"]:
+    """Volumes of the cells in Å³.
+
+    Raises:
+        InputError: there are no frames, or a frame has no cell with a volume.
+    """
     check_some(frames)
     for index, atoms in enumerate(frames):
         check_cell(atoms, f"frame {index}")
@@ -132,7 +137,7 @@ def density(frames: Sequence[ase.Atoms]) -> Float[np.ndarray, " n_frames"]:
         InputError: there are no frames, or a frame has no cell with a volume.
     """
     masses = np.array([atoms.get_masses().sum() for atoms in frames])
-    return masses / _volumes(frames) * 1e24 / ase.units.mol
+    return masses / volumes(frames) * 1e24 / ase.units.mol
 
 
 def pressure(
@@ -150,7 +155,7 @@ def pressure(
     Raises:
         InputError: there are no frames, a frame has no cell with a volume, or no stress.
     """
-    volumes = _volumes(frames)
+    in_volumes = volumes(frames)
     virial = [-_stress(atoms, index)[:3].mean() for index, atoms in enumerate(frames)]
     kinetic = [
         2 / 3 * atoms.get_kinetic_energy()
@@ -158,16 +163,17 @@ def pressure(
         else len(atoms) * ase.units.kB * temperature
         for atoms in frames
     ]
-    return (np.array(virial) + np.array(kinetic) / volumes) / ase.units.GPa
+    return (np.array(virial) + np.array(kinetic) / in_volumes) / ase.units.GPa
 
 
 def _stress(atoms: ase.Atoms, index: int) -> Float[np.ndarray, "6"]:
     """The stress of a frame in eV/Å³."""
-    try:
-        return atoms.get_stress()
-    except (PropertyNotImplementedError, RuntimeError):  # the latter without a calculator
-        message = f"`frames` must have a stress, but frame {index} has none; give it a calculator."
-        raise InputError(message) from None
+    with suppress(PropertyNotImplementedError):
+        if atoms.calc is not None:
+            return atoms.get_stress()
+    raise InputError(
+        f"`frames` must have a stress, but frame {index} has none; give it a calculator."
+    )
 
 
 def block_mean(values: Float[np.ndarray, " n_values"], n_blocks: int = N_BLOCKS) -> BlockMean:
