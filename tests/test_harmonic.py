@@ -56,7 +56,7 @@ def test_frequencies_are_those_of_finite_differences(water, tmp_path):
 
 
 def test_what_does_not_relax_is_an_error(water, monkeypatch):
-    monkeypatch.setattr("qiff.dynamics.harmonic._MAX_STEPS", 1)
+    monkeypatch.setattr("qiff.dynamics.relaxation._MAX_STEPS", 1)
     start = ase.Atoms("OHH", [[0, 0, 0], [1.3, 0, 0], [0, 1.4, 0]])
     with pytest.raises(RunError, match="not relaxed after 1 steps"):
         vibrations(water[0], start)

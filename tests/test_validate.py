@@ -14,6 +14,7 @@ from qiff.atoms.rigid import n_rigid
 from qiff.cli import main
 from qiff.dynamics import validation
 from qiff.dynamics.validation import (
+    Validation,
     compare,
     distribution,
     pair_distances,
@@ -80,6 +81,7 @@ def test_an_explosion_is_reported(frames, tmp_path):
     wild = Dynamics(steps=400, interval=1, timestep=5.0)
     folder = tmp_path / "wild"
     found = validate(water(500.0), frames, wild, folder, {})
+    assert isinstance(found, Validation)
     section = validation_section(found, folder)
     values = {row["quantity"]: row["value"] for row in section.rows}
     assert "exploded at" in str(values["NVT at 300 K"])

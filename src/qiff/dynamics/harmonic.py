@@ -7,16 +7,12 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import RunError
 from ..atoms.graph import graph
 from ..interfaces.ase import Calculator
 from ..model.derivatives import energy
 from ..model.potential import AbstractPotential
 from ..model.predict import check_atoms, dtype, precision
-
-LARGEST_FORCE = 1e-3
-"""eV/Å: a structure is relaxed when no force on an atom is larger."""
-_MAX_STEPS = 500  # of the optimiser
+from .relaxation import relaxed
 
 
 class Vibrations(NamedTuple):
@@ -60,17 +56,9 @@ def vibrations(potential: AbstractPotential, atoms: ase.Atoms) -> Vibrations:
         InputError: the potential cannot describe the atoms.
         RunError: the structure does not relax.
     """
-    from ase.optimize import BFGS
     from ase.vibrations import VibrationsData
 
-    relaxed = atoms.copy()
-    relaxed.calc = Calculator(potential)
-    if not BFGS(relaxed, logfile=None).run(fmax=LARGEST_FORCE, steps=_MAX_STEPS):
-        largest = np.linalg.norm(relaxed.get_forces(), axis=1).max()
-        raise RunError(
-            f"the structure is not relaxed after {_MAX_STEPS} steps, the largest force is "
-            f"{largest:.3g} eV/Å: start closer to a minimum or check the model."
-        )
-    relaxed.calc = None
-    found = VibrationsData(relaxed, hessian(potential, relaxed)).get_frequencies()
-    return Vibrations(relaxed, np.sort(np.real(found) - np.abs(np.imag(found))))
+    at_rest = relaxed(atoms, Calculator(potential))
+    at_rest.calc = None
+    found = VibrationsData(at_rest, hessian(potential, at_rest)).get_frequencies()
+    return Vibrations(at_rest, np.sort(np.real(found) - np.abs(np.imag(found))))

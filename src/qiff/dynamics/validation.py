@@ -1,5 +1,7 @@
 r"""Validation of a model by dynamics: stability, energy drift, distances, frequencies.
 
+Periodic systems are compared with their data in `bulk`; of molecules,
+
 $$ h(r) = \frac{2}{N(N-1)} \Big\langle \sum_{i<j} \delta(r - r_{ij}) \Big\rangle, \qquad
    \mathrm{MAE} = \int |h(r) - h_\mathrm{data}(r)|\,dr $$
 
@@ -22,7 +24,9 @@ from .._files import read_record, save_record
 from ..atoms.properties import labels
 from ..atoms.rigid import n_rigid
 from ..model.potential import AbstractPotential
+from .bulk import Bulk, check_bulk, compare_bulk
 from .harmonic import vibrations
+from .observables import check_same_atoms
 from .settings import Dynamics
 from .simulate import run_dynamics
 from .statistics import save_statistics
@@ -63,7 +67,7 @@ class Distances:
 
 @dataclass(frozen=True)
 class Validation:
-    """What validation by dynamics found.
+    """What validation by dynamics found of a molecule.
 
     Args:
         formula: of the molecule.
@@ -96,6 +100,25 @@ class Validation:
         }
 
 
+@dataclass(frozen=True)
+class BulkValidation:
+    """What validation by dynamics found of a periodic system.
+
+    Args:
+        formula: of all atoms.
+        trajectories: as in `Validation`.
+        bulk: comparison of the NVT trajectory with the data.
+    """
+
+    formula: str
+    trajectories: Mapping[str, Mapping[str, Any]]
+    bulk: Bulk
+
+    def record(self) -> dict[str, Any]:
+        """The numbers for a JSON file."""
+        return {**self.trajectories, **self.bulk.record()}
+
+
 def simulations(dynamics: Dynamics) -> dict[str, Dynamics]:
     """What is simulated, by name: NVT as given, and NVE with a tenth of the steps."""
     n_steps = max(1, dynamics.steps // _NVT_STEPS_PER_NVE_STEP)
@@ -112,45 +135,43 @@ def validate(
     folder: Path,
     origin: Mapping[str, Any],
     show: Callable[[int, str], None] = lambda n_steps, text: None,
-) -> Validation:
-    """Simulate the molecule of a data set and compare with the data.
+) -> Validation | BulkValidation:
+    """Simulate the molecule or the periodic system of a data set and compare with the data.
 
     Args:
         potential: any potential.
-        frames: configurations of one molecule at the temperature of `dynamics`; the first is
-            the start.
+        frames: configurations of one molecule or periodic system at the temperature of `dynamics`;
+            the first is the start.
         dynamics: of the NVT trajectory, see `simulations`.
         folder: where trajectories go; those already there are reused.
         origin: which model it is; goes into the records of trajectories.
         show: called with the number of steps done and what is being done.
 
     Raises:
-        InputError: the frames are not of one molecule, the potential cannot describe it, or
-            `folder` holds trajectories of another model or other dynamics.
+        InputError: the frames are not of one molecule or periodic system, the potential cannot
+            describe it, or `folder` holds trajectories of another model or other dynamics.
     """
-    first = frames[0]
-    _check_one_molecule(frames)
+    first, periodic = frames[0], any(atoms.pbc.any() for atoms in frames)
+    (check_bulk if periodic else _check_molecule)(frames)
     done, trajectories, planned = 0, {}, simulations(dynamics)
     for name, settings in planned.items():
         path, after = folder / f"{name}.xyz", lambda steps, n=done, name=name: show(n + steps, name)
         trajectories[name] = _trajectory(potential, first, settings, path, origin, after)
         done += settings.steps
+    formula, trajectory = first.get_chemical_formula(), read_trajectory(folder / "nvt.xyz")
+    if periodic:
+        show(done, "distributions")
+        bulk = compare_bulk(potential, frames, trajectory, planned["nvt"])
+        return BulkValidation(formula, trajectories, bulk)
     show(done, "frequencies")
-    found = compare(frames, read_trajectory(folder / "nvt.xyz"), len(planned["nvt"].recorded))
+    found = compare(frames, trajectory, len(planned["nvt"].recorded))
     frequencies, not_relaxed = _frequencies(potential, frames)
-    formula = first.get_chemical_formula()
     return Validation(formula, trajectories, found, frequencies, not_relaxed)
 
 
-def _check_one_molecule(frames: Sequence[ase.Atoms]) -> None:
-    first = frames[0]
-    for index, atoms in enumerate(frames):
-        if not np.array_equal(atoms.numbers, first.numbers):
-            raise InputError(
-                f"`frames` must be of one molecule, but frame {index} is {atoms.symbols} and "
-                f"frame 0 is {first.symbols}."
-            )
-    if len(first) < 2:
+def _check_molecule(frames: Sequence[ase.Atoms]) -> None:
+    check_same_atoms(frames, "molecule")
+    if len(frames[0]) < 2:
         raise InputError("`frames` must have at least 2 atoms, but have 1.")
 
 
