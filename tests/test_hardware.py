@@ -68,7 +68,10 @@ REFUSED = {
 SENT = [name for name in EXAMPLES if name not in REFUSED]
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize(
+    "name",
+    [n if n != "network of atoms" else pytest.param(n, marks=pytest.mark.slow) for n in REFUSED],
+)
 def test_what_cannot_be_sent_is_refused(name):
     example = EXAMPLES[name]
     with pytest.raises(InputError, match=REFUSED[name]):
