@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
+from types import SimpleNamespace
 
 import ase
 import ase.io
@@ -16,6 +17,7 @@ import pytest
 
 from qiff._checks import InputError, MissingExtraError, RunError
 from qiff.cli import main
+from qiff.labelling import levels
 from qiff.labelling.levels import FCI, MP2, PBE0, Level
 from qiff.labelling.maker import make
 from qiff.labelling.recipes import RECIPES, Recipe
@@ -292,6 +294,16 @@ def test_trajectory_is_at_the_temperature():
     mean = np.mean([atoms.get_potential_energy() for _, atoms in frames])
     # a bond in space feels 2 kT ln(length) besides, which adds a tenth here
     np.testing.assert_allclose(mean, ase.units.kB * 500 / 2, rtol=0.2)
+
+
+def test_a_mean_field_that_did_not_converge_is_an_error_with_the_geometry():
+    field = SimpleNamespace(
+        converged=True, mol=SimpleNamespace(tostring=lambda: "H 0 0 0\nH 0 0 9")
+    )
+    assert levels._converged(field) is field
+    field.converged = False
+    with pytest.raises(RunError, match="the mean field did not converge at H 0 0 0; H 0 0 9"):
+        levels._converged(field)
 
 
 def test_mp2_forces_are_the_slope_of_the_energy(pyscf):

@@ -14,7 +14,7 @@ import qiff
 from qiff._checks import InputError
 from qiff.atoms.frames import Frames
 from qiff.atoms.graph import displacements, graph
-from qiff.model.build import build
+from qiff.model.build import build, skeleton
 from qiff.model.molecule import Molecule
 from qiff.model.potential import AbstractSinglePotential, SumSettings
 from qiff.quantum.circuit import Circuit
@@ -33,7 +33,18 @@ from qiff.testing import (
 )
 from qiff.training.loss import Loss
 
-from .examples import OHH, POTENTIAL_EXAMPLES, TRIATOMIC, every, scattered
+from .examples import (
+    CENTRAL,
+    DIATOMIC,
+    FRAGMENTS,
+    OHH,
+    PAIR,
+    POTENTIAL_EXAMPLES,
+    TRIATOMIC,
+    every,
+    scattered,
+)
+from .examples import LOCAL as LOCAL_CONFIG
 
 EXAMPLES = every(POTENTIAL_EXAMPLES)
 BY_NAME = {example.name: example for example in EXAMPLES}
@@ -374,6 +385,36 @@ def test_other_molecules_are_refused(example):
 def test_wrong_model_configs_are_refused(change, message):
     with pytest.raises(InputError, match=message):
         build(TRIATOMIC | change, jax.random.key(0))
+
+
+PAIRS = "must be two central atoms and four that are alike"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (CENTRAL | {"elements": ["N", "H", "H"]}, "must be a central atom and three or more"),
+        (CENTRAL | {"elements": ["N", "H", "H", "O", "O"]}, "are alike, but are .*'N', 'H'"),
+        (PAIR | {"elements": ["O", "O", "O", "H", "H", "H"]}, PAIRS),
+        (PAIR | {"kind": "dimer", "elements": ["C", "H", "N"] * 2}, PAIRS),
+        (FRAGMENTS | {"molecule": DIATOMIC}, "`molecule` must be a model of kind `triatomic`"),
+        (FRAGMENTS | {"pair": TRIATOMIC}, "must be a model of kind `dimer` or `coupled_dimer`"),
+        (
+            FRAGMENTS | {"molecule": TRIATOMIC | {"elements": ["S", "H", "H"]}},
+            r"`pair` must be two of \['S', 'H', 'H'\], but is \['O', 'O', 'H', 'H', 'H', 'H'\]",
+        ),
+        ({"kind": "hybrid", "circuits": []}, "must be one or more models of a single molecule"),
+        ({"kind": "hybrid", "circuits": [LOCAL_CONFIG]}, "one or more models of a single molecule"),
+        (
+            {"kind": "hybrid", "circuits": [TRIATOMIC, DIATOMIC]},
+            "`circuits` must have the same elements",
+        ),
+        ({"kind": "hybrid", "circuits": TRIATOMIC, "n_hidden": 0}, "`n_hidden` must be at least 1"),
+    ],
+)
+def test_models_that_do_not_fit_together_are_refused(config, message):
+    with pytest.raises(InputError, match=message):
+        skeleton(config)
 
 
 def test_incomplete_model_configs_are_refused():
