@@ -346,7 +346,13 @@ def test_a_reader_that_stops_reading_is_no_error(model):
     assert process.wait() == 0
 
 
-@pytest.mark.parametrize("moment", ["config.toml", "state.npz"], ids=["compiling", "training"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("config.toml", marks=pytest.mark.slow, id="compiling"),
+        pytest.param("state.npz", id="training"),
+    ],
+)
 def test_a_real_interrupt_exits_with_130(folder, tmp_path, moment):
     """The signal a terminal sends, a second after a file of the run is there."""
     command = [

@@ -162,11 +162,28 @@ def test_empty_and_broken_files_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"empty\.xyz: has no frames"):
         read(Source(str(tmp_path / "empty.xyz")))
     (tmp_path / "broken.xyz").write_text("3\n\nO 0 0 0\nH 0 0\n")
-    with pytest.raises(InputError, match=r"broken\.xyz: cannot be read"):
+    message = r"broken\.xyz: cannot be read as a structure file \(.+\); check its format\.$"
+    with pytest.raises(InputError, match=message):
         read(Source(str(tmp_path / "broken.xyz")))
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 and nothing more")
     with pytest.raises(InputError, match=r"broken\.npz` is corrupt"):
         read(Source(str(tmp_path / "broken.npz")))
+
+
+def test_files_of_arrays_without_what_is_needed_are_refused(arrays, tmp_path):
+    path = tmp_path / "a.npz"
+    with path.open("wb") as file:
+        np.save(file, arrays["coords"])
+    with pytest.raises(InputError, match=r"a\.npz: is not an \.npz archive\.$"):
+        read(Source(str(path)))
+    del arrays["coords"]
+    np.savez(path, **arrays)
+    message = "no array of positions `coords or r or positions`; found: energies, forces, nuclear"
+    with pytest.raises(InputError, match=message):
+        read(Source(str(path), "eV", "Angstrom"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"no array of positions .*; found: none"):
+        read(Source(str(tmp_path / "empty"), "eV", "Angstrom"))
 
 
 def test_pickled_arrays_are_refused(tmp_path):

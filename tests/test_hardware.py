@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import ase.io
@@ -33,12 +34,13 @@ from qiff.hardware import dynamics as measured_dynamics
 from qiff.hardware.delivery import Cached, Retrying
 from qiff.hardware.executor import AbstractExecutor, Job, LostJobError
 from qiff.hardware.measure import Laboratory, mitigation
+from qiff.hardware.on_pennylane import OnPennyLane
 from qiff.hardware.plan import plan
 from qiff.model.potential import SumSettings
 from qiff.model.predict import precision, predict
 from qiff.quantum.circuit import Circuit, with_engine
 from qiff.quantum.export import to_pennylane, to_qiskit
-from qiff.quantum.noise import nothing
+from qiff.quantum.noise import calibrations, nothing
 from qiff.quantum.shots import settings
 from qiff.training.fit import fit, initial_state
 from qiff.training.gradients import spsa
@@ -68,7 +70,10 @@ REFUSED = {
 SENT = [name for name in EXAMPLES if name not in REFUSED]
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize(
+    "name",
+    [n if n != "network of atoms" else pytest.param(n, marks=pytest.mark.slow) for n in REFUSED],
+)
 def test_what_cannot_be_sent_is_refused(name):
     example = EXAMPLES[name]
     with pytest.raises(InputError, match=REFUSED[name]):
@@ -443,10 +448,48 @@ def test_lost_jobs_are_sent_again(water):
     found = estimate(water, WATER, Retrying(executor, wait=0.0))
     assert executor.n_done == found.n_circuits == 97
     assert executor.n_jobs == 2 * -(-97 // 20)
-    with pytest.raises(RunError, match=r"lost 3 times \(the queue forgot it\)"):
+    message = r"lost 3 times \(the queue forgot it\); results so far .*: run the same command again"
+    with pytest.raises(RunError, match=message):
         estimate(water, WATER, Retrying(Unreliable(lambda n: True), attempts=3, wait=0.0))
     with pytest.raises(InputError, match="`attempts` must be at least 1"):
         Retrying(executor, attempts=0)
+    with pytest.raises(InputError, match="`wait` must be at least 0"):
+        Retrying(executor, wait=-1.0)
+
+
+def idle(n_qubits=2):
+    """A job of one circuit without gates."""
+    setting = calibrations(n_qubits)[0]
+    return Job(nothing(n_qubits), setting, np.zeros((1, 0)), np.array([10]), ())
+
+
+def busy(*arguments, **options):
+    raise ValueError("the device is busy")
+
+
+def test_what_fails_in_pennylane_is_a_lost_job(monkeypatch):
+    qml = pytest.importorskip("pennylane")
+    executor = OnPennyLane("default.qubit")
+    assert executor.sample(idle()).tolist() == [[1, 0, 0, 0]]  # control
+    monkeypatch.setattr(qml, "execute", busy)
+    with pytest.raises(LostJobError, match="ValueError: the device is busy"):
+        executor.sample(idle())
+
+
+def test_what_fails_in_qiskit_is_a_lost_job():
+    pytest.importorskip("qiskit_aer")
+    executor = compiling("aer")
+    assert executor.sample(idle()).tolist() == [[1, 0, 0, 0]]  # control
+    with pytest.raises(LostJobError, match="ValueError: the device is busy"):
+        replace(executor, sampler=busy).sample(idle())
+
+
+def test_a_device_that_the_runtime_does_not_have_is_named(monkeypatch):
+    runtime = pytest.importorskip("qiskit_ibm_runtime")
+    monkeypatch.setattr(runtime, "QiskitRuntimeService", lambda **_: SimpleNamespace(backend=busy))
+    monkeypatch.setenv("QISKIT_IBM_TOKEN", "secret")
+    with pytest.raises(InputError, match="has no device `torino`: the device is busy"):
+        make_executor("runtime:torino")
 
 
 def test_an_evaluation_that_was_killed_pays_for_nothing_twice(water, tmp_path):

@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
+from types import SimpleNamespace
 
 import ase
 import ase.io
@@ -16,6 +17,7 @@ import pytest
 
 from qiff._checks import InputError, MissingExtraError, RunError
 from qiff.cli import main
+from qiff.labelling import levels
 from qiff.labelling.levels import FCI, MP2, PBE0, Level
 from qiff.labelling.maker import make
 from qiff.labelling.recipes import RECIPES, Recipe
@@ -51,6 +53,7 @@ def pyscf():
     return pytest.importorskip("pyscf")
 
 
+@pytest.mark.slow
 def test_lih_resumes_after_a_kill_and_equals_one_go(pyscf, tmp_path):
     sampling = Sampling(n_frames=4)
     path, part = tmp_path / "lih.xyz", tmp_path / "lih.xyz.part"
@@ -108,12 +111,12 @@ def test_water_forces_are_the_slope_of_the_energy(pyscf):
     np.testing.assert_allclose(forces[1, 0], -slope, atol=1e-4)
 
 
-def test_bundled_water_is_what_the_recipe_gives(pyscf):
-    for index in (0, 7):
-        atoms = frame_of("src/qiff/atoms/data/bundled/water.xyz", index)
-        found = PBE0.label(atoms)
-        np.testing.assert_allclose(found["energy"], atoms.get_potential_energy(), atol=1e-6)
-        np.testing.assert_allclose(found["forces"], atoms.get_forces(), atol=1e-5)
+@pytest.mark.parametrize("index", [0, pytest.param(7, marks=pytest.mark.slow)])
+def test_bundled_water_is_what_the_recipe_gives(pyscf, index):
+    atoms = frame_of("src/qiff/atoms/data/bundled/water.xyz", index)
+    found = PBE0.label(atoms)
+    np.testing.assert_allclose(found["energy"], atoms.get_potential_energy(), atol=1e-6)
+    np.testing.assert_allclose(found["forces"], atoms.get_forces(), atol=1e-5)
 
 
 def test_wigner_samples_have_the_variance_of_the_quantum_oscillator():
@@ -293,6 +296,16 @@ def test_trajectory_is_at_the_temperature():
     np.testing.assert_allclose(mean, ase.units.kB * 500 / 2, rtol=0.2)
 
 
+def test_a_mean_field_that_did_not_converge_is_an_error_with_the_geometry():
+    field = SimpleNamespace(
+        converged=True, mol=SimpleNamespace(tostring=lambda: "H 0 0 0\nH 0 0 9")
+    )
+    assert levels._converged(field) is field
+    field.converged = False
+    with pytest.raises(RunError, match="the mean field did not converge at H 0 0 0; H 0 0 9"):
+        levels._converged(field)
+
+
 def test_mp2_forces_are_the_slope_of_the_energy(pyscf):
     atoms = ase.Atoms("OHH", [[0, 0, 0], [0.96, 0.1, 0], [-0.2, 0.93, 0.1]])
     forces = MP2.label(atoms)["forces"]
@@ -304,7 +317,9 @@ def test_mp2_forces_are_the_slope_of_the_energy(pyscf):
     np.testing.assert_allclose(forces[1, 0], -(energies[0] - energies[1]) / 2e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["ammonia", "water-dimer", "water-dimer-cut"])
+@pytest.mark.parametrize(
+    "name", ["ammonia", "water-dimer", pytest.param("water-dimer-cut", marks=pytest.mark.slow)]
+)
 def test_more_bundled_sets_are_what_their_level_gives(pyscf, name):
     label = RECIPES[name].level.label
     atoms = frame_of(f"src/qiff/atoms/data/bundled/{name}.xyz", 3)

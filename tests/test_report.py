@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 import qiff
+from qiff import InputError
 from qiff._files import read_record, save_record
 from qiff.atoms.properties import labels
 from qiff.model.predict import Prediction
 from qiff.report.figures import parity_figure
+from qiff.report.records import results
 from qiff.report.section import Claim, Section
 from qiff.report.tables import data_lines, error_lines
 from qiff.training.metrics import errors
@@ -98,3 +100,8 @@ def test_a_record_that_is_none_is_empty(tmp_path):
     assert read_record(tmp_path / "record.json") == {"a": 1}
     (tmp_path / "list.json").write_text("[1]")
     assert read_record(tmp_path / "list.json") == read_record(tmp_path / "absent.json") == {}
+
+
+def test_a_folder_without_a_finished_run_has_no_results(tmp_path):
+    with pytest.raises(InputError, match=r"holds no finished run; .* \(--resume\)"):
+        results(tmp_path)

@@ -2,8 +2,8 @@
 
 import csv
 import json
+from dataclasses import replace
 
-import jax
 import numpy as np
 import pytest
 
@@ -11,19 +11,19 @@ from qiff._checks import InputError
 from qiff.atoms.properties import labels
 from qiff.cli import main
 from qiff.hardware import Measurement
-from qiff.model.build import build
+from qiff.model.build import skeleton
 from qiff.model.predict import Prediction, enable_x64
 from qiff.quantum.gate import PAULIS
 from qiff.report.section import Claim, Section
 from qiff.studies import hardware, le2023
 from qiff.studies.hardware.errors import Errors, standard_error
 from qiff.studies.hardware.models import SMALL_MODELS
-from qiff.studies.harness import experiment
+from qiff.studies.harness import experiment, figures
 from qiff.studies.harness.data import read_frames, shuffled
 from qiff.studies.harness.experiment import Experiment, carry_out
 from qiff.studies.harness.parts import QUICK, ExperimentsPart, StudySettings
 from qiff.studies.harness.reproduce import reproduce, total_runs
-from qiff.studies.harness.rows import ratio, spread
+from qiff.studies.harness.rows import error_row, ratio, spread
 from qiff.studies.le2023 import lih
 from qiff.studies.le2023.families import (
     FAMILIES,
@@ -82,6 +82,7 @@ def test_a_run_that_was_stopped_goes_on(tiny, tmp_path):
         if (tmp_path / "runs" / text / "state.npz").exists():
             raise KeyboardInterrupt
 
+    tiny = replace(tiny, rates=(0.03,))
     with pytest.raises(KeyboardInterrupt):
         carry_out(tiny, (0,), tmp_path, stopped)
     outcome = carry_out(tiny, (0,), tmp_path, silent)
@@ -153,10 +154,25 @@ def test_spread_and_ratio():
     assert ratio(np.array([1.0, 3.0]), np.array([4.0])) == 0.5
 
 
-@pytest.mark.parametrize("part", ["lih", pytest.param("dimer-cut", marks=pytest.mark.slow)])
+def tiny_section(found):
+    rows = [error_row(label, outcome, "test") for label, outcome in found.items()]
+    claims = [Claim("it learns", "it does", True)]
+    pictures = {"learning": figures.learning_curves(found)}
+    return Section("tiny", "A tiny part", rows, claims, pictures)
+
+
+def tiny_experiments(settings):
+    return {"one": Experiment("one", MODEL, of_lih, settings.training(0.0), settings.rates)}
+
+
+PARTS = {"tiny": ExperimentsPart(tiny_experiments, tiny_section), **le2023.PARTS}
+SLOW_PARTS = [pytest.param(part, marks=pytest.mark.slow) for part in ("lih", "dimer-cut")]
+
+
+@pytest.mark.parametrize("part", ["tiny", *SLOW_PARTS])
 def test_reproduce_writes_reports_and_refuses_other_settings(part, tmp_path):
     seen = []
-    reports = reproduce(le2023.PARTS, [part], tmp_path, TINY, lambda *args: seen.append(args))
+    reports = reproduce(PARTS, [part], tmp_path, TINY, lambda *args: seen.append(args))
     text = reports[part].read_text()
     assert "| claim | what we find | holds |" in text
     for name in ("table.csv", "record.json", "learning.png"):
@@ -165,9 +181,9 @@ def test_reproduce_writes_reports_and_refuses_other_settings(part, tmp_path):
     assert (record["steps"], record["rates"]) == (4, [0.03])
     with (tmp_path / part / "table.csv").open() as lines:
         assert {row["rate"] for row in csv.DictReader(lines)} == {"0.03"}  # of the settings alone
-    assert {done for done, _ in seen} == set(range(total_runs(le2023.PARTS, [part], TINY)))
+    assert {done for done, _ in seen} == set(range(total_runs(PARTS, [part], TINY)))
     with pytest.raises(InputError, match="holds runs with other settings"):
-        reproduce(le2023.PARTS, [part], tmp_path, StudySettings(), lambda *args: None)
+        reproduce(PARTS, [part], tmp_path, StudySettings(), lambda *args: None)
 
 
 def test_mistakes_on_the_command_line(tmp_path, capsys, monkeypatch):
@@ -196,9 +212,9 @@ def test_every_experiment_of_le_et_al_has_a_model_that_can_be_built():
     }
     assert len(models) > 20
     for model in models.values():
-        build(model, jax.random.key(0))
+        skeleton(model)
     with pytest.raises(InputError, match="cutof"):  # control
-        build({**models.popitem()[1], "cutof": 8.0}, jax.random.key(0))
+        skeleton({**models.popitem()[1], "cutof": 8.0})
 
 
 # --- trainability -----------------------------------------------------------------------------
@@ -233,6 +249,7 @@ def test_spectrum_ends_at_the_number_of_encodings():
         assert amplitudes[1] > 1e-3
 
 
+@pytest.mark.slow
 def test_deep_circuits_are_expressive_and_shallow_ones_less():
     generic = FAMILIES["generic"]
     shallow, deep = (expressibility(generic, 4, depth, 0) for depth in (1, 6))

@@ -157,6 +157,7 @@ def test_engines_agree(program, batch, seed):
 
 
 @needs_native
+@pytest.mark.slow
 def test_engines_agree_in_all_derivatives():
     check_engines_agree(every_gate(2, tuple(native.GATES)), batch=9, seed=0)
 
@@ -175,7 +176,7 @@ def test_engines_agree_on_many_circuits(program, batch, seed):
 def test_derivatives_are_central_differences(program, batch, seed):
     """The first derivative is that of the value, the second that of a function of the first."""
     at = random_angles(program, batch, seed)
-    value, slope, bent = orders(program, "native", seed)
+    value, slope, bent = orders(program, "native", seed, quickly_compiled)
     direction, step = np.random.default_rng(seed).normal(size=at.shape), 1e-5
     ahead, behind = (value(jnp.asarray(at + s * step * direction)) for s in (1, -1))
     weights, push = coefficients(program, seed)

@@ -50,8 +50,11 @@ PROGRAM = every_gate()
 ANGLES = [random_angles(PROGRAM, 1, seed, (0.0, 0.4, 2.5))[0] for seed in range(2)]
 
 
+simulated = jax.jit(expectations, static_argnames=("program", "engine"))
+
+
 def ours(program, angles):
-    return np.asarray(expectations(program, jnp.asarray(angles), engine="xla"))
+    return np.asarray(simulated(program, jnp.asarray(angles), engine="xla"))
 
 
 def of_qiskit(circuit, program):

@@ -19,7 +19,9 @@ from qiff.training.loss import Loss
 from .examples import POTENTIAL_EXAMPLES, every, scattered
 
 NAMES = ("circuits in two interactions", "network of atoms", "blind triplets", "triplets")
+LONG = NAMES[:2]  # to compile
 LOCAL = [example for example in every(POTENTIAL_EXAMPLES) if example.name in NAMES]
+SMALL = [example for example in every(POTENTIAL_EXAMPLES) if example.name == "linear in invariants"]
 NEAR = [example for example in LOCAL if np.isfinite(example.fresh().cutoff)]
 all_local = pytest.mark.parametrize("example", LOCAL, ids=lambda e: e.name)
 all_near = pytest.mark.parametrize("example", NEAR, ids=lambda e: e.name)
@@ -37,7 +39,7 @@ def test_the_envelope_has_two_continuous_derivatives():
 
 @pytest.mark.parametrize(
     "example",
-    [pytest.param(LOCAL[0], marks=pytest.mark.slow), *LOCAL[1:]],
+    [pytest.param(e, marks=[pytest.mark.slow] * (e.name in LONG)) for e in (*LOCAL, *SMALL)],
     ids=lambda e: e.name,
 )
 def test_padding_in_a_stack_changes_nothing(example):

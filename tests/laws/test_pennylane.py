@@ -20,7 +20,7 @@ from qiff.quantum.program import Program
 from qiff.training.loss import Loss
 
 from .examples import POTENTIAL_EXAMPLES, every
-from .test_engines import QUICKLY, all_orders, orders, programs, random_angles
+from .test_engines import QUICKLY, all_orders, every_gate, orders, programs, random_angles
 
 qml = pytest.importorskip("pennylane")
 
@@ -96,6 +96,7 @@ def on_pennylane(potential):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", CIRCUITS, ids=lambda e: e.name)
 def test_energy_forces_and_loss_gradient_agree(example):
     rng = np.random.default_rng(1)
@@ -143,6 +144,15 @@ def check_random_circuit(program: Program, seed: int):
 @given(programs(max_qubits=3), st.integers(0, 2**32 - 1))
 def test_random_circuits_agree(program, seed):
     check_random_circuit(program, seed)
+
+
+def test_control_a_difference_of_the_angles_is_seen():
+    program = every_gate(2, ["spin", "exchange"])
+    at = random_angles(program, 1, 0, (0.3,))[0]
+    theirs = pennylane_engine(program, jnp.asarray(at))
+    found, other = (engine.expectations(program, jnp.asarray(a)) for a in (at, at + 1e-3))
+    np.testing.assert_allclose(found, theirs, atol=1e-9)
+    assert np.abs(other - theirs).max() > 1e-6
 
 
 @pytest.mark.slow

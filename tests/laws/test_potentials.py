@@ -14,7 +14,7 @@ import qiff
 from qiff._checks import InputError
 from qiff.atoms.frames import Frames
 from qiff.atoms.graph import displacements, graph
-from qiff.model.build import build
+from qiff.model.build import build, skeleton
 from qiff.model.molecule import Molecule
 from qiff.model.potential import AbstractSinglePotential, SumSettings
 from qiff.quantum.circuit import Circuit
@@ -33,7 +33,18 @@ from qiff.testing import (
 )
 from qiff.training.loss import Loss
 
-from .examples import OHH, POTENTIAL_EXAMPLES, TRIATOMIC, every, scattered
+from .examples import (
+    CENTRAL,
+    DIATOMIC,
+    FRAGMENTS,
+    OHH,
+    PAIR,
+    POTENTIAL_EXAMPLES,
+    TRIATOMIC,
+    every,
+    scattered,
+)
+from .examples import LOCAL as LOCAL_CONFIG
 
 EXAMPLES = every(POTENTIAL_EXAMPLES)
 BY_NAME = {example.name: example for example in EXAMPLES}
@@ -44,13 +55,25 @@ IN_FLOAT64 = {"gradient", *LOCAL}
 
 all_potentials = pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: e.name)
 
-
-DEEP = ("circuits in two interactions", "network of atoms", "ensemble")  # the longest to compile
+SLOW = {  # the longest to compile; each kind has an example that is not
+    "circuits in two interactions": ("float64", "float32"),
+    "circuits of qubits alone": ("float64", "float32"),
+    "network of atoms": ("float64", "float32"),
+    "ensemble": ("float32",),
+}
 BOTH = [
-    pytest.param(e, p, marks=[pytest.mark.slow] * (e.name in DEEP and p == "float32"))
+    pytest.param(e, p, marks=[pytest.mark.slow] * (p in SLOW.get(e.name, ())))
     for e in EXAMPLES
     for p in TOLERANCE
 ]
+learning_potentials = pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(e, marks=[pytest.mark.slow] * ("float64" in SLOW.get(e.name, ())))
+        for e in EXAMPLES
+    ],
+    ids=lambda e: e.name,
+)
 
 
 @pytest.mark.parametrize(
@@ -221,14 +244,16 @@ def test_forces_are_finite_and_smooth_where_a_vector_vanishes():
 # --- weights ----------------------------------------------------------------------------------
 
 
+SLOPE = eqx.filter_jit(jax.grad(Loss({"energy": 1.0})))
+
+
 def gradients(potential, atoms):
-    """Largest derivative of an energy and force loss in each weight, over distorted copies."""
+    """Derivative of an energy loss in each weight, of distorted copies."""
     rng = np.random.default_rng(0)
     frames = [transformed(atoms, shift=0.2 * rng.normal(size=(len(atoms), 3))) for _ in range(4)]
     stacked = graph(frames, "float64", potential.cutoff)
     labels = {"energy": rng.normal(size=4)}
-    slope = eqx.filter_jit(jax.grad(Loss({"energy": 1.0})))
-    return [np.abs(leaf) for leaf in jax.tree.leaves(slope(potential, Frames(stacked, labels)))]
+    return [np.abs(leaf) for leaf in jax.tree.leaves(SLOPE(potential, Frames(stacked, labels)))]
 
 
 def complete(example):
@@ -256,7 +281,7 @@ def dead(example, potential) -> int:
     )
 
 
-@all_potentials
+@learning_potentials
 def test_no_weight_that_can_learn_starts_with_zero_gradient(example):
     assert dead(example, example.fresh()) == 0
 
@@ -277,7 +302,7 @@ def never_live(circuit: Circuit) -> int:
     return sum(int(np.sum(~mask)) for mask in masks)
 
 
-@all_potentials
+@learning_potentials
 def test_only_the_last_encoding_outside_the_light_cone_cannot_learn(example):
     potential = example.random()
     is_circuit = lambda node: isinstance(node, Circuit)
@@ -301,7 +326,9 @@ def test_control_a_start_at_exactly_the_identity_has_dead_weights():
     assert dead(example, identity) > 0
 
 
-@pytest.mark.parametrize("name", ["circuits of atoms", "network of atoms"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("circuits of atoms", marks=pytest.mark.slow), "network of atoms"]
+)
 def test_control_dead_channels_of_atoms_are_seen(name):
     """The law reaches potentials without a `Circuit`: with all channels zero, weights are dead."""
     example = BY_NAME[name]
@@ -364,6 +391,36 @@ def test_other_molecules_are_refused(example):
 def test_wrong_model_configs_are_refused(change, message):
     with pytest.raises(InputError, match=message):
         build(TRIATOMIC | change, jax.random.key(0))
+
+
+PAIRS = "must be two central atoms and four that are alike"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (CENTRAL | {"elements": ["N", "H", "H"]}, "must be a central atom and three or more"),
+        (CENTRAL | {"elements": ["N", "H", "H", "O", "O"]}, "are alike, but are .*'N', 'H'"),
+        (PAIR | {"elements": ["O", "O", "O", "H", "H", "H"]}, PAIRS),
+        (PAIR | {"kind": "dimer", "elements": ["C", "H", "N"] * 2}, PAIRS),
+        (FRAGMENTS | {"molecule": DIATOMIC}, "`molecule` must be a model of kind `triatomic`"),
+        (FRAGMENTS | {"pair": TRIATOMIC}, "must be a model of kind `dimer` or `coupled_dimer`"),
+        (
+            FRAGMENTS | {"molecule": TRIATOMIC | {"elements": ["S", "H", "H"]}},
+            r"`pair` must be two of \['S', 'H', 'H'\], but is \['O', 'O', 'H', 'H', 'H', 'H'\]",
+        ),
+        ({"kind": "hybrid", "circuits": []}, "must be one or more models of a single molecule"),
+        ({"kind": "hybrid", "circuits": [LOCAL_CONFIG]}, "one or more models of a single molecule"),
+        (
+            {"kind": "hybrid", "circuits": [TRIATOMIC, DIATOMIC]},
+            "`circuits` must have the same elements",
+        ),
+        ({"kind": "hybrid", "circuits": TRIATOMIC, "n_hidden": 0}, "`n_hidden` must be at least 1"),
+    ],
+)
+def test_models_that_do_not_fit_together_are_refused(config, message):
+    with pytest.raises(InputError, match=message):
+        skeleton(config)
 
 
 def test_incomplete_model_configs_are_refused():

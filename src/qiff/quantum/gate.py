@@ -151,7 +151,10 @@ def quadrupole(entries: Float[Array, "6"]) -> Complex[Array, "4 4"]:
     xx, xy, xz, yy, yz, zz = entries
     matrix = jnp.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
     trace = xx + yy + zz
-    triplet = jnp.exp(-1j * trace) * _exponential(2j * matrix)
+    turn = _exponential(2j * matrix)
+    # squarings multiply rounding errors: one step to the nearest unitary matrix takes them away
+    turn = turn @ (1.5 * jnp.eye(3, dtype=entries.dtype) - 0.5 * turn.conj().T @ turn)
+    triplet = jnp.exp(-1j * trace) * turn
     basis = jnp.asarray(_TRIPLET, _complex(entries))
     singlet = jnp.exp(1j * trace) * jnp.asarray(np.outer(_SINGLET, _SINGLET), entries.dtype)
     return singlet + basis.T @ triplet @ basis.conj()
