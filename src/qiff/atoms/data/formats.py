@@ -12,7 +12,7 @@ from pathlib import Path
 from ..._checks import InputError, check_known
 from . import rmd17
 from .arrays import read_folder, read_npz
-from .source import RawFrames, Source
+from .source import RawFrames, Source, data_folder
 
 BUNDLED = "bundled:"
 """Prefix of the bundled data sets, for instance `bundled:water`."""
@@ -78,7 +78,7 @@ def format_of(path: str) -> Format:
     for found in FORMATS.values():
         if found.prefix and path.startswith(found.prefix):
             return found
-    target = Path(path).expanduser()
+    target = _target(path)
     if target.is_dir():
         return FOLDER
     suffix = target.suffix.lower()
@@ -94,10 +94,16 @@ def files_of(path: str) -> tuple[Path, ...]:
     found = format_of(path)
     if found.prefix:
         return found.files(path)
-    target = Path(path).expanduser()
+    target = _target(path)
     if not target.exists():
         raise InputError(f"{path}: no such file or folder; check the path.")
     return (target,)
+
+
+def _target(path: str) -> Path:
+    """The file or folder of this path, or, if there is none, that in the folder of data sets."""
+    target = Path(path).expanduser()
+    return target if target.exists() else data_folder() / path
 
 
 def locate(path: str) -> Path:

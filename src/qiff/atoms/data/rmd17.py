@@ -6,7 +6,6 @@
 Reference: Christensen and von Lilienfeld, Mach. Learn.: Sci. Technol. 1, 045018 (2020).
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,7 @@ import numpy as np
 
 from ..._checks import InputError, check_known
 from .arrays import from_arrays, load_npz
-from .source import PART, RawFrames, Source
+from .source import PART, RawFrames, Source, data_folder
 
 PREFIX = "rmd17:"
 
@@ -52,11 +51,6 @@ def _parts(root: Path, molecule: str) -> dict[str, PartFiles]:
 
 
 LAYOUTS = (_parts, _archive)
-
-
-def data_folder() -> Path:
-    """Where data sets are kept: the folder that QIFF_DATA names, else `data`."""
-    return Path(os.environ.get("QIFF_DATA") or "data").expanduser()
 
 
 def find(molecule: str, folder: Path) -> dict[str, PartFiles]:

@@ -1,6 +1,8 @@
 """Where labelled configurations come from: the record, its units, and what a reader returns."""
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import ase
@@ -28,6 +30,11 @@ PART = "part"
 """Key in `info` of a frame: `test` if its data set sets it apart for testing."""
 
 
+def data_folder() -> Path:
+    """Where data sets are kept: the folder that QIFF_DATA names, else `data`."""
+    return Path(os.environ.get("QIFF_DATA") or "data").expanduser()
+
+
 @dataclass(frozen=True)
 class Source:
     """Where labelled configurations come from and what their numbers mean.
@@ -35,7 +42,7 @@ class Source:
     Args:
         path: a file ASE reads, an `.npz` archive (rMD17, sGDML), a folder with the arrays
             `Positions.npy`, `Energy.npy` and `Forces.npy`, or `bundled:` and a name, or
-            `rmd17:` and a molecule.
+            `rmd17:` and a molecule. What is not there is looked for in the folder QIFF_DATA.
         energy_unit, length_unit: units of the file; other labels are in units made of these.
             Empty means the units that the file declares, or eV and Å for files read by ASE.
         energy_key, forces_key, stress_key: names of the labels in the file; empty means the
