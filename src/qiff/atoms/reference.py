@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._checks import InputError
+from .graph import has_volume
 from .properties import labels
 
 
@@ -54,7 +55,8 @@ def fit_reference(
 
     with $n_{kz}$ atoms of element $z$ in frame $k$, and the solution nearest to the energies of
     isolated atoms, by default to zero, where the compositions leave it open. For one molecule the
-    sum is the mean energy: an affine map.
+    sum is the mean energy: an affine map. In periodic cells, whose energies grow with their size,
+    the scale is the root mean square of the components of the forces, times 1 Å.
 
     Args:
         frames: labelled.
@@ -69,10 +71,19 @@ def fit_reference(
     of_isolated = [sum(isolated.get(int(z), 0.0) for z in atoms.numbers) for atoms in frames]
     off = per_element(frames, energies - np.array(of_isolated))
     moved = {z: energy + isolated.get(z, 0.0) for z, energy in off.energies.items()}
-    reference = Reference(moved, off.scale)
+    reference = Reference(moved, _scale_of_forces(frames) or off.scale)
     if not reference.scale > 1e-9:
         raise InputError("`frames` must have different energies, but all are equal.")
     return reference
+
+
+def _scale_of_forces(frames: Sequence[ase.Atoms]) -> float:
+    """Root mean square component of the forces in periodic cells, times 1 Å; zero elsewhere.
+
+    The energies of cells grow with their size, and their range is no scale for one atom.
+    """
+    forces = [labels(a)["forces"] for a in frames if has_volume(a) and "forces" in labels(a)]
+    return float(np.sqrt(np.mean(np.concatenate(forces) ** 2))) if forces else 0.0
 
 
 def per_element(frames: Sequence[ase.Atoms], energies: Float[np.ndarray, " n_frames"]) -> Reference:

@@ -42,7 +42,12 @@ def error_lines(metrics: Mapping[str, Metrics]) -> list[str]:
     for key, one in PROPERTIES.items():
         units |= {key: one.unit, f"{key}{PER_ATOM}": f"{one.unit}/atom"}
     keys = [k for k in units if any(m.get(f"{k}_mae") is not None for m in metrics.values())]
-    heads = [f"{key.replace('_', ' ') + ' MAE':>13}{'RMSE':>9}  m{units[key]}" for key in keys]
+    names = {
+        key: f"{key.removesuffix(PER_ATOM)}{'/atom' * key.endswith(PER_ATOM)} MAE" for key in keys
+    }
+    heads = [
+        f"{name:>{max(13, len(name) + 2)}}{'RMSE':>9}  m{units[k]}" for k, name in names.items()
+    ]
 
     def shown(value: float | int | None) -> str:
         return "–" if value is None else f"{1000 * value:.2f}"
