@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._types import AnyArray
 
 _FEW = 32  # up to so many atoms of a molecule all others are listed, and the table never changes
+_ROOM = 1.1  # times the most neighbours of an atom: columns of the list of a periodic system
 _ROUND = 8  # longer rows are padded to a multiple of this, so that few shapes have to be compiled
 
 
@@ -112,27 +113,119 @@ def all_pairs(n_atoms: int, cutoff: float | None) -> NeighbourTable:
     return NeighbourTable(neighbours, np.full(neighbours.shape, n_atoms > 1), None)
 
 
-class VerletList(eqx.Module):
-    """A neighbour table that is complete while no atom has moved further than `slack`.
+def widened(table: NeighbourTable, width: int) -> NeighbourTable:
+    """The table padded to at least `width` columns."""
+    n_atoms, n_columns = table.mask.shape
+    if width <= n_columns:
+        return table
+    further = (n_atoms, width - n_columns)
+    itself = np.broadcast_to(np.arange(n_atoms, dtype=np.int32)[:, None], further)
+    neighbours = np.concatenate([table.neighbours, itself], axis=1)
+    mask = np.concatenate([table.mask, np.zeros(further, bool)], axis=1)
+    if table.shifts is None:
+        return NeighbourTable(neighbours, mask, None)
+    shifts = np.concatenate([table.shifts, np.zeros((*further, 3), np.int32)], axis=1)
+    return NeighbourTable(neighbours, mask, shifts)
 
-    Without a slack it is always complete. Reference: Verlet, Phys. Rev. 159, 98 (1967).
+
+class VerletList(eqx.Module):
+    r"""A neighbour table up to cutoff plus skin, complete while atoms and cell have moved little.
+
+    Listed at positions $r^0$ and cell rows $h_0$, with cutoff $c$ and skin $s$: a pair that is not
+    listed was apart by $d^0 = r^0_j - r^0_i + S h_0$, longer than $c + s$. At positions $r$ and
+    cell rows $h$, with the deformation $F = h_0^{-1} h$ and $u = r - r^0 F$, it is apart by
+
+    $$ d = d^0 F + u_j - u_i, \qquad
+       |d| \ge \sigma_\mathrm{min}(F)\,|d^0| - 2 \max_i |u_i| $$
+
+    for every image $S$. The smallest singular value $\sigma_\mathrm{min}$ is the root of the
+    smallest eigenvalue of $G = F F^T$, which by Gershgorin's theorem is at least
+    $g = \min_a (G_{aa} - \sum_{b \ne a} |G_{ab}|)$: exactly the smallest eigenvalue where cells
+    change in their lengths alone. The table therefore holds every pair within the cutoff while
+
+    $$ 2 \max_i |u_i| \le \sqrt{\max(g, 0)}\,(c + s) - c, $$
+
+    which is $\max_i |u_i| \le s/2$ as long as the cell has not changed.
+
+    Reference: Verlet, Phys. Rev. 159, 98 (1967), for a constant cell.
+
+    Args:
+        table: the neighbours.
+        positions: where atoms were listed, in Å.
+        cutoff: in Å; without meaning if there is no skin.
+        skin: in Å; None if the table is complete wherever atoms move.
+        cell: rows are the cell vectors in Å when atoms were listed; None without a cell.
+        translations: lattice vector that was taken from each atom to bring it into the cell, in
+            units of the cell vectors; None without a cell. `table.shifts` are those of atoms in
+            the cell.
     """
 
     table: NeighbourTable
     positions: Float[AnyArray, "n_atoms 3"]
-    slack: Float[AnyArray, ""] | None
+    cutoff: Float[AnyArray, ""]
+    skin: Float[AnyArray, ""] | None
+    cell: Float[AnyArray, "3 3"] | None = None
+    translations: Float[AnyArray, "n_atoms 3"] | None = None
 
     @classmethod
     def of(
-        cls, positions: Float[np.ndarray, "n_atoms 3"], cutoff: float | None, skin: float
+        cls,
+        positions: Float[np.ndarray, "n_atoms 3"],
+        cell: Float[np.ndarray, "3 3"] | None,
+        pbc: Bool[np.ndarray, "3"],
+        cutoff: float | None,
+        skin: float,
+        width: int = 0,
     ) -> "VerletList":
-        """Neighbours within cutoff plus skin, both in Å; of a small molecule all other atoms."""
-        if cutoff is None or _is_permanent(len(positions), cutoff):
-            return cls(neighbour_table(positions, cutoff), positions, None)
-        return cls(neighbour_table(positions, cutoff + skin), positions, np.array(skin / 2))
+        """Neighbours within cutoff plus skin; of a small molecule all other atoms.
 
-    def is_complete(self, positions: Float[Array, "n_atoms 3"]) -> Bool[Array, ""]:
+        Args:
+            positions: in Å; they need not be in the cell.
+            cell: rows are the cell vectors in Å; None without a cell.
+            pbc: which cell vectors are periodic.
+            cutoff: in Å; None for a potential of the whole molecule, which lists no neighbours.
+            skin: in Å.
+            width: the least number of columns of the table of a periodic system, for instance
+                that of a list before: each width is compiled anew. A table that needs more has
+                room for further neighbours.
+        """
+        if cutoff is None or (cell is None and _is_permanent(len(positions), cutoff)):
+            table = neighbour_table(positions, cutoff)
+            return cls(table, positions, np.array(np.inf), None, cell, None)
+        lengths = np.array(float(cutoff)), np.array(float(skin))
+        if cell is None:
+            return cls(neighbour_table(positions, cutoff + skin), positions, *lengths)
+        translations = np.floor(positions @ np.linalg.inv(cell)) * pbc
+        table = neighbour_table(positions - translations @ cell, cutoff + skin, cell, pbc)
+        if table.mask.shape[1] > width:
+            most = int(table.mask.sum(1).max(initial=0))
+            width = -(-int(_ROOM * most + 1) // _ROUND) * _ROUND
+        return cls(widened(table, width), positions, *lengths, cell, translations)
+
+    def in_cell(
+        self, positions: Float[Array, "n_atoms 3"], cell: Float[AnyArray, "3 3"] | None
+    ) -> Float[Array, "n_atoms 3"]:
+        """The images of atoms that `table.shifts` belong to, near the cell; never far from it, so
+        that they can be rounded to float32."""
+        if cell is None or self.translations is None:
+            return positions
+        return positions - jnp.asarray(self.translations) @ jnp.asarray(cell)
+
+    def is_complete(
+        self, positions: Float[Array, "n_atoms 3"], cell: Float[AnyArray, "3 3"] | None = None
+    ) -> Bool[Array, ""]:
         """Whether no neighbour can be missing; also true for NaN, which is an explosion."""
-        if self.slack is None:
+        if self.skin is None:
             return jnp.array(True)
-        return ~jnp.any(((positions - self.positions) ** 2).sum(-1) > self.slack**2)
+        if cell is None or self.cell is None:
+            return ~jnp.any(((positions - self.positions) ** 2).sum(-1) > (self.skin / 2) ** 2)
+        deformation = jnp.linalg.inv(jnp.asarray(self.cell)) @ jnp.asarray(cell)
+        moved = positions - jnp.asarray(self.positions) @ deformation
+        largest = jnp.sqrt((moved**2).sum(-1).max())
+        least = jnp.sqrt(jnp.maximum(_least_eigenvalue(deformation @ deformation.T), 0))
+        return ~(2 * largest > least * (self.cutoff + self.skin) - self.cutoff)
+
+
+def _least_eigenvalue(symmetric: Float[Array, "3 3"]) -> Float[Array, ""]:
+    """A lower bound of the eigenvalues of a symmetric matrix with a positive diagonal."""
+    return (2 * jnp.diag(symmetric) - jnp.abs(symmetric).sum(1)).min()

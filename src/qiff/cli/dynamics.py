@@ -21,6 +21,7 @@ from .options import add_settings, settings_from
 
 VALIDATION: dict[str, Any] = {"steps": 200_000, "interval": 50}
 """Defaults of `validate` that are not those of `Dynamics`."""
+_NOT_VALIDATED = ("ensemble", "pressure", "barostat_time", "compressibility", "coupling")
 
 
 def _md(options: argparse.Namespace) -> None:
@@ -96,5 +97,5 @@ def add_commands(commands: Commands) -> None:
     text = "compare dynamics of a model with its data and write a report"
     sub = add(commands, "validate", _validate, text, "; repeat the command to resume.")
     add_model_and_source(sub, "DATA")
-    add_settings(sub, Dynamics, except_=("ensemble",), defaults=VALIDATION)
+    add_settings(sub, Dynamics, except_=(*_NOT_VALIDATED, "velocities"), defaults=VALIDATION)
     sub.add_argument("--out", default="validation", help="folder (default %(default)s)")

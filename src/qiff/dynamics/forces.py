@@ -1,4 +1,7 @@
-"""Energy and forces of moving atoms: the one place where dynamics meets graphs and potentials."""
+"""Energy, forces and stress of moving atoms: the one place where dynamics meets graphs and
+potentials."""
+
+from typing import NamedTuple
 
 import ase
 import equinox as eqx
@@ -6,17 +9,33 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .._types import Energy, Forces, Numbers
-from ..atoms.graph import Graph
+from .._types import Energy, Numbers
+from ..atoms.graph import Graph, has_volume
 from ..atoms.neighbours import VerletList
-from ..model.derivatives import energy_and_forces
+from ..model.derivatives import Derivatives, derivatives
 from ..model.potential import AbstractPotential
 from ..model.predict import dtype
-from .state import Vectors
+from .state import Cell, Vectors
+
+
+class Listing(NamedTuple):
+    """How neighbours are listed: the arguments of `VerletList.of` that change in a simulation.
+
+    Args:
+        positions: of atoms, in Å.
+        cell: rows are the cell vectors in Å; None if nothing is periodic.
+        skin: distance in Å beyond the cutoff up to which neighbours are listed.
+        width: least number of columns of the table.
+    """
+
+    positions: Float[np.ndarray, "n_atoms 3"]
+    cell: Float[np.ndarray, "3 3"] | None
+    skin: float
+    width: int = 0
 
 
 class ForceEvaluator(eqx.Module):
-    """Energy and forces of given atoms as a function of their positions.
+    """Energy, forces and stress of given atoms as a function of their positions and cell.
 
     The potential computes in the precision of its weights, everything else is float64.
 
@@ -25,46 +44,72 @@ class ForceEvaluator(eqx.Module):
         reference_energy: of these atoms, in eV.
         numbers: atomic numbers.
         neighbours: a list that is used as long as it is complete, see `complete`.
+        pbc: which cell vectors are periodic.
+        in_volume: whether there is a stress, see `has_volume`.
     """
 
     potential: AbstractPotential
     reference_energy: Energy
     numbers: Numbers
     neighbours: VerletList
+    pbc: tuple[bool, bool, bool] = eqx.field(static=True)
+    in_volume: bool = eqx.field(static=True)
 
-    def __call__(self, positions: Vectors) -> tuple[Energy, Forces]:
-        """Energy in eV, with the reference energy, and forces in eV/Å."""
-        rounded, table = positions.astype(dtype(self.potential)), self.neighbours.table
-        graph = Graph(positions=rounded, numbers=self.numbers, **table._asdict())
-        energy, forces = energy_and_forces(self.potential, graph)
-        return (
-            self.reference_energy + energy.astype(positions.dtype),
-            forces.astype(positions.dtype),
+    def __call__(self, positions: Vectors, cell: Cell | None) -> Derivatives:
+        """Energy in eV, with the reference energy, forces in eV/Å and stress in eV/Å³.
+
+        Args:
+            positions: in Å.
+            cell: rows are the cell vectors in Å; None if nothing is periodic.
+        """
+        name, table = dtype(self.potential), self.neighbours.table
+        positions = jnp.asarray(positions)
+        rounded = self.neighbours.in_cell(positions, cell).astype(name)
+        box = None if cell is None else jnp.asarray(cell, name)
+        graph = Graph(positions=rounded, numbers=self.numbers, cell=box, **table._asdict())
+        found = derivatives(self.potential, graph)
+        stress = found.stress if self.in_volume else None
+        return Derivatives(
+            self.reference_energy + found.energy.astype(positions.dtype),
+            found.forces.astype(positions.dtype),
+            None if stress is None else stress.astype(positions.dtype),
         )
 
-    def complete(self, positions: Vectors) -> Bool[Array, ""]:
+    def complete(self, positions: Vectors, cell: Cell | None) -> Bool[Array, ""]:
         """Whether the list still holds every neighbour; true for NaN, which is an explosion."""
-        return self.neighbours.is_complete(jnp.asarray(positions))
+        return self.neighbours.is_complete(jnp.asarray(positions), cell)
 
-    def with_new_neighbours(
-        self, positions: Float[np.ndarray, "n_atoms 3"], skin: float
-    ) -> "ForceEvaluator":
-        """The same with neighbours listed at these positions, up to `skin` Å beyond the cutoff."""
-        neighbours = VerletList.of(positions, self.potential.cutoff, skin)
+    @property
+    def width(self) -> int:
+        """Columns of the table of neighbours."""
+        return self.neighbours.table.mask.shape[1]
+
+    def with_neighbours(self, listing: Listing) -> "ForceEvaluator":
+        """The same with other neighbours."""
+        neighbours = _listed(listing, np.array(self.pbc), self.potential.cutoff)
         return eqx.tree_at(lambda evaluator: evaluator.neighbours, self, neighbours)
 
 
-def force_evaluator(potential: AbstractPotential, atoms: ase.Atoms, skin: float) -> ForceEvaluator:
+def force_evaluator(
+    potential: AbstractPotential, atoms: ase.Atoms, listing: Listing
+) -> ForceEvaluator:
     """A `ForceEvaluator` for these atoms.
 
     Args:
         potential: any potential.
-        atoms: the start.
-        skin: distance in Å beyond the cutoff up to which neighbours are listed.
+        atoms: elements and which cell vectors are periodic are taken from them.
+        listing: how neighbours are listed.
     """
     return ForceEvaluator(
         potential,
         jnp.asarray(potential.reference_energy(atoms.numbers)),
         jnp.asarray(atoms.numbers.astype("int32")),
-        VerletList.of(atoms.positions, potential.cutoff, skin),
+        _listed(listing, atoms.pbc, potential.cutoff),
+        tuple(atoms.pbc.tolist()),
+        bool(has_volume(atoms)),
     )
+
+
+def _listed(listing: Listing, pbc: Bool[np.ndarray, "3"], cutoff: float | None) -> VerletList:
+    positions, cell, skin, width = listing
+    return VerletList.of(positions, cell, pbc, cutoff, skin, width)

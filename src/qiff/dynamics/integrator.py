@@ -1,7 +1,8 @@
 """Integrators: what advances a simulation. The default is one compiled loop with exact forces."""
 
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import ase
 import ase.units
@@ -12,14 +13,18 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .._types import Energy
+from ..atoms.graph import cell_of
 from ..model.potential import AbstractPotential
 from ..model.predict import enable_x64
-from .forces import ForceEvaluator, force_evaluator
+from .barostats import BAROSTATS, Barostat, PressureBath, no_barostat, pressure_bath
+from .forces import ForceEvaluator, Listing, force_evaluator
 from .settings import Dynamics
 from .state import MDState, Momenta, Vectors
 from .thermostats import ENSEMBLES, HeatBath, Thermostat, heat_bath
+from .velocities import fixed_atoms
 
 _STEPS_PER_CALL = 2000  # of the compiled loop; interrupts are noticed in between
+_ATOM_STEPS_PER_CALL = 60_000  # the same of large systems: atoms times steps
 _SKIN = 1.0  # Å beyond the cutoff up to which neighbours are listed
 
 
@@ -49,6 +54,77 @@ class Integrator(Protocol):
         ...
 
 
+class Restart(NamedTuple):
+    """From where a simulation goes on exactly as it would have done.
+
+    Args:
+        state: a recorded one.
+        listing: of the neighbours that were in use.
+    """
+
+    state: MDState
+    listing: Listing
+
+
+@dataclass(eq=False)
+class CompiledIntegrator:
+    """A compiled loop over time steps: an `Integrator`.
+
+    Positions and momenta are float64 whatever the precision of the potential. The loop stops
+    before a step after which the list of neighbours would not be complete, and a new list is made.
+
+    Args:
+        restart: where to start; None for the atoms.
+        last: the state that was yielded last, and its neighbours.
+    """
+
+    restart: Restart | None = None
+    last: Restart | None = field(default=None, init=False)
+
+    def __call__(
+        self,
+        potential: AbstractPotential,
+        atoms: ase.Atoms,
+        dynamics: Dynamics,
+        largest_kinetic_energy: float,
+        /,
+    ) -> Iterator[MDState]:
+        """States after that of the restart, see `Integrator`."""
+        remaining, n_per_call = dynamics.recorded, _frames_per_call(len(atoms), dynamics)
+        with enable_x64(True):
+            parts = _parts(atoms, dynamics, largest_kinetic_energy)
+            if self.restart is None:
+                listing = Listing(atoms.positions, cell_of(atoms), _SKIN)
+                forces = force_evaluator(potential, atoms, listing)
+                momenta = jnp.asarray(atoms.get_momenta())
+                state = _initial_state(forces, listing, momenta, parts)
+            else:
+                listing = self.restart.listing
+                forces = force_evaluator(potential, atoms, listing)
+                state = jax.tree.map(jnp.asarray, self.restart.state)
+                remaining = remaining[remaining > int(state.step)]
+        while len(remaining):
+            listing = listing._replace(width=forces.width)
+            ends, first = remaining[:n_per_call], int(state.step)
+            padded = np.pad(ends, (0, n_per_call - len(ends)), mode="edge")
+            with enable_x64(True):
+                state, stack = _run(forces, state, jnp.asarray(padded), parts)
+                stack = jax.tree.map(np.asarray, stack)
+            n_done = np.count_nonzero(((stack.step == padded) | ~stack.stable)[: len(ends)])
+            for k in range(n_done):
+                recorded = jax.tree.map(lambda values, k=k: values[k, ...], stack)
+                self.last = Restart(recorded, listing)
+                yield recorded
+                if not recorded.stable:
+                    return
+            remaining = remaining[n_done:]
+            if n_done < len(ends):
+                now = jax.tree.map(np.asarray, state)
+                doubled = 2 if int(state.step) == first else 1  # too thin for a single step
+                listing = Listing(now.positions, now.cell, doubled * listing.skin, forces.width)
+                forces = forces.with_neighbours(listing)
+
+
 def compiled_integrator(
     potential: AbstractPotential,
     atoms: ase.Atoms,
@@ -56,59 +132,77 @@ def compiled_integrator(
     largest_kinetic_energy: float,
     /,
 ) -> Iterator[MDState]:
-    """See `Integrator`: a compiled loop over time steps.
+    """See `Integrator` and `CompiledIntegrator`."""
+    return CompiledIntegrator()(potential, atoms, dynamics, largest_kinetic_energy)
 
-    Positions and momenta are float64 whatever the precision of the potential. The loop stops
-    before a step that moves an atom further than its neighbours are listed, and a new list is made.
+
+def _frames_per_call(n_atoms: int, dynamics: Dynamics) -> int:
+    """Recorded states of one call of the compiled loop: independent of the number of steps, so
+    that a longer or resumed simulation is the same program."""
+    steps = min(_STEPS_PER_CALL, _ATOM_STEPS_PER_CALL // max(1, n_atoms))
+    return max(1, steps // dynamics.interval)
+
+
+class _Parts(eqx.Module):
+    """What is the same in all time steps.
+
+    Args:
+        masses: u.
+        timestep: in ASE units.
+        largest_kinetic_energy: eV.
+        moving: zero for atoms that are fixed and one for others; None if all move.
+        heat_bath: of the thermostat.
+        pressure_bath: of the barostat.
     """
-    remaining, skin = dynamics.recorded, _SKIN
-    n_per_call = max(1, min(len(remaining), _STEPS_PER_CALL // dynamics.interval))
-    thermostat = ENSEMBLES[dynamics.ensemble].thermostat
-    with enable_x64(True):
-        constants = _constants(atoms, dynamics, largest_kinetic_energy)
-        forces = force_evaluator(potential, atoms, skin)
-        positions, momenta = jnp.asarray(atoms.positions), jnp.asarray(atoms.get_momenta())
-        state = _initial_state(forces, positions, momenta)
-    while len(remaining):
-        ends, first = remaining[:n_per_call], int(state.step)
-        padded = np.pad(ends, (0, n_per_call - len(ends)), mode="edge")
-        with enable_x64(True):
-            state, stack = _run(forces, state, jnp.asarray(padded), constants, thermostat)
-            stack = jax.tree.map(np.asarray, stack)
-        n_done = np.count_nonzero(((stack.step == padded) | ~stack.stable)[: len(ends)])
-        for k in range(n_done):
-            recorded = jax.tree.map(lambda values, k=k: values[k, ...], stack)
-            yield recorded
-            if not recorded.stable:
-                return
-        remaining = remaining[n_done:]
-        if n_done < len(ends):
-            skin *= 2 if int(state.step) == first else 1  # too thin for a single step
-            forces = forces.with_new_neighbours(np.asarray(state.positions), skin)
-
-
-class _Constants(eqx.Module):
-    """What is the same in all time steps: masses in u, the time step in ASE units, eV."""
 
     masses: Float[Array, "n_atoms 1"]
     timestep: Float[Array, ""]
     largest_kinetic_energy: Energy
-    bath: HeatBath
+    moving: Float[Array, "n_atoms 1"] | None
+    heat_bath: HeatBath
+    pressure_bath: PressureBath
+    thermostat: Thermostat = eqx.field(static=True)
+    barostat: Barostat = eqx.field(static=True)
+
+    def held(self, vectors: Vectors) -> Vectors:
+        """Forces or momenta, those of fixed atoms being zero."""
+        return vectors if self.moving is None else self.moving * vectors
 
 
-def _constants(atoms: ase.Atoms, dynamics: Dynamics, largest_kinetic_energy: float) -> _Constants:
-    masses, seed = jnp.asarray(atoms.get_masses()[:, None]), dynamics.seed
-    return _Constants(
+def _parts(atoms: ase.Atoms, dynamics: Dynamics, largest_kinetic_energy: float) -> _Parts:
+    masses, fixed = jnp.asarray(atoms.get_masses()[:, None]), fixed_atoms(atoms)
+    constant_pressure = dynamics.constant_pressure
+    return _Parts(
         masses,
         jnp.asarray(dynamics.timestep * ase.units.fs),
         jnp.asarray(largest_kinetic_energy),
-        heat_bath(masses, dynamics.temperature, dynamics.friction, dynamics.timestep, seed),
+        jnp.where(jnp.asarray(fixed)[:, None], 0.0, 1.0) if fixed.any() else None,
+        heat_bath(
+            masses, dynamics.temperature, dynamics.friction, dynamics.timestep, dynamics.seed
+        ),
+        pressure_bath(
+            masses,
+            dynamics.temperature,
+            dynamics.pressure,
+            dynamics.compressibility,
+            dynamics.barostat_time,
+            dynamics.timestep,
+            dynamics.seed,
+        ),
+        ENSEMBLES[dynamics.ensemble].thermostat,
+        BAROSTATS[dynamics.coupling] if constant_pressure else no_barostat,
     )
 
 
 @eqx.filter_jit
-def _initial_state(forces: ForceEvaluator, positions: Vectors, momenta: Momenta) -> MDState:
-    return MDState(positions, momenta, *forces(positions), jnp.zeros((), int), jnp.array(True))
+def _initial_state(
+    forces: ForceEvaluator, listing: Listing, momenta: Momenta, parts: _Parts
+) -> MDState:
+    positions = jnp.asarray(listing.positions)
+    cell = None if listing.cell is None else jnp.asarray(listing.cell)
+    found, step, stable = forces(positions, cell), jnp.zeros((), int), jnp.array(True)
+    held = parts.held(found.forces)
+    return MDState(positions, momenta, found.energy, held, step, stable, cell, found.stress)
 
 
 @eqx.filter_jit
@@ -116,8 +210,7 @@ def _run(
     forces: ForceEvaluator,
     state: MDState,
     ends: Int[Array, " n_frames"],
-    constants: _Constants,
-    thermostat: Thermostat,
+    parts: _Parts,
 ) -> tuple[MDState, MDState]:
     """Integrate until the numbers of steps in `ends`.
 
@@ -130,8 +223,10 @@ def _run(
 
     def step(carry: tuple[MDState, Bool[Array, ""]]) -> tuple[MDState, Bool[Array, ""]]:
         before, _ = carry
-        after = _time_step(forces, before, constants, thermostat)
-        complete = forces.complete(after.positions)
+        after = _time_step(forces, before, parts)
+        complete = forces.complete(after.positions, after.cell)
+        if after.cell is not None:  # no cell is small enough to list what explodes
+            complete |= ~after.stable
         kept = jax.tree.map(lambda new, old: jnp.where(complete, new, old), after, before)
         return kept, complete
 
@@ -146,25 +241,35 @@ def _run(
     return state, stack
 
 
-def _time_step(
-    forces: ForceEvaluator, state: MDState, constants: _Constants, thermostat: Thermostat
-) -> MDState:
+def _time_step(forces: ForceEvaluator, state: MDState, parts: _Parts) -> MDState:
     r"""One time step in the BAOAB splitting; velocity Verlet without a thermostat.
 
-    Half a step of the momenta (B), half a step of the positions (A), the thermostat (O), A, B:
+    Half a step of the momenta (B), half a step of the positions (A), the thermostat (O), and the
+    barostat, A, B:
 
     $$ p \to p + \tfrac{\Delta t}{2} F, \quad R \to R + \tfrac{\Delta t}{2} p / m $$
 
     Reference: Leimkuhler and Matthews, Appl. Math. Res. Express 2013, 34.
     """
-    half, per_mass = constants.timestep / 2, constants.timestep / 2 / constants.masses
+    half, per_mass = parts.timestep / 2, parts.timestep / 2 / parts.masses
     momenta = state.momenta + half * state.forces
     positions = state.positions + per_mass * momenta
     middle = eqx.tree_at(lambda s: (s.positions, s.momenta), state, (positions, momenta))
-    middle = thermostat(middle, constants.bath)
-    positions = middle.positions + per_mass * middle.momenta
-    energy, new_forces = forces(positions)
-    momenta = middle.momenta + half * new_forces
-    kinetic = jnp.sum(momenta**2 / constants.masses) / 2
-    stable = kinetic <= constants.largest_kinetic_energy  # false for NaN
-    return MDState(positions, momenta, energy, new_forces, state.step + 1, stable)
+    middle = parts.barostat(parts.thermostat(middle, parts.heat_bath), parts.pressure_bath)
+    middle_momenta = parts.held(middle.momenta)
+    positions = middle.positions + per_mass * middle_momenta
+    found = forces(positions, middle.cell)
+    new_forces = parts.held(found.forces)
+    momenta = middle_momenta + half * new_forces
+    kinetic = jnp.sum(momenta**2 / parts.masses) / 2
+    stable = kinetic <= parts.largest_kinetic_energy  # false for NaN
+    return MDState(
+        positions,
+        momenta,
+        found.energy,
+        new_forces,
+        state.step + 1,
+        stable,
+        middle.cell,
+        found.stress,
+    )

@@ -15,7 +15,7 @@ from .settings import Dynamics
 from .state import MDState
 from .statistics import DynamicsReport, Sample, report_of, sampler
 from .trajectory import record
-from .velocities import degrees_of_freedom, with_velocities
+from .velocities import free_in, start_of
 
 HOT = 20.0
 """Dynamics count as exploded above this multiple of the temperature plus `HOT_FLOOR`."""
@@ -35,7 +35,8 @@ def simulate(
 
     Args:
         potential: any potential.
-        atoms: the initial positions; velocities are drawn.
+        atoms: the initial positions, with momenta if `dynamics.velocities` is file. Atoms that
+            ASE's `FixAtoms` fixes are held.
         dynamics: what to simulate.
         integrator: what advances the state.
 
@@ -43,12 +44,13 @@ def simulate(
         The states at `dynamics.recorded`, the first and last step among them.
 
     Raises:
-        InputError: the potential cannot describe the atoms.
+        InputError: the potential cannot describe the atoms; they have another constraint, no
+            momenta that are asked for, or no volume at constant pressure.
         RunError: while states are taken: the dynamics exploded.
     """
     check_atoms(potential, atoms, "atoms")
-    start = with_velocities(atoms, dynamics.temperature, dynamics.seed, dynamics.isolated)
-    n_free = degrees_of_freedom(start, dynamics.isolated)
+    start = start_of(atoms, dynamics)
+    n_free = free_in(start, dynamics)
     hottest = HOT * dynamics.temperature + HOT_FLOOR
     states = integrator(potential, start, dynamics, n_free * ase.units.kB * hottest / 2)
     return _stable(states, sampler(start, dynamics))
@@ -78,7 +80,8 @@ def run_dynamics(
 
     Args:
         potential: any potential.
-        atoms: the initial positions; velocities are drawn.
+        atoms: the initial positions, with momenta if `dynamics.velocities` is file. Atoms that
+            ASE's `FixAtoms` fixes are held.
         dynamics: what to simulate.
         path: of the trajectory (extxyz), replaced if it exists.
         integrator: what advances the state.
@@ -88,7 +91,8 @@ def run_dynamics(
         Time, energies and temperature of the recorded states, and a summary.
 
     Raises:
-        InputError: the potential cannot describe the atoms.
+        InputError: the potential cannot describe the atoms; they have another constraint, no
+            momenta that are asked for, or no volume at constant pressure.
         RunError: the dynamics exploded; the frames before are in `path`.
     """
     states = simulate(potential, atoms, dynamics, integrator)
@@ -97,4 +101,4 @@ def run_dynamics(
         samples.append(sample(state))
         total_momenta.append(np.asarray(state.momenta).sum(0))
         after_frame(int(state.step))
-    return samples, report_of(samples, total_momenta, len(atoms), dynamics)
+    return samples, report_of(samples, total_momenta, atoms, dynamics)

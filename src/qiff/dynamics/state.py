@@ -9,6 +9,8 @@ Vectors = Float[AnyArray, "n_atoms 3"]
 """One vector for each atom."""
 Momenta = Vectors
 """In ASE units, √(eV u): what positions in Å, energies in eV and masses in u lead to."""
+Cell = Float[AnyArray, "3 3"]
+"""Rows are the cell vectors in Å."""
 
 
 class MDState(eqx.Module):
@@ -23,6 +25,10 @@ class MDState(eqx.Module):
         forces: eV/Å.
         step: time steps since the start.
         stable: whether the kinetic energy is finite and below the limit of the simulation.
+        cell: rows are the cell vectors in Å; None if nothing is periodic. Positions are not
+            brought back into the cell, so that they follow the paths of atoms.
+        stress: of the forces, without the motion of atoms, in eV/Å³ in the order xx, yy, zz, yz,
+            xz, xy; None without a volume.
     """
 
     positions: Vectors
@@ -31,3 +37,5 @@ class MDState(eqx.Module):
     forces: Vectors
     step: Int[AnyArray, ""]
     stable: Bool[AnyArray, ""]
+    cell: Cell | None = None
+    stress: Float[AnyArray, "6"] | None = None

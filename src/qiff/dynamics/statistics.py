@@ -8,24 +8,32 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import ase
+import ase.units
 import numpy as np
 from jaxtyping import Float
 
 from .._files import atomic_write, save_record
 from .settings import Dynamics
 from .state import MDState
-from .velocities import degrees_of_freedom, temperature_of
+from .velocities import fixed_atoms, free_in, temperature_of
 
 _COLUMNS = ("time_fs", "potential_eV", "kinetic_eV", "total_eV", "temperature_K")
+_VOLUME_COLUMNS = ("pressure_GPa", "volume_A3")  # also, if there is a volume
+_N_BLOCKS = 10
 
 
 class Sample(NamedTuple):
-    """One recorded state: time in fs, energies in eV, temperature in K."""
+    """One recorded state: time in fs, energies in eV, temperature in K.
+
+    Pressure in GPa, of forces and motion, and volume in Å³ are None without a volume.
+    """
 
     time: float
     potential: float
     kinetic: float
     temperature: float
+    pressure: float | None = None
+    volume: float | None = None
 
     @property
     def total(self) -> float:
@@ -44,8 +52,13 @@ class DynamicsReport:
         drift: slope of a straight line through the total energy, in meV/atom/ps.
         spread: standard deviation of the total energy around that line, in meV/atom.
         momentum_change: largest change of a component of the total momentum, in ASE units.
+        mean_pressure: GPa.
+        pressure_error: standard error of the mean pressure in GPa, see `standard_error`.
+        mean_volume: Å³.
+        density: g/cm³, of the mean volume.
 
-    The last three are None unless the ensemble conserves energy and momentum.
+    Drift, spread and change of the momentum are None unless the ensemble conserves energy and
+    momentum, which fixed atoms take up; pressure, volume and density are None without a volume.
     """
 
     n_atoms: int
@@ -55,23 +68,43 @@ class DynamicsReport:
     drift: float | None = None
     spread: float | None = None
     momentum_change: float | None = None
+    mean_pressure: float | None = None
+    pressure_error: float | None = None
+    mean_volume: float | None = None
+    density: float | None = None
+
+    def record(self) -> dict[str, Any]:
+        """The numbers for a JSON file; without a volume none of those that need one."""
+        needs_volume = ("mean_pressure", "pressure_error", "mean_volume", "density")
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in needs_volume or self.mean_volume is not None
+        }
 
 
 def sampler(atoms: ase.Atoms, dynamics: Dynamics) -> Callable[[MDState], Sample]:
-    """A function that gives time, energies and temperature of a state.
+    r"""A function that gives time, energies, temperature, pressure and volume of a state.
+
+    $$ P = \frac{2 E_\mathrm{kin}}{3 V} - \frac{\mathrm{tr}\,\sigma}{3} $$
 
     Args:
         atoms: the start.
         dynamics: what is simulated.
     """
     masses = atoms.get_masses()[:, None]
-    n_free = degrees_of_freedom(atoms, dynamics.isolated)
+    n_free = free_in(atoms, dynamics)
 
     def sample(state: MDState) -> Sample:
         momenta = np.asarray(state.momenta)
         kinetic = float(0.5 * np.vdot(momenta, momenta / masses))
         time = int(state.step) * dynamics.timestep
-        return Sample(time, float(state.energy), kinetic, temperature_of(kinetic, n_free))
+        of_all = (time, float(state.energy), kinetic, temperature_of(kinetic, n_free))
+        if state.cell is None or state.stress is None:
+            return Sample(*of_all)
+        volume = float(np.abs(np.linalg.det(np.asarray(state.cell))))
+        pressure = 2 * kinetic / (3 * volume) - float(np.asarray(state.stress)[:3].mean())
+        return Sample(*of_all, pressure / ase.units.GPa, volume)
 
     return sample
 
@@ -79,7 +112,7 @@ def sampler(atoms: ase.Atoms, dynamics: Dynamics) -> Callable[[MDState], Sample]
 def report_of(
     samples: Sequence[Sample],
     total_momenta: Sequence[Float[np.ndarray, "3"]],
-    n_atoms: int,
+    atoms: ase.Atoms,
     dynamics: Dynamics,
 ) -> DynamicsReport:
     """Summarise a trajectory.
@@ -87,20 +120,50 @@ def report_of(
     Args:
         samples: of the recorded states, at least two.
         total_momenta: of the same states, in ASE units.
-        n_atoms: number of atoms.
+        atoms: the start.
         dynamics: what was simulated.
     """
     conserved: dict[str, float] = {}
     if dynamics.isolated:
-        change = np.abs(np.array(total_momenta) - total_momenta[0]).max()
-        conserved = {**_energy_conservation(samples, n_atoms), "momentum_change": float(change)}
+        conserved = _energy_conservation(samples, len(atoms))
+        if not fixed_atoms(atoms).any():
+            change = np.abs(np.array(total_momenta) - total_momenta[0]).max()
+            conserved["momentum_change"] = float(change)
     return DynamicsReport(
-        n_atoms=n_atoms,
+        n_atoms=len(atoms),
         n_steps=dynamics.steps,
         picoseconds=samples[-1].time / 1000,
         mean_temperature=float(np.mean([sample.temperature for sample in samples])),
         **conserved,
+        **_in_volume(samples, float(atoms.get_masses().sum())),
     )
+
+
+def _in_volume(samples: Sequence[Sample], mass: float) -> dict[str, float]:
+    """Pressure, volume and density, see `DynamicsReport`; empty without a volume."""
+    pressures = np.array([s.pressure for s in samples if s.pressure is not None])
+    volumes = np.array([s.volume for s in samples if s.volume is not None])
+    if not len(volumes):
+        return {}
+    gram_per_cm3 = ase.units.kg / 1000 / (ase.units.m / 100) ** 3
+    return {
+        "mean_pressure": float(pressures.mean()),
+        "pressure_error": standard_error(pressures),
+        "mean_volume": float(volumes.mean()),
+        "density": float(mass / volumes.mean() / gram_per_cm3),
+    }
+
+
+def standard_error(values: Float[np.ndarray, " n_samples"]) -> float:
+    r"""Standard error of the mean of correlated values: $s / \sqrt{n}$ with the standard deviation
+    $s$ of the means of $n$ consecutive blocks, 10 or one for each value if there are less.
+
+    It is right if a block is longer than the correlation time; 0 for a single value.
+
+    Reference: Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989).
+    """
+    means = [block.mean() for block in np.array_split(values, min(_N_BLOCKS, len(values)))]
+    return float(np.std(means, ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0
 
 
 def _energy_conservation(samples: Sequence[Sample], n_atoms: int) -> dict[str, float]:
@@ -117,16 +180,24 @@ def samples_csv(samples: Sequence[Sample]) -> str:
     """The samples as a table with units in its header."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(_COLUMNS)
-    table.writerows((s.time, s.potential, s.kinetic, s.total, s.temperature) for s in samples)
+    in_volume = any(s.volume is not None for s in samples)
+    table.writerow((*_COLUMNS, *_VOLUME_COLUMNS) if in_volume else _COLUMNS)
+    for s in samples:
+        row = (s.time, s.potential, s.kinetic, s.total, s.temperature)
+        table.writerow((*row, s.pressure, s.volume) if in_volume else row)
     return text.getvalue()
 
 
 def read_samples(path: Path) -> list[Sample]:
     """The samples in a file that `samples_csv` was written to."""
     with path.open(newline="") as file:
-        rows = [[float(row[name]) for name in _COLUMNS] for row in csv.DictReader(file)]
-    return [Sample(time, potential, kinetic, t) for time, potential, kinetic, _, t in rows]
+        rows = list(csv.DictReader(file))
+    samples = []
+    for row in rows:
+        time, potential, kinetic, _, temperature = (float(row[name]) for name in _COLUMNS)
+        in_volume = (float(row[name]) for name in _VOLUME_COLUMNS if name in row)
+        samples.append(Sample(time, potential, kinetic, temperature, *in_volume))
+    return samples
 
 
 def save_statistics(
@@ -149,5 +220,5 @@ def save_statistics(
         The record.
     """
     atomic_write(path.with_suffix(".csv"), samples_csv(samples))
-    record = {**asdict(dynamics), **asdict(report), **origin}
+    record = {**asdict(dynamics), **report.record(), **origin}
     return save_record(path.with_suffix(".json"), record)

@@ -1,7 +1,7 @@
 """Thermostats: what happens in the middle of a time step, and the statistical ensembles by name.
 
-To add one, write a function like `langevin` and one line in `ENSEMBLES`. It receives the whole
-state, so that it may change momenta as a thermostat does or positions as a barostat does.
+To add one, write a function like `langevin` and one line in `ENSEMBLES`. What keeps the pressure
+constant is in `barostats`.
 """
 
 from collections.abc import Callable
@@ -83,14 +83,17 @@ class StatisticalEnsemble:
     Args:
         thermostat: applied in the middle of every time step.
         isolated: whether energy and total momentum are conserved; such a molecule starts without
-            translation and rotation.
+            translation and rotation, a periodic system without translation.
+        constant_pressure: whether a barostat changes the cell, see `BAROSTATS`.
     """
 
     thermostat: Thermostat
     isolated: bool
+    constant_pressure: bool = False
 
 
 ENSEMBLES: dict[str, StatisticalEnsemble] = {
     "nve": StatisticalEnsemble(no_thermostat, isolated=True),
     "nvt": StatisticalEnsemble(langevin, isolated=False),
+    "npt": StatisticalEnsemble(langevin, isolated=False, constant_pressure=True),
 }

@@ -1,4 +1,5 @@
-"""Trajectory files: extxyz with energy, forces and momenta, one complete frame after another."""
+"""Trajectory files: extxyz with energy, forces, momenta and stress, one complete frame after
+another."""
 
 import errno
 import io
@@ -20,7 +21,7 @@ def record(states: Iterable[MDState], atoms: ase.Atoms, path: Path) -> Iterator[
 
     Args:
         states: as from `simulate`.
-        atoms: the simulated atoms; elements and masses are taken from them.
+        atoms: the simulated atoms; elements, masses and which are fixed are taken from them.
         path: an extxyz file, replaced if it exists.
 
     Raises:
@@ -28,7 +29,6 @@ def record(states: Iterable[MDState], atoms: ase.Atoms, path: Path) -> Iterator[
         OSError: the file cannot be written; the frames before are in `path`.
     """
     frame = atoms.copy()
-    frame.set_constraint()
     atomic_write(path, "")
     with io.FileIO(path, "a") as trajectory:
         try:
@@ -41,11 +41,15 @@ def record(states: Iterable[MDState], atoms: ase.Atoms, path: Path) -> Iterator[
 
 
 def set_state(atoms: ase.Atoms, state: MDState) -> None:
-    """Give atoms the positions, momenta, energy and forces of a state."""
+    """Give atoms the positions, momenta, energy and forces of a state, and its cell and stress if
+    there is a volume."""
     atoms.positions = np.asarray(state.positions)
     atoms.set_momenta(np.asarray(state.momenta))
-    energy, forces = float(state.energy), np.asarray(state.forces)
-    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+    results = {"energy": float(state.energy), "forces": np.asarray(state.forces)}
+    if state.cell is not None and state.stress is not None:
+        atoms.set_cell(np.asarray(state.cell))
+        results["stress"] = np.asarray(state.stress)
+    atoms.calc = SinglePointCalculator(atoms, **results)
 
 
 def read_trajectory(path: Path) -> list[ase.Atoms]:

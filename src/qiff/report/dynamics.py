@@ -29,13 +29,19 @@ def dynamics_line(name: str, report: Mapping[str, Any]) -> str:
     line = (
         f"{name}: {report['picoseconds']:g} ps, mean temperature {report['mean_temperature']:.0f} K"
     )
-    drift = report["drift"]
-    return line if drift is None else f"{line}, energy drift {drift:.3g} meV/atom/ps"
+    if report["drift"] is not None:
+        line += f", energy drift {report['drift']:.3g} meV/atom/ps"
+    if report.get("mean_volume") is not None:
+        mean, error = report["mean_pressure"], report["pressure_error"]
+        line += f", mean pressure {mean:.3g} ± {error:.1g} GPa"
+        line += f", density {report['density']:.4g} g/cm³"
+    return line
 
 
 def dynamics_figure(samples: Sequence[Sample], n_atoms: int) -> bytes:
-    """Energies and temperature along a trajectory, as PNG."""
-    figure, (left, right) = new_figure(2, width=9)
+    """Energies, temperature and, with a volume, pressure and volume along a trajectory, as PNG."""
+    in_volume = samples[0].volume is not None
+    figure, (left, right, *further) = new_figure(4 if in_volume else 2, 18 if in_volume else 9)
     time = np.array([sample.time for sample in samples]) / 1000
     start = samples[0]
     series = {
@@ -50,4 +56,7 @@ def dynamics_figure(samples: Sequence[Sample], n_atoms: int) -> bytes:
     left.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     right.plot(time, [sample.temperature for sample in samples], color=COLOURS["valid"], lw=1)
     right.set(xlabel="time (ps)", ylabel="temperature (K)")
+    for axes, name, unit in zip(further, ("pressure", "volume"), ("GPa", "Å³"), strict=in_volume):
+        axes.plot(time, [getattr(s, name) for s in samples], color=COLOURS["valid"], lw=1)
+        axes.set(xlabel="time (ps)", ylabel=f"{name} ({unit})")
     return png(figure)
