@@ -127,7 +127,7 @@ def test_md_leaves_trajectory_table_and_picture(folder, model, tmp_path, capsys)
     assert "must end in .xyz" in refused(capsys, *arguments[:-1], tmp_path / "traj.json")
     (tmp_path / "other.json").write_text("kept")
     assert "other.json: exists" in refused(capsys, *arguments[:-1], tmp_path / "other.xyz")
-    explosion = ["--overwrite", "--timestep", "50", "--temperature", "3000", "--interval", "1"]
+    explosion = ["--overwrite", "--timestep", "500", "--temperature", "300", "--interval", "1"]
     assert main([*arguments, *explosion]) == 1
     assert {p.suffix for p in out.parent.iterdir()} == {".xyz"}  # no report of another trajectory
 
@@ -282,7 +282,7 @@ def test_full_disk_is_one_line_and_keeps_what_was_there(folder, tmp_path, capsys
 
 def test_explosion_exits_with_one(folder, model, tmp_path, capsys):
     out = tmp_path / "traj.xyz"
-    arguments = ["--timestep", "50", "--temperature", "3000", "--interval", "1", "--out", str(out)]
+    arguments = ["--timestep", "500", "--temperature", "300", "--interval", "1", "--out", str(out)]
     assert main(["md", model, "bundled:water", *arguments]) == 1
     assert "exploded" in capsys.readouterr().err
     assert len(frames_in(out)) >= 1

@@ -26,8 +26,8 @@ from ..quantum.circuit import with_engine
 from ..quantum.engine import Engine
 from ..quantum.program import Program
 
-Values = tuple[Float[Array, "n_circuits n_observables"], ...]
-"""Expectation values of all circuits, an array for each gate list."""
+Values = tuple[Float[Array, "_ _"], ...]
+"""Expectation values of all circuits, an array (n_circuits, n_observables) for each gate list."""
 
 _measure = core.Primitive("measure")
 """Stands in a trace for circuits of a gate list."""
@@ -58,13 +58,13 @@ class Request(NamedTuple):
     """What is to be measured for one geometry; an entry for each gate list.
 
     Args:
-        angles: of the circuits.
+        angles: of the circuits, each (n_circuits, n_slots).
         slopes: derivatives of the angles with respect to the positions.
         weights: derivative of the energy with respect to the expectation values, where those are 0.
     """
 
-    angles: tuple[Float[Array, "n_circuits n_slots"], ...]
-    slopes: tuple[Float[Array, "n_circuits n_slots n_atoms 3"], ...]
+    angles: tuple[Float[Array, "_ _"], ...]
+    slopes: tuple[Float[Array, "_ _ n_atoms 3"], ...]
     weights: Values
 
 
@@ -78,7 +78,7 @@ class Answer(NamedTuple):
     """
 
     result: Float[Array, " n_results"]
-    sensitivities: tuple[Float[Array, "n_results n_circuits n_observables"], ...]
+    sensitivities: tuple[Float[Array, "n_results _ _"], ...]
     weights: Values
 
 
@@ -144,7 +144,7 @@ class Plan:
         weights: Sequence[Array],
         positions: Positions,
         values: Values,
-        slopes: tuple[Float[Array, "n_circuits n_observables 3*n_atoms"], ...],
+        slopes: tuple[Float[Array, "_ _ 3*n_atoms"], ...],
     ) -> Answer:
         r"""$E$ and $F = -\partial E/\partial R - \sum_k (\partial E/\partial o_k)\, do_k/dR$.
 
