@@ -120,14 +120,14 @@ def test_md_leaves_trajectory_table_and_picture(folder, model, tmp_path, capsys)
     arguments = ["md", model, "bundled:water", "--steps", "20", "--out", str(out)]
     assert main(arguments) == 0
     assert "meV/atom/ps" in capsys.readouterr().out
-    assert {p.suffix for p in out.parent.iterdir()} == {".xyz", ".csv", ".json", ".png"}
+    assert {p.suffix for p in out.parent.iterdir()} == {".xyz", ".csv", ".json", ".png", ".npz"}
     assert len(frames_in(out)) == 3
     assert "--overwrite" in refused(capsys, *arguments)
     assert main([*arguments, "--overwrite"]) == 0
     assert "must end in .xyz" in refused(capsys, *arguments[:-1], tmp_path / "traj.json")
     (tmp_path / "other.json").write_text("kept")
     assert "other.json: exists" in refused(capsys, *arguments[:-1], tmp_path / "other.xyz")
-    explosion = ["--overwrite", "--timestep", "500", "--temperature", "300", "--interval", "1"]
+    explosion = ["--overwrite", "--timestep", "500", "--temperature", "3000", "--interval", "1"]
     assert main([*arguments, *explosion]) == 1
     assert {p.suffix for p in out.parent.iterdir()} == {".xyz"}  # no report of another trajectory
 

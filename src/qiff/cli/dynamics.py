@@ -25,7 +25,7 @@ _NOT_VALIDATED = ("ensemble", "pressure", "barostat_time", "compressibility", "c
 
 
 def _md(options: argparse.Namespace) -> None:
-    from ..dynamics.integrator import compiled_integrator
+    from ..dynamics.resume import checkpoint_path, origin_of, read_checkpoint, run_resumable
     from ..dynamics.simulate import run_dynamics
     from ..report.dynamics import dynamics_line, save_dynamics
 
@@ -34,9 +34,15 @@ def _md(options: argparse.Namespace) -> None:
     table, record, picture = (path.with_suffix(suffix) for suffix in (".csv", ".json", ".png"))
     check_suffix(path, (".xyz", ".extxyz"))
     check_apart(path, options.source)
-    for target in (path, table, record, picture):
-        if target.exists() and not options.overwrite:
-            raise InputError(f"{target}: exists; choose another --out or replace it (--overwrite).")
+    checkpoint = checkpoint_path(path)
+    if options.resume and options.executor:
+        raise InputError("dynamics on measured forces cannot be resumed; leave out --resume.")
+    for target in (path, table, record, picture, checkpoint):
+        if target.exists() and not (options.overwrite or options.resume):
+            raise InputError(
+                f"{target}: exists; choose another --out, continue it (--resume) or replace it "
+                "(--overwrite)."
+            )
     potential, (start, *_) = model_and_frames(options)
     if options.dry_run:
         print_resources(options, potential, start)
@@ -44,20 +50,28 @@ def _md(options: argparse.Namespace) -> None:
         return
     noisy = integrator_of(options, path) if options.executor else None
     mention_slow_engine()
+    if options.resume:
+        read_checkpoint(path, origin_of(potential, start, dynamics), dynamics)  # or raises
+    else:
+        checkpoint.unlink(missing_ok=True)
     for target in (table, record, picture):
         target.unlink(missing_ok=True)
     with progress(dynamics.steps) as show:
         text = f"{dynamics.ensemble} dynamics"
         show(0, text)
+        after_frame = lambda done: show(done, text)
         if noisy:
             noisy.after_job = lambda n: show(len(noisy.measured), f"{text}, {n} circuits")
-        integrator, after_frame = noisy or compiled_integrator, lambda done: show(done, text)
-        samples, report = run_dynamics(potential, start, dynamics, path, integrator, after_frame)
+            found = run_dynamics(potential, start, dynamics, path, noisy, after_frame)
+        else:
+            resume = options.resume
+            found = run_resumable(potential, start, dynamics, path, after_frame, resume=resume)
+    samples, report = found
     origin = _origin(options.model)
     if noisy:
         origin |= {"executor": options.executor, "shots": noisy.n_shots}
-    found = save_dynamics(path, dynamics, samples, report, origin)
-    print(f"{dynamics_line(dynamics.ensemble, found)}\ntrajectory: {path}")
+    saved = save_dynamics(path, dynamics, samples, report, origin)
+    print(f"{dynamics_line(dynamics.ensemble, saved)}\ntrajectory: {path}")
 
 
 def _origin(model: str) -> dict[str, object]:
@@ -86,12 +100,21 @@ def _validate(options: argparse.Namespace) -> None:
 def add_commands(commands: Commands) -> None:
     """Add these commands to the parser."""
     text = "molecular dynamics from the first configuration of a file"
-    sub = add(commands, "md", _md, text, "; the frames so far are in the trajectory.")
+    sub = add(
+        commands,
+        "md",
+        _md,
+        text,
+        "; the frames so far are in the trajectory, continue it with --resume.",
+    )
     add_model_and_source(sub, "START.xyz")
     add_settings(sub, Dynamics)
     text = "trajectory; .csv, .json and .png are written beside it (default %(default)s)"
     sub.add_argument("--out", default="traj.xyz", help=text)
-    sub.add_argument("--overwrite", action="store_true", help="replace the trajectory")
+    existing = sub.add_mutually_exclusive_group()
+    text = "continue the trajectory with the same settings, or with more steps"
+    existing.add_argument("--resume", action="store_true", help=text)
+    existing.add_argument("--overwrite", action="store_true", help="replace the trajectory")
     add_executor(sub)
 
     text = "compare dynamics of a model with its data and write a report"

@@ -1,5 +1,4 @@
-"""Energy, forces and stress of moving atoms: the one place where dynamics meets graphs and
-potentials."""
+"""Energy, forces and stress of moving atoms: where dynamics meets graphs and potentials."""
 
 from typing import NamedTuple
 

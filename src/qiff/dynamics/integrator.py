@@ -25,6 +25,7 @@ from .velocities import fixed_atoms
 
 _STEPS_PER_CALL = 2000  # of the compiled loop; interrupts are noticed in between
 _ATOM_STEPS_PER_CALL = 60_000  # the same of large systems: atoms times steps
+_LARGEST_SKIN = 4.0  # Å, in a cell, where no step of a simulation that is stable needs more
 _SKIN = 1.0  # Å beyond the cutoff up to which neighbours are listed
 
 
@@ -105,7 +106,7 @@ class CompiledIntegrator:
                 remaining = remaining[remaining > int(state.step)]
         while len(remaining):
             listing = listing._replace(width=forces.width)
-            ends, first = remaining[:n_per_call], int(state.step)
+            ends = remaining[:n_per_call]
             padded = np.pad(ends, (0, n_per_call - len(ends)), mode="edge")
             with enable_x64(True):
                 state, stack = _run(forces, state, jnp.asarray(padded), parts)
@@ -120,7 +121,11 @@ class CompiledIntegrator:
             remaining = remaining[n_done:]
             if n_done < len(ends):
                 now = jax.tree.map(np.asarray, state)
-                doubled = 2 if int(state.step) == first else 1  # too thin for a single step
+                here = jax.tree.map(np.array_equal, listing[:2], (now.positions, now.cell))
+                doubled = 2 if all(jax.tree.leaves(here)) else 1  # too thin for a single step
+                if now.cell is not None and doubled > 1 and listing.skin >= _LARGEST_SKIN:
+                    yield eqx.tree_at(lambda s: s.stable, now, np.array(False))
+                    return
                 listing = Listing(now.positions, now.cell, doubled * listing.skin, forces.width)
                 forces = forces.with_neighbours(listing)
 

@@ -1,5 +1,4 @@
-"""Trajectory files: extxyz with energy, forces, momenta and stress, one complete frame after
-another."""
+"""Trajectory files: extxyz with energy, forces, momenta and stress, appended frame by frame."""
 
 import errno
 import io
@@ -16,20 +15,26 @@ from .._files import atomic_write
 from .state import MDState
 
 
-def record(states: Iterable[MDState], atoms: ase.Atoms, path: Path) -> Iterator[MDState]:
+def record(
+    states: Iterable[MDState], atoms: ase.Atoms, path: Path, kept: int = 0
+) -> Iterator[MDState]:
     """Write states to a trajectory file as they come, and pass them on.
 
     Args:
         states: as from `simulate`.
         atoms: the simulated atoms; elements, masses and which are fixed are taken from them.
         path: an extxyz file, replaced if it exists.
+        kept: bytes of the file to keep; further frames are appended.
 
     Raises:
         RunError: the simulation failed; the frames before are in `path`.
         OSError: the file cannot be written; the frames before are in `path`.
     """
     frame = atoms.copy()
-    atomic_write(path, "")
+    if kept:
+        os.truncate(path, kept)
+    else:
+        atomic_write(path, "")
     with io.FileIO(path, "a") as trajectory:
         try:
             for state in states:

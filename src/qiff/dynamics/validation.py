@@ -184,10 +184,10 @@ def _trajectory(
     after_frame: Callable[[int], None],
 ) -> dict[str, Any]:
     """The record of a trajectory, simulated unless there is one; an explosion is recorded too."""
-    wanted = {**asdict(dynamics), **origin}
+    wanted, defaults = {**asdict(dynamics), **origin}, asdict(Dynamics())
     before = read_record(path.with_suffix(".json"))
     if before and path.exists():
-        if any(before.get(key) != value for key, value in wanted.items()):
+        if any(before.get(key, defaults.get(key)) != value for key, value in wanted.items()):
             raise InputError(
                 f"{path}: is of another model or other dynamics; choose another --out."
             )

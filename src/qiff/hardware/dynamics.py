@@ -37,7 +37,8 @@ class MeasuredIntegrator:
         after_job: called with the number of circuits carried out so far.
 
     Raises:
-        InputError: on use, without a thermostat, or if the potential cannot be sent.
+        InputError: on use, without a thermostat, if atoms are fixed, or if the potential cannot
+            be sent.
         RunError: while states are taken, if the noise of the forces adds more heat than friction
             removes.
     """
@@ -62,6 +63,8 @@ class MeasuredIntegrator:
     ) -> Iterator[MDState]:
         if dynamics.ensemble != "nvt":
             raise InputError("Measured forces are noisy and need a thermostat: use ensemble `nvt`.")
+        if atoms.constraints:
+            raise InputError("Measured forces move all atoms: remove the constraints of the start.")
         laboratory, moving = Laboratory(self.executor, self.protocol, self.after_job), atoms.copy()
         circuits(potential, atoms)  # raises before anything is written
 
