@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 
-def _reference(folder: str) -> Path:
+def reference(folder: str) -> Path:
+    """A folder of reference data; the test is skipped where it is not at hand."""
     root = os.environ.get("QIFF_DATA", "")
     if not (root and (Path(root) / folder).is_dir()):
         pytest.skip(f"needs the folder {folder} in the folder that QIFF_DATA names")
@@ -16,10 +17,10 @@ def _reference(folder: str) -> Path:
 @pytest.fixture(scope="session")
 def water_demo() -> Path:
     """The 850 frames of the public demo of Le et al."""
-    return _reference("water-demo")
+    return reference("water-demo")
 
 
 @pytest.fixture(scope="session")
 def rmd17() -> Path:
     """The revised MD17 set, split 1."""
-    return _reference("rmd17")
+    return reference("rmd17")
