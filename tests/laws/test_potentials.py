@@ -1,5 +1,6 @@
 """Potentials: every law for every registered kind, in both precisions; each with a control."""
 
+import re
 from itertools import permutations
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from qiff._checks import InputError
 from qiff.atoms.frames import Frames
 from qiff.atoms.graph import displacements, graph
 from qiff.model.build import build, skeleton
+from qiff.model.derivatives import derivatives
 from qiff.model.molecule import Molecule
 from qiff.model.potential import AbstractSinglePotential, SumSettings
 from qiff.quantum.circuit import Circuit
@@ -93,6 +95,24 @@ def test_laws(example, precision):
             assert found <= allowed, f"{name}: {found:.2g}"
         else:  # control: what breaks a symmetry on purpose does
             assert found > 1e-3, f"{name}: {found:.2g}"
+
+
+def in_double(potential, atoms):
+    """Arrays in float64 in what a potential in float32 computes where float64 is enabled."""
+    seen = jax.tree.map(jnp.asarray, graph(atoms, "float32", potential.cutoff))
+    return re.findall(r"\w+:f64\[\d", str(jax.make_jaxpr(derivatives)(potential, seen)))
+
+
+@all_potentials
+def test_single_precision_stays_single_where_double_is_enabled(example):
+    """Dynamics are in float64 around the potential; a constant of numpy would widen all of it."""
+    assert not in_double(in_precision(example.random(), "float32"), example.molecule)
+
+
+def test_control_a_constant_in_double_is_seen():
+    wide = in_precision(Spoilt("rounding"), "float32")
+    wider = eqx.tree_at(lambda p: p.weight, wide, jnp.ones((1,), "float64"))
+    assert in_double(wider, scattered("OHHHC"))
 
 
 # --- controls: a potential for each law that breaks it -----------------------------------------

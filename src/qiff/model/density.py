@@ -1,5 +1,6 @@
 """Densities: the neighbours of each atom as sums of radial functions times multipoles."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -70,9 +71,9 @@ class Density:
         """What each atom sees of each neighbour."""
         apart, distance = edge_vectors(graph, self.cutoff)
         x = jnp.minimum(distance / self.cutoff, 1.0)[..., None]
-        order = jnp.arange(1, self.n_basis + 1)
+        order = jnp.arange(1, self.n_basis + 1, dtype=x.dtype)
         waves = jnp.sin(np.pi * order * x) / distance[..., None]
-        basis = np.sqrt(2 / self.cutoff) * waves * envelope(x)
+        basis = math.sqrt(2 / self.cutoff) * waves * envelope(x)
         unit = apart / distance[..., None]
         return Edges(unit, distance, basis, of_directions(unit))
 
