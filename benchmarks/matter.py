@@ -3,9 +3,10 @@
     python -m benchmarks.matter
 
 writes `results/matter.json` and `results/matter.png`. Every size runs in a process of its own, so
-that its peak memory is its own. MACE (`pip install mace-torch`) is measured side by side if it is
-installed: with random weights, the same cutoff and precision, through its own ASE calculator. Seconds
-are those of the processor, of all threads together: what others do on the machine counts for little.
+that its peak memory is its own. MACE (`pip install mace-torch`) is measured side by side, in an
+environment of its own (`--mace PYTHON`): with random weights, the same cutoff and precision,
+through its own ASE calculator. Seconds are those of the processor, of all threads together: what
+others do on the machine counts for little.
 """
 
 import argparse
