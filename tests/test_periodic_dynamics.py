@@ -348,8 +348,9 @@ def test_constant_pressure_needs_a_volume(potential):
 def test_barostat_states_need_a_cell():
     zero = np.zeros((1, 3))
     state = qiff.MDState(zero, zero, np.zeros(()), zero, np.zeros((), int), np.array(True))
+    bath = barostats.pressure_bath(jnp.ones((1, 1)), 300.0, 0.0, 0.46, 1000.0, 0.5, seed=0)
     with pytest.raises(TypeError, match="a cell and a stress"):
-        barostats.isotropic(state, None)  # pyright: ignore[reportArgumentType]
+        barostats.isotropic(state, bath)
 
 
 # --- start ------------------------------------------------------------------------------------
