@@ -41,7 +41,7 @@ MODEL = {
 
 
 def local() -> qiff.AbstractPotential:
-    """The model of runs/water.toml with random weights, so weak that molecules hardly move."""
+    """The model of runs/matter/water64.toml with random weights, so weak that molecules hardly move."""
     with enable_x64(False):
         settings = ScaleShiftSettings(scale=0.01, reference_energies={"O": 0.0, "H": 0.0})
         return qiff.ScaleShift(qiff.build(MODEL, jax.random.key(0)), settings)
