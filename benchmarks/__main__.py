@@ -11,7 +11,9 @@ import os
 import platform
 import subprocess
 import time
-from importlib.metadata import version
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +61,15 @@ def machine() -> dict[str, Any]:
     ).stdout.strip()
     return {
         "processor": f"{cpu}, {os.cpu_count()} cores", "python": platform.python_version(),
-        "engine": describe(), "commit": commit, **{name: version(name) for name in PACKAGES},
+        "engine": describe(), "commit": commit, **dict(_versions()),
     }  # fmt: skip
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    """Of the packages that are installed."""
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            yield name, version(name)
 
 
 def _cpuinfo() -> list[str]:

@@ -14,7 +14,11 @@ from .laws.examples import POTENTIAL_EXAMPLES, every
 EXAMPLES = [e for e in every(POTENTIAL_EXAMPLES) if e.name in ("water", "circuits of atoms")]
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: e.name)
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(e, marks=[pytest.mark.slow] * (e.name != "water")) for e in EXAMPLES],
+    ids=lambda e: e.name,
+)
 def test_the_hessian_is_the_slope_of_the_forces(example):
     potential, atoms, step = example.random(), example.molecule, 1e-5
     found = hessian(potential, atoms)

@@ -83,6 +83,7 @@ def test_lih_reproduces_the_bundled_curve(pyscf):
     np.testing.assert_allclose(found["forces"], bundled.get_forces(), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_lih_agrees_with_dense_diagonalisation(pyscf):
     """FCI against the full matrix of the Hamiltonian in the space of determinants."""
     from pyscf import ao2mo, fci, gto, scf
@@ -306,6 +307,7 @@ def test_a_mean_field_that_did_not_converge_is_an_error_with_the_geometry():
         levels._converged(field)
 
 
+@pytest.mark.slow
 def test_mp2_forces_are_the_slope_of_the_energy(pyscf):
     atoms = ase.Atoms("OHH", [[0, 0, 0], [0.96, 0.1, 0], [-0.2, 0.93, 0.1]])
     forces = MP2.label(atoms)["forces"]

@@ -172,6 +172,7 @@ def test_nve_conserves_energy_and_momentum(potential, tmp_path, monkeypatch):
     jax.clear_caches()
 
 
+@pytest.mark.slow
 def test_neighbours_are_listed_anew_before_one_is_missed(potential, monkeypatch):
     dynamics = Dynamics("nvt", temperature=2000.0, timestep=1.0, steps=150, interval=50)
     positions = lambda: np.array([s.positions for s in simulate(potential, box(), dynamics)])
@@ -187,6 +188,7 @@ def test_neighbours_are_listed_anew_before_one_is_missed(potential, monkeypatch)
     assert np.abs(never[-1] - found[-1]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_positions_are_rounded_near_the_cell_alone():
     """A potential in float32 sees atoms that left the cell as if they had not."""
     potential, start, dynamics = local("float32"), box(), Dynamics(steps=1)
@@ -198,6 +200,7 @@ def test_positions_are_rounded_near_the_cell_alone():
     assert np.abs(rounded).max() > 1e-5  # control
 
 
+@pytest.mark.slow
 def test_atoms_leave_the_cell_and_nothing_changes(potential):
     """Positions are not wrapped, and the choice of images does not matter."""
     dynamics, start = Dynamics("nvt", timestep=1.0, steps=40, temperature=900.0), box()
@@ -211,6 +214,7 @@ def test_atoms_leave_the_cell_and_nothing_changes(potential):
         np.testing.assert_allclose(other.positions - away, one.positions, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_cell_that_is_periodic_in_part_has_no_rotation_to_remove(potential):
     slab = box([True, True, False])
     slab.set_cell([*slab.cell.array[:2], [0, 0, 0]])
@@ -311,6 +315,7 @@ def shape_energy(stiffness: float) -> float:
     return float((density * energy).sum() / density.sum())
 
 
+@pytest.mark.slow
 def test_shape_and_volume_at_constant_pressure(monkeypatch):
     volumes, energies = gas(8, "anisotropic", 60_000)
     assert volumes.mean() == pytest.approx(9, abs=4 * standard_error(volumes))
@@ -382,7 +387,7 @@ def test_velocities_of_the_file(potential, tmp_path):
         simulate(potential, flying, dynamics)
 
 
-@pytest.mark.parametrize("ensemble", ["nve", "nvt"])
+@pytest.mark.parametrize("ensemble", [pytest.param("nve", marks=pytest.mark.slow), "nvt"])
 def test_fixed_atoms_do_not_move(potential, tmp_path, ensemble):
     atoms = box()
     atoms.set_constraint(FixAtoms([0, 3, 5]))

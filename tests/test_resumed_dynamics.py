@@ -37,7 +37,9 @@ def interrupted(potential, dynamics: Dynamics, path: Path, at: int, **options) -
         run_resumable(potential, box(), dynamics, path, stop, **options)
 
 
-@pytest.mark.parametrize("ensemble", PIECES)
+@pytest.mark.parametrize(
+    "ensemble", [pytest.param(e, marks=[pytest.mark.slow] * (e == "nve")) for e in PIECES]
+)
 def test_a_resumed_trajectory_is_that_without_interruption(
     potential, tmp_path, ensemble, monkeypatch
 ):
@@ -116,6 +118,7 @@ def test_what_cannot_be_resumed(potential, tmp_path):
     refused(r"is not a checkpoint of this version; start anew \(--overwrite\)")
 
 
+@pytest.mark.slow
 def test_an_explosion_leaves_no_checkpoint(potential, tmp_path, monkeypatch):
     monkeypatch.setattr(integrator, "_SKIN", 4.0)
     wild = Dynamics("nve", 3000.0, 100.0, 50, 1)

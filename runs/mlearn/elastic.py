@@ -51,6 +51,7 @@ def fitted(frames: list[ase.Atoms], stresses: list[np.ndarray], length: float) -
 
 
 def main() -> None:
+    """Print both."""
     model = qiff.load(sys.argv[1] if len(sys.argv) > 1 else "silicon")
     frames = [
         atoms

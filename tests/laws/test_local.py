@@ -24,7 +24,11 @@ LOCAL = [example for example in every(POTENTIAL_EXAMPLES) if example.name in NAM
 SMALL = [example for example in every(POTENTIAL_EXAMPLES) if example.name == "linear in invariants"]
 NEAR = [example for example in LOCAL if np.isfinite(example.fresh().cutoff)]
 all_local = pytest.mark.parametrize("example", LOCAL, ids=lambda e: e.name)
-all_near = pytest.mark.parametrize("example", NEAR, ids=lambda e: e.name)
+all_near = pytest.mark.parametrize(
+    "example",
+    [pytest.param(e, marks=[pytest.mark.slow] * (e.name in LONG)) for e in NEAR],
+    ids=lambda e: e.name,
+)
 
 
 def test_the_envelope_has_two_continuous_derivatives():
@@ -39,7 +43,7 @@ def test_the_envelope_has_two_continuous_derivatives():
 
 @pytest.mark.parametrize(
     "example",
-    [pytest.param(e, marks=[pytest.mark.slow] * (e.name in LONG)) for e in (*LOCAL, *SMALL)],
+    [pytest.param(e, marks=[pytest.mark.slow] * (e not in SMALL)) for e in (*LOCAL, *SMALL)],
     ids=lambda e: e.name,
 )
 def test_padding_in_a_stack_changes_nothing(example):
