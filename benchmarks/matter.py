@@ -91,8 +91,8 @@ def neighbours(n_molecules: int) -> dict[str, Any]:
 
 
 OURS = {"qiff": ours, "neighbours": neighbours}
-SIZES_OF = {"neighbours": (512, 4096, 32768), "MACE": (64, 512)}
-"""Molecules, where not `SIZES`; MACE would take 17 GB for 4096."""
+SIZES_OF = {"neighbours": (512, 4096, 32768)}
+"""Molecules, where not `SIZES`."""
 
 
 def run(python: dict[str, str], turns: int) -> dict[str, Any]:
