@@ -1,6 +1,7 @@
 """The bundled models have the errors that are published of them."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +38,15 @@ def test_errors_are_those_published(name):
         frames = [atoms for atoms in frames if atoms.info[key] == value]
     found = qiff.evaluate(qiff.load(name), frames)
     assert {key: round(1000 * (found[key] or 0.0), 2) for key in published} == published
+
+
+@pytest.mark.slow
+def test_the_example_of_the_page_on_matter_runs(capsys):
+    page = (Path(__file__).parent.parent / "docs" / "matter.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(code, "matter.md", "exec"), {})
+    printed = capsys.readouterr().out
+    volume, modulus = map(float, printed.splitlines()[-2].split())
+    assert volume ** (1 / 3) * 4 ** (1 / 3) == pytest.approx(5.470, abs=2e-3)  # of two atoms
+    assert modulus == pytest.approx(97.2, abs=0.5)
+    assert "c11=" in printed
