@@ -12,7 +12,7 @@ import pytest
 import qiff
 
 ROOT = Path(qiff.__file__).parent
-EVERYONE = {"_types", "_checks", "_files", "_records"}
+EVERYONE = {"_types", "_checks", "_files", "_records", "_precision"}
 MODEL_AND_BELOW = {"model", "quantum", "atoms"}
 BELOW_CLI = MODEL_AND_BELOW | {
     *("training", "interfaces", "dynamics", "hardware", "labelling", "report", "run", "studies")
@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "_checks": set(),
     "_records": set(),
     "_files": set(),
+    "_precision": set(),
     "_progress": set(),
 }
 OPTIONAL = ("pyscf", "pennylane", "qiskit", "matplotlib", "rich", "ase.io", "ase.md")

@@ -34,13 +34,7 @@ from .model.build import skeleton
 from .model.derivatives import energy
 from .model.potential import AbstractPotential
 from .model.predict import Prediction, dtype, enable_x64, evaluator, precision
-from .quantum.engine import expectations
-from .quantum.gate import GATES, Gate
-from .quantum.observable import PauliSum
-from .quantum.program import Program
-from .quantum.shift import shifts
-from .quantum.state import Singlets
-from .quantum.unitary import unitaries
+from .quantum.consistency import check_gate as check_gate
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-4}
 """Largest allowed defect by the precision of a potential."""
@@ -377,42 +371,3 @@ def check_config(potential: AbstractPotential) -> None:
     assert jax.tree.structure(again) == jax.tree.structure(potential), (
         f"`config` must rebuild the structure of the potential, but {potential.config()} does not."
     )
-
-
-def check_gate(name: str) -> None:
-    r"""Check that the record of a registered gate agrees with itself.
-
-    Its matrix is unitary and equals $\exp(-i\sum_k a_k G_k)$ of its generators, and its shift rule
-    gives the derivative of an expectation value; to 1e-12 in float64, at random angles and at zero.
-
-    Raises:
-        AssertionError: naming the gate and what does not agree.
-        InputError: the gate has no generators, or no shift rule follows from them.
-    """
-    kind, rng = GATES[name], np.random.default_rng(0)
-    for angles in (rng.normal(size=(1, kind.n_angles)), np.zeros((1, kind.n_angles))):
-        with enable_x64(True):
-            matrix = np.asarray(kind.matrix(jnp.asarray(angles[0])))
-        apart = np.abs(matrix - unitaries(name, angles)[0]).max()
-        assert apart < 1e-12, f"`{name}`: the matrix is not that of its generators, by {apart:.2g}."
-        if kind.n_angles:
-            found, expected = _slopes(name, angles[0])
-            wrong = np.abs(found - expected).max()
-            assert wrong < 1e-12, f"`{name}`: the shift rule is not the derivative, by {wrong:.2g}."
-
-
-def _slopes(name: str, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Derivatives of an expectation value by the shift rule and by differentiation."""
-    kind, n = GATES[name], max(2, GATES[name].n_qubits)
-    spins = tuple(Gate("spin", (q,), 3 * q) for q in range(n))
-    observable = PauliSum(((0.7, "X" * n), (0.4, "Z" + "Y" * (n - 1)), (0.3, "Y" + "I" * (n - 1))))
-    gates = (*spins, Gate(name, tuple(range(kind.n_qubits)), 3 * n))
-    program = Program(Singlets(n, ()), gates, (), 0, (observable,))
-    at = np.concatenate([np.linspace(0.3, 1.9, 3 * n), angles])
-    own = range(3 * n, program.n_slots)
-    with enable_x64(True):
-        value = lambda a: expectations(program, a, engine="xla")[0]
-        expected = np.asarray(jax.grad(value)(jnp.asarray(at)))[own.start :]
-        shifted = shifts(program, at[None], own)
-        values = np.array([float(value(jnp.asarray(a))) for a in shifted.angles[0]])
-    return shifted.weights[0][own.start :] @ values, expected

@@ -17,6 +17,8 @@ from .._checks import InputError, check_at_least, check_positive
 from ..atoms.graph import cell_of, check_cell, has_volume
 from ..atoms.neighbours import pairs_within
 
+GRAM_PER_CM3 = ase.units.kg / 1000 / (ase.units.m / 100) ** 3
+"""One g/cm³ in u/Å³."""
 N_BLOCKS = 5
 """Parts of a trajectory from which standard errors are estimated."""
 
@@ -137,7 +139,7 @@ def density(frames: Sequence[ase.Atoms]) -> Float[np.ndarray, " n_frames"]:
         InputError: there are no frames, or a frame has no cell with a volume.
     """
     masses = np.array([atoms.get_masses().sum() for atoms in frames])
-    return masses / volumes(frames) * 1e24 / ase.units.mol
+    return masses / volumes(frames) / GRAM_PER_CM3
 
 
 def pressure(
@@ -155,15 +157,21 @@ def pressure(
     Raises:
         InputError: there are no frames, a frame has no cell with a volume, or no stress.
     """
-    in_volumes = volumes(frames)
-    virial = [-_stress(atoms, index)[:3].mean() for index, atoms in enumerate(frames)]
-    kinetic = [
-        2 / 3 * atoms.get_kinetic_energy()
+    kinetic = (
+        float(atoms.get_kinetic_energy())
         if temperature is None
-        else len(atoms) * ase.units.kB * temperature
+        else 3 / 2 * len(atoms) * ase.units.kB * temperature
         for atoms in frames
-    ]
-    return (np.array(virial) + np.array(kinetic) / in_volumes) / ase.units.GPa
+    )
+    each = zip(frames, kinetic, volumes(frames), strict=True)
+    return np.array(
+        [pressure_of(_stress(a, k), energy, v) for k, (a, energy, v) in enumerate(each)]
+    )
+
+
+def pressure_of(stress: Float[np.ndarray, "6"], kinetic_energy: float, volume: float) -> float:
+    """The pressure in GPa of a stress in eV/Å³, a kinetic energy in eV and a volume in Å³."""
+    return float((2 * kinetic_energy / (3 * volume) - stress[:3].mean()) / ase.units.GPa)
 
 
 def _stress(atoms: ase.Atoms, index: int) -> Float[np.ndarray, "6"]:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import ase
-import ase.units
 import numpy as np
 from jaxtyping import Float
 
 from .._files import atomic_write, save_record
+from .observables import GRAM_PER_CM3, block_mean, pressure_of
 from .settings import Dynamics
 from .state import MDState
 from .velocities import fixed_atoms, free_in, temperature_of
@@ -103,8 +103,7 @@ def sampler(atoms: ase.Atoms, dynamics: Dynamics) -> Callable[[MDState], Sample]
         if state.cell is None or state.stress is None:
             return Sample(*of_all)
         volume = float(np.abs(np.linalg.det(np.asarray(state.cell))))
-        pressure = 2 * kinetic / (3 * volume) - float(np.asarray(state.stress)[:3].mean())
-        return Sample(*of_all, pressure / ase.units.GPa, volume)
+        return Sample(*of_all, pressure_of(np.asarray(state.stress), kinetic, volume), volume)
 
     return sample
 
@@ -145,25 +144,18 @@ def _in_volume(samples: Sequence[Sample], mass: float) -> dict[str, float]:
     volumes = np.array([s.volume for s in samples if s.volume is not None])
     if not len(volumes):
         return {}
-    gram_per_cm3 = ase.units.kg / 1000 / (ase.units.m / 100) ** 3
     return {
         "mean_pressure": float(pressures.mean()),
         "pressure_error": standard_error(pressures),
         "mean_volume": float(volumes.mean()),
-        "density": float(mass / volumes.mean() / gram_per_cm3),
+        "density": float(mass / volumes.mean() / GRAM_PER_CM3),
     }
 
 
 def standard_error(values: Float[np.ndarray, " n_samples"]) -> float:
-    r"""Standard error of the mean of correlated values: $s / \sqrt{n}$ with the standard deviation
-    $s$ of the means of $n$ consecutive blocks, 10 or one for each value if there are less.
-
-    It is right if a block is longer than the correlation time; 0 for a single value.
-
-    Reference: Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989).
-    """
-    means = [block.mean() for block in np.array_split(values, min(_N_BLOCKS, len(values)))]
-    return float(np.std(means, ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0
+    """Standard error of the mean of correlated values, see `block_mean`, from 10 blocks; 0 for a
+    single value."""
+    return block_mean(values, _N_BLOCKS).error if len(values) > 1 else 0.0
 
 
 def _energy_conservation(samples: Sequence[Sample], n_atoms: int) -> dict[str, float]:

@@ -14,15 +14,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._checks import InputError, RunError
+from .._precision import enable_x64 as enable_x64
 from ..atoms.graph import Graph, check_cell, complete_cell, graph, has_volume
 from ..atoms.neighbours import NeighbourTable, neighbour_table
 from .derivatives import Derivatives, derivatives
 from .potential import AbstractPotential
-
-try:
-    from jax import enable_x64
-except ImportError:  # jax < 0.8
-    from jax.experimental import enable_x64  # pyright: ignore[reportAttributeAccessIssue]
 
 _ATOMS = 4096  # evaluated side by side, in at most `_BATCH` configurations
 _BATCH = 256
