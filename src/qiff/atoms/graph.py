@@ -32,6 +32,7 @@ class Graph(eqx.Module):
             periodic image.
         shifts: the image of each neighbour in units of the cell vectors; None without a cell.
         cell: rows are the cell vectors in Å; None without a cell.
+        block: how many atoms a potential may compute at a time; None for all at once.
     """
 
     positions: Float[AnyArray, "*frames n_atoms 3"]
@@ -40,11 +41,12 @@ class Graph(eqx.Module):
     mask: Bool[AnyArray, "*frames n_atoms n_neighbours"]
     shifts: Int[AnyArray, "*frames n_atoms n_neighbours 3"] | None = None
     cell: Float[AnyArray, "*frames 3 3"] | None = None
+    block: int | None = eqx.field(static=True, default=None)
 
-    def __init__(self, *, positions, numbers, neighbours, mask, shifts=None, cell=None):
+    def __init__(self, *, positions, numbers, neighbours, mask, shifts=None, cell=None, block=None):
         self.positions, self.numbers = positions, numbers
         self.neighbours, self.mask = neighbours, mask
-        self.shifts, self.cell = shifts, cell
+        self.shifts, self.cell, self.block = shifts, cell, block
 
     def at(self, positions: Float[AnyArray, "*frames n_atoms 3"]) -> "Graph":
         """The same atoms with the same neighbours at other positions."""

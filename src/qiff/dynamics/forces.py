@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 from .._types import Energy, Numbers
 from ..atoms.graph import Graph, has_volume
 from ..atoms.neighbours import VerletList
+from ..model.blocks import with_blocks
 from ..model.derivatives import Derivatives, derivatives
 from ..model.potential import AbstractPotential
 from ..model.predict import dtype
@@ -66,7 +67,7 @@ class ForceEvaluator(eqx.Module):
         rounded = self.neighbours.in_cell(positions, cell).astype(name)
         box = None if cell is None else jnp.asarray(cell, name)
         graph = Graph(positions=rounded, numbers=self.numbers, cell=box, **table._asdict())
-        found = derivatives(self.potential, graph)
+        found = derivatives(self.potential, with_blocks(graph))
         stress = found.stress if self.in_volume else None
         return Derivatives(
             self.reference_energy + found.energy.astype(positions.dtype),

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.data import atomic_numbers
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._checks import InputError, check_at_least, check_positive
 from .._types import Numbers
@@ -67,34 +67,41 @@ class Density:
         check_positive("cutoff", self.cutoff)
         check_at_least("n_basis", self.n_basis, 1)
 
-    def edges(self, graph: Graph) -> Edges:
-        """What each atom sees of each neighbour."""
-        apart, distance = edge_vectors(graph, self.cutoff)
-        x = jnp.minimum(distance / self.cutoff, 1.0)[..., None]
+    def edges(
+        self,
+        apart: Float[Array, "n_atoms n_neighbours 3"],
+        distances: Float[Array, "n_atoms n_neighbours"],
+    ) -> Edges:
+        """What each atom sees of each neighbour.
+
+        Args:
+            apart: displacements of the neighbours in Å, see `edge_vectors`.
+            distances: their lengths; of a masked entry the cutoff or more.
+        """
+        x = jnp.minimum(distances / self.cutoff, 1.0)[..., None]
         order = jnp.arange(1, self.n_basis + 1, dtype=x.dtype)
-        waves = jnp.sin(np.pi * order * x) / distance[..., None]
+        waves = jnp.sin(np.pi * order * x) / distances[..., None]
         basis = math.sqrt(2 / self.cutoff) * waves * envelope(x)
-        unit = apart / distance[..., None]
-        return Edges(unit, distance, basis, of_directions(unit))
+        unit = apart / distances[..., None]
+        return Edges(unit, distances, basis, of_directions(unit))
 
     def moments(
         self,
-        graph: Graph,
         edges: Edges,
+        neighbours: Int[Array, "n_atoms n_neighbours"],
         species: Float[Array, "n_atoms n_species"],
-        scalars: Float[Array, "n_atoms n_scalars"],
-        vectors: Float[Array, "n_atoms 3 n_vectors"] | None = None,
+        scalars: Float[Array, "n_all_atoms n_scalars"],
+        vectors: Float[Array, "n_all_atoms 3 n_vectors"] | None = None,
     ) -> Moments:
-        """The multipole moments of the density around each atom.
+        """The multipole moments of the density around each atom, or around some of the atoms.
 
         Args:
-            graph: one configuration.
-            edges: those of the configuration.
+            edges: what the atoms see.
+            neighbours: which of all atoms they see.
             species: the element of each atom, see `one_hot`.
-            scalars: scalar features of each atom, by which it is weighted as a neighbour.
-            vectors: vector features of each atom.
+            scalars: scalar features of all atoms, by which they are weighted as neighbours.
+            vectors: vector features of all atoms.
         """
-        neighbours = jnp.asarray(graph.neighbours)
         weighted = edges.multipoles[..., None] * scalars[neighbours][:, :, None, :]
         if vectors is not None:
             products = of_products(edges.directions, vectors[neighbours])

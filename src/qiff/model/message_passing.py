@@ -14,7 +14,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._checks import check_at_least
 from .._types import Energies
 from ..atoms.graph import Graph
-from .density import AbstractLocalPotential, Density, one_hot
+from .blocks import by_blocks
+from .density import AbstractLocalPotential, Density, edge_vectors, one_hot
 from .multipoles import Moments
 
 
@@ -135,15 +136,26 @@ class MessagePassing(eqx.Module):
 
     def __call__(self, density: Density, graph: Graph) -> Energies:
         """Energy of each atom."""
-        species, edges = one_hot(graph, density.elements), density.edges(graph)
+        species = one_hot(graph, density.elements)
+        atoms = species, jnp.asarray(graph.neighbours), *edge_vectors(graph, density.cutoff)
         element = species @ self.embedding
+
+        def features_of(
+            interaction: AbstractInteraction, scalars: Array, vectors: Array | None = None
+        ) -> AtomFeatures:
+            def of_block(species: Array, neighbours: Array, *apart: Array) -> AtomFeatures:
+                edges = density.edges(*apart)
+                moments = density.moments(edges, neighbours, species, scalars, vectors)
+                return interaction(moments, species)
+
+            return by_blocks(of_block, atoms, graph.block)
+
         first, *later = self.interactions
-        features = [first(density.moments(graph, edges, species, element), species)]
+        features = [features_of(first, element)]
         for message, interaction in zip(self.messages, later, strict=True):
             scalars, vectors = message(features[-1])
             scalars = jnp.concatenate([element, scalars], axis=-1)
-            moments = density.moments(graph, edges, species, scalars, vectors)
-            features.append(interaction(moments, species))
+            features.append(features_of(interaction, scalars, vectors))
         invariants = jnp.concatenate([found.invariants for found in features], axis=-1)
         energies = (invariants * (species @ self.readout)).sum(-1) + species @ self.bias
         return energies + self.network(invariants, species) if self.network else energies

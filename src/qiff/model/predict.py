@@ -17,6 +17,7 @@ from .._checks import InputError, RunError
 from .._precision import enable_x64 as enable_x64
 from ..atoms.graph import Graph, check_cell, complete_cell, graph, has_volume
 from ..atoms.neighbours import NeighbourTable, neighbour_table
+from .blocks import with_blocks
 from .derivatives import Derivatives, derivatives
 from .potential import AbstractPotential
 
@@ -45,7 +46,7 @@ class Prediction:
 
 @eqx.filter_jit
 def _predict_many(potential: AbstractPotential, graphs: Graph) -> Derivatives:
-    one = lambda graph: derivatives(potential, graph)
+    one = lambda graph: derivatives(potential, with_blocks(graph))
     n_atoms = max(1, graphs.numbers.shape[1])
     return jax.lax.map(one, graphs, batch_size=max(1, min(_BATCH, _ATOMS // n_atoms)))
 
@@ -93,7 +94,7 @@ def _compiled(structure: Any) -> Callable[..., Float[Array, " n_results"]]:
     ) -> Array:
         potential: Any = jax.tree.unflatten(structure, leaves)
         seen = Graph(positions=positions, numbers=numbers, cell=cell, **table._asdict())
-        found = derivatives(potential, seen).properties().values()
+        found = derivatives(potential, with_blocks(seen)).properties().values()
         return jnp.concatenate([jnp.ravel(value) for value in found])
 
     return jax.jit(all_of)

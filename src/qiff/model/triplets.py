@@ -182,7 +182,8 @@ class RadialTriplets(AbstractLocalPotential):
         self.readout, self.bias = jnp.full(n, 0.1), jnp.zeros(n)
 
     def __call__(self, graph: Graph) -> Energies:
-        species, edges = one_hot(graph, self.elements), self.settings.density.edges(graph)
+        species = one_hot(graph, self.elements)
+        edges = self.settings.density.edges(*edge_vectors(graph, self.settings.cutoff))
         seen = species[jnp.asarray(graph.neighbours)]
         radial = jnp.tensordot(species, self.radial, 1)
         lengths = jnp.einsum("ijt,ijn,itnd->ijd", seen, edges.basis, radial)
