@@ -110,7 +110,8 @@ def atomic_energies(
     """
     check_atoms(potential, atoms, "atoms")
     with precision(potential):
-        found = eqx.filter_jit(potential)(graph(atoms, dtype(potential), potential.cutoff))
+        seen = graph(atoms, dtype(potential), potential.cutoff)
+        found = eqx.filter_jit(potential)(with_blocks(seen))
     alone = {z: potential.reference_energy(np.array([z])) for z in set(atoms.numbers.tolist())}
     return np.asarray(found, float) + np.array([alone[z] for z in atoms.numbers.tolist()])
 
