@@ -98,9 +98,9 @@ def test_contacts_are_relative_to_covalent_radii():
     assert contact(ase.Atoms("He", cell=[9, 9, 9], pbc=True)) == np.inf
 
 
-def write_dynamics(potential, atoms, dynamics, path, after_frame):
-    """In place of `run_dynamics`: a trajectory of random steps."""
-    del potential, atoms
+def write_dynamics(potential, atoms, dynamics, path, after_frame, resume):
+    """In place of `run_resumable`: a trajectory of random steps."""
+    del potential, atoms, resume
     frames = rattled(len(dynamics.recorded), 0.02, seed=2)
     path.parent.mkdir(exist_ok=True)
     ase.io.write(path, frames, format="extxyz")
@@ -112,7 +112,7 @@ def write_dynamics(potential, atoms, dynamics, path, after_frame):
 
 
 def test_a_periodic_system_is_validated(potential, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(validation, "run_dynamics", write_dynamics)
+    monkeypatch.setattr(validation, "run_resumable", write_dynamics)
     model, data, out = tmp_path / "m.qiff", tmp_path / "data.xyz", tmp_path / "salt"
     qiff.save(potential, model)
     ase.io.write(data, rattled(20, 0.02, seed=0), format="extxyz")

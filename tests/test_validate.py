@@ -63,13 +63,29 @@ def test_a_model_is_validated_once(tmp_path, capsys, monkeypatch):
     def refuse(*arguments, **options):
         raise AssertionError("simulated again")
 
-    monkeypatch.setattr(validation, "run_dynamics", refuse)
+    monkeypatch.setattr(validation, "run_resumable", refuse)
     assert main([*command, "--steps", "40", "--interval", "2"]) == 0
     assert main([*command, "--steps", "41", "--interval", "2"]) == 2
     assert "another model or other dynamics; choose another --out" in capsys.readouterr().err
     (out / "nve.json").unlink()
     with pytest.raises(AssertionError, match="simulated again"):
         main([*command, "--steps", "40", "--interval", "2"])
+
+
+def test_an_interrupted_trajectory_goes_on(frames, tmp_path):
+    def stop(n_steps: int, text: str) -> None:
+        if n_steps >= 20:
+            raise KeyboardInterrupt
+
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    validate(water(0.5), frames, SHORT, whole, {})
+    with pytest.raises(KeyboardInterrupt):
+        validate(water(0.5), frames, SHORT, cut, {}, stop)
+    shown: list[int] = []
+    validate(water(0.5), frames, SHORT, cut, {}, lambda n_steps, text: shown.append(n_steps))
+    assert min(n for n in shown if n) > 20  # and not from the beginning
+    for name in ("nvt.xyz", "nvt.json", "nve.xyz"):
+        assert (cut / name).read_bytes() == (whole / name).read_bytes()
 
 
 def lowest_frame() -> ase.Atoms:

@@ -27,8 +27,8 @@ from ..model.potential import AbstractPotential
 from .bulk import Bulk, check_bulk, compare_bulk
 from .harmonic import vibrations
 from .observables import check_same_atoms
+from .resume import checkpoint_path, run_resumable
 from .settings import Dynamics
-from .simulate import run_dynamics
 from .statistics import save_statistics
 from .trajectory import read_trajectory
 
@@ -183,7 +183,8 @@ def _trajectory(
     origin: Mapping[str, Any],
     after_frame: Callable[[int], None],
 ) -> dict[str, Any]:
-    """The record of a trajectory, simulated unless there is one; an explosion is recorded too."""
+    """The record of a trajectory, simulated unless there is one, or resumed if it was begun; an
+    explosion is recorded too."""
     wanted, defaults = {**asdict(dynamics), **origin}, asdict(Dynamics())
     before = read_record(path.with_suffix(".json"))
     if before and path.exists():
@@ -193,8 +194,9 @@ def _trajectory(
             )
         return before
     after_frame(0)
+    begun = path.exists() and checkpoint_path(path).exists()
     try:
-        samples, report = run_dynamics(potential, start, dynamics, path, after_frame=after_frame)
+        samples, report = run_resumable(potential, start, dynamics, path, after_frame, resume=begun)
     except RunError as error:
         return save_record(path.with_suffix(".json"), {**wanted, "exploded": str(error)})
     return save_statistics(path, dynamics, samples, report, origin)
