@@ -144,9 +144,12 @@ def write(path: Path, frames: Sequence[ase.Atoms]) -> None:
 
 
 def file_hash(path: str) -> str:
-    """SHA-256 of the files of a source, or of the arrays of a folder in order of name."""
+    """SHA-256 of the files of a source, of the arrays of a folder in order of name, or of the name
+    itself where it stands for a structure (`smiles:CCO`)."""
     digest = hashlib.sha256()
     for target in files_of(path):
+        if not target.exists():
+            digest.update(path.encode())
         for part in [target] if target.is_file() else sorted(target.glob("*.npy")):
             digest.update(part.read_bytes())
     return digest.hexdigest()

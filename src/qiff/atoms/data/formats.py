@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..._checks import InputError, check_known
-from . import rmd17
+from . import rmd17, smiles
 from .arrays import read_folder, read_npz
 from .source import RawFrames, Source, data_folder
 
@@ -66,6 +66,7 @@ FORMATS: dict[str, Format] = {
     "npz": Format(read_npz, suffix=".npz"),
     "bundled": Format(read_ase, prefix=BUNDLED, files=_bundled),
     "rmd17": Format(rmd17.read_rmd17, prefix=rmd17.PREFIX, files=rmd17.files),
+    "smiles": Format(smiles.read_smiles, prefix=smiles.PREFIX),
 }
 """By prefix of a named data set, or by suffix of a file; ASE reads every other file."""
 

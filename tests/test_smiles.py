@@ -1,0 +1,57 @@
+"""Structures from SMILES, wherever a structure is asked for."""
+
+import ase.build
+import numpy as np
+import pytest
+
+import qiff
+from qiff import InputError
+from qiff.atoms.data.dataset import file_hash
+from qiff.cli import main
+
+pytest.importorskip("rdkit", reason="needs RDKit: pip install 'qiff[smiles]'")
+
+
+@pytest.mark.parametrize(
+    ("smiles", "formula"),
+    [("CCO", "C2H6O"), ("[NH4+]", "H4N"), ("C#N", "CHN"), ("c1ccccc1O", "C6H6O"), ("[H][H]", "H2")],
+)
+def test_the_structure_is_that_of_the_formula(smiles, formula):
+    (found,) = qiff.read(qiff.Source(f"smiles:{smiles}"))
+    assert found.get_chemical_formula() == formula
+    apart = found.get_all_distances()[np.triu_indices(len(found), 1)]
+    assert 0.6 < apart.min() < 1.2
+    (again,) = qiff.read(qiff.Source(f"smiles:{smiles}"))
+    assert np.array_equal(found.positions, again.positions)
+
+
+def test_bond_lengths_are_those_of_a_force_field():
+    (found,) = qiff.read(qiff.Source("smiles:O"))
+    known = ase.build.molecule("H2O")
+    assert found.get_distance(0, 1) == pytest.approx(known.get_distance(0, 1), abs=0.02)
+    assert found.get_angle(1, 0, 2) == pytest.approx(known.get_angle(1, 0, 2), abs=2)
+
+
+@pytest.mark.parametrize(
+    ("smiles", "message"),
+    [
+        ("CCX", "is not a SMILES that RDKit understands"),
+        ("C(C", "is not a SMILES that RDKit understands"),
+        ("", "is not a SMILES that RDKit understands"),
+        ("O.CCO", "is of several molecules"),
+    ],
+)
+def test_bad_smiles_are_one_line(smiles, message, capfd):
+    with pytest.raises(InputError, match=message) as error:
+        qiff.read(qiff.Source(f"smiles:{smiles}"))
+    assert str(error.value).startswith(f"smiles:{smiles}: ")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_hashes_are_of_the_smiles():
+    assert file_hash("smiles:CCO") != file_hash("smiles:CCC")
+
+
+def test_commands_take_smiles(capsys):
+    assert main(["data", "info", "smiles:CCO"]) == 0
+    assert "C2H6O" in capsys.readouterr().out
