@@ -22,10 +22,15 @@ def with_blocks(graph: Graph) -> Graph:
     that of a block and of little more. To train, which differentiates twice, takes half as long
     again with blocks as without.
     """
+    return replace(graph, block=block_size())
+
+
+def block_size() -> int:
+    """Atoms of a block on this machine."""
+    if jax.default_backend() != "cpu":
+        return _ATOMS_ELSEWHERE
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    on_processor = jax.default_backend() == "cpu"
-    size = _ATOMS_PER_CORE * (n_cores or 1) if on_processor else _ATOMS_ELSEWHERE
-    return replace(graph, block=size)
+    return _ATOMS_PER_CORE * (n_cores or 1)
 
 
 def by_blocks(function: Callable[..., Any], rows: tuple[Array, ...], size: int | None) -> Any:

@@ -17,12 +17,12 @@ from .._checks import InputError, RunError
 from .._precision import enable_x64 as enable_x64
 from ..atoms.graph import Graph, check_cell, complete_cell, graph, has_volume
 from ..atoms.neighbours import NeighbourTable, neighbour_table
-from .blocks import with_blocks
+from .blocks import block_size, with_blocks
 from .derivatives import Derivatives, derivatives
 from .potential import AbstractPotential
 
-_ATOMS = 4096  # evaluated side by side, in at most `_BATCH` configurations
-_BATCH = 256
+_BATCH = 256  # configurations that are evaluated side by side, at most
+_BLOCKS = 4  # of atoms in them, at most
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ class Prediction:
 def _predict_many(potential: AbstractPotential, graphs: Graph) -> Derivatives:
     one = lambda graph: derivatives(potential, with_blocks(graph))
     n_atoms = max(1, graphs.numbers.shape[1])
-    return jax.lax.map(one, graphs, batch_size=max(1, min(_BATCH, _ATOMS // n_atoms)))
+    return jax.lax.map(
+        one, graphs, batch_size=max(1, min(_BATCH, _BLOCKS * block_size() // n_atoms))
+    )
 
 
 def evaluator(

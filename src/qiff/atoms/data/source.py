@@ -42,7 +42,8 @@ class Source:
     Args:
         path: a file ASE reads, an `.npz` archive (rMD17, sGDML), a folder with the arrays
             `Positions.npy`, `Energy.npy` and `Forces.npy`, or `bundled:` and a name, or
-            `rmd17:` and a molecule, or `smiles:` and a SMILES. What is not there is looked for in the folder QIFF_DATA.
+            `rmd17:` and a molecule, or `smiles:` and a SMILES. What is not there is looked for in
+            the folder QIFF_DATA.
         energy_unit, length_unit: units of the file; other labels are in units made of these.
             Empty means the units that the file declares, or eV and Å for files read by ASE.
         energy_key, forces_key, stress_key: names of the labels in the file; empty means the
