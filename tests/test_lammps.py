@@ -1,8 +1,10 @@
 """LAMMPS driven by our potentials: the same energies, forces, pressures and trajectories."""
 
 import importlib.metadata
+import re
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import ase
@@ -279,6 +281,17 @@ def test_energy_of_ethanol_is_conserved_as_in_our_own_dynamics():
     assert report.drift is not None
     assert spread < 1.1 * report.spread + 1e-3
     assert abs(1000 * slope / len(atoms)) < abs(report.drift) + 0.1
+
+
+@pytest.mark.slow
+def test_the_script_of_the_documents(capfd):
+    page = (Path(__file__).parent.parent / "docs" / "lammps.md").read_text()
+    script, *_ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert "run 1000" in script
+    names: dict[str, Any] = {}
+    exec(script.replace("run 1000", "run 2"), names)
+    assert names["lmp"].get_thermo("step") == 2
+    assert "PotEng" in capfd.readouterr().out
 
 
 # --- errors -----------------------------------------------------------------------------------

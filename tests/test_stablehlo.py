@@ -1,6 +1,7 @@
 """Potentials as functions of StableHLO: run by a process that does not import qiff."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import jax
 import jax.export
 import numpy as np
 import pytest
+from ase.stress import voigt_6_to_full_3x3_stress
 
 import qiff
 from qiff import InputError
@@ -96,32 +98,37 @@ def run_elsewhere(path: Path, inputs: dict[str, np.ndarray]) -> dict[str, np.nda
     return dict(np.load(path.with_name("out.npz")))
 
 
+def check(
+    found: dict[str, np.ndarray], record: Any, potential: Any, atoms: ase.Atoms, tol: float
+) -> None:
+    """The results are those of `predict`."""
+    expected = qiff.predict(potential, atoms)
+    reference = sum(record["reference_energies"][symbol] for symbol in atoms.symbols)
+    assert found["energy"] + reference == pytest.approx(expected.energy, rel=tol, abs=tol)
+    scale, forces = np.abs(expected.forces).max(), found["forces"]
+    np.testing.assert_allclose(forces[: len(atoms)], expected.forces, atol=tol * scale)
+    assert not forces[len(atoms) :].any()
+    if expected.stress is None:
+        virial = atoms.positions.T @ expected.forces
+    else:
+        virial = -atoms.get_volume() * voigt_6_to_full_3x3_stress(expected.stress)
+    np.testing.assert_allclose(found["virial"], virial, atol=10 * tol * scale)
+
+
 def agrees(
-    potential: qiff.AbstractPotential, sizes: ase.Atoms, atoms: ase.Atoms, folder: Path, tol: float
+    potential: qiff.AbstractPotential, sizes: ase.Atoms, atoms: ase.Atoms, folder: Path
 ) -> None:
     """The function of the sizes of `sizes` gives for `atoms` what `predict` does."""
     files = stablehlo_files(potential, sizes)
     write(files, folder / "model")
     record = json.loads(files[".json"])
     found = run_elsewhere(folder / "model", arguments(record, atoms, dtype(potential)))
-    expected = qiff.predict(potential, atoms)
-    reference = sum(record["reference_energies"][symbol] for symbol in atoms.symbols)
-    assert found["energy"] + reference == pytest.approx(expected.energy, rel=tol, abs=tol)
-    scale = np.abs(expected.forces).max()
-    forces = found["forces"]
-    np.testing.assert_allclose(forces[: len(atoms)], expected.forces, atol=tol * scale)
-    assert not forces[len(atoms) :].any()
-    if expected.stress is None:
-        virial = atoms.positions.T @ expected.forces
-    else:
-        xx, yy, zz, yz, xz, xy = -atoms.get_volume() * expected.stress
-        virial = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-    np.testing.assert_allclose(found["virial"], virial, atol=10 * tol * scale)
+    check(found, record, potential, atoms, 1e-9)
 
 
 def test_periodic_cell_in_another_process(tmp_path):
     potential, atoms = potential_of(CLASSICAL), crystal()
-    agrees(potential, crystal() * (2, 1, 1), atoms, tmp_path, 1e-9)  # padded with atoms
+    agrees(potential, crystal() * (2, 1, 1), atoms, tmp_path)  # padded with atoms
 
 
 @pytest.mark.slow
@@ -131,14 +138,24 @@ def test_periodic_cell_in_another_process(tmp_path):
 def test_circuits_in_another_process(config, name, tmp_path):
     molecule = ase.build.molecule(name)
     molecule.rattle(0.1, seed=0)
-    agrees(potential_of(config), molecule, molecule, tmp_path, 1e-9)
+    agrees(potential_of(config), molecule, molecule, tmp_path)
 
 
 @pytest.mark.slow
-def test_bundled_model_in_another_process(tmp_path):
+def test_bundled_model_by_the_script_of_the_documents(tmp_path):
     atoms = ase.build.bulk("Si", cubic=True) * (2, 2, 2)
     atoms.rattle(0.1, seed=0)
-    agrees(qiff.load("silicon"), atoms, atoms, tmp_path, 1e-5)
+    ase.io.write(tmp_path / "si.xyz", atoms)
+    command = ["export", "silicon", "--to", "stablehlo"]
+    paths = ["--geometry", str(tmp_path / "si.xyz"), "--out", str(tmp_path / "si")]
+    assert main([*command, *paths]) == 0
+    page = (Path(__file__).parent.parent / "docs" / "lammps.md").read_text()
+    script = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[1]
+    script += "import sys\nassert 'qiff' not in sys.modules\n"
+    script += "np.savez('out.npz', energy=energy, forces=forces, virial=virial)\n"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
+    record = json.loads((tmp_path / "si.json").read_text())
+    check(dict(np.load(tmp_path / "out.npz")), record, qiff.load("silicon"), atoms, 1e-5)
 
 
 def test_only_operations_of_stablehlo(monkeypatch):
