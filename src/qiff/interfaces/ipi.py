@@ -9,6 +9,7 @@ from typing import Any
 import ase
 import numpy as np
 from ase.cell import Cell
+from ase.units import Bohr, Hartree
 from jaxtyping import Float
 
 from .._checks import (
@@ -57,29 +58,20 @@ class Driver:
     def __call__(self, cell: Any, pos: Any) -> Any:
         """The `Answer` for a cell and positions in atomic units; for lists of them, one for each
         bead, computed in one batch."""
-        from ipi.utils.units import unit_to_user
-
         if not isinstance(pos, list):
             return self([cell], [pos])[0]
-        bohr = unit_to_user("length", "angstrom", 1.0)
         beads = [
-            ase.Atoms(self.template.numbers, bohr * x, cell=bohr * h.T, pbc=self.template.pbc)
+            ase.Atoms(self.template.numbers, Bohr * x, cell=Bohr * h.T, pbc=self.template.pbc)
             for h, x in zip(cell, pos, strict=True)
         ]
         return list(map(_answer, beads, predict(self.potential, beads)))
 
 
 def _answer(atoms: ase.Atoms, found: Prediction) -> Answer:
-    """A prediction in the units of i-PI."""
-    from ipi.utils.units import unit_to_internal
-
+    """A prediction in atomic units."""
     forces = np.asarray(found.forces, float)
-    return (
-        unit_to_internal("energy", "electronvolt", found.energy),
-        unit_to_internal("force", "ev/ang", forces),
-        unit_to_internal("energy", "electronvolt", _virial(atoms, forces, found.stress)),
-        "",
-    )
+    virial = _virial(atoms, forces, found.stress)
+    return found.energy / Hartree, forces * (Bohr / Hartree), virial / Hartree, ""
 
 
 def _virial(atoms: ase.Atoms, forces: np.ndarray, stress: np.ndarray | None) -> np.ndarray:
