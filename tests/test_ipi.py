@@ -37,7 +37,9 @@ def model(potential, tmp_path_factory):
     return path
 
 
-def simulation(folder: Path, model: Path, atoms: ase.Atoms, monkeypatch: Any, **settings: Any):
+def simulation(
+    folder: Path, model: Path, atoms: ase.Atoms, monkeypatch: Any, **settings: Any
+) -> Any:
     """i-PI in this process, on the files that we write."""
     from ipi.scripting import InteractiveSimulation
 
@@ -47,7 +49,7 @@ def simulation(folder: Path, model: Path, atoms: ase.Atoms, monkeypatch: Any, **
     return InteractiveSimulation((folder / "input.xml").read_text().replace("medium", "quiet"))
 
 
-def structures(simulation: Any) -> list[ase.Atoms]:
+def structures(simulation: Any) -> list[Any]:
     """The beads, with momenta and the energy and forces that i-PI has."""
     found = simulation.get_structures()
     return found if isinstance(found, list) else [found]
@@ -200,7 +202,7 @@ def test_fixed_atoms_do_not_move(model, tmp_path, monkeypatch):
 
 def test_masses_are_those_of_the_isotopes(model, tmp_path, monkeypatch):
     atoms = molecule()
-    masses = atoms.get_masses()
+    masses: Any = atoms.get_masses()
     masses[2] = 2.014
     atoms.set_masses(masses)
     run = simulation(tmp_path, model, atoms, monkeypatch, beads=1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ase
+import ase.build
 import ase.units
 import numpy as np
 import pytest
@@ -245,7 +246,7 @@ def test_whole_molecules_longer_than_half_of_the_box():
     line = np.array([[1.4 * k, 0.3 * (k % 2), 0.0] for k in range(4)])
     cell = np.diag(length)
     cell[1, 0], cell[2, 1] = 1.0, -0.5
-    rng = np.random.default_rng(0)
+    rng, moved = np.random.default_rng(0), line
     for _ in range(5):
         moved = line + rng.integers(-2, 3, line.shape) @ cell
         found = whole(moved, cell)
@@ -288,9 +289,7 @@ def test_errors_name_what_is_wrong(model):
         openmmml.MLPotential("qiff", modelPath="nosuch")
     with pytest.raises(InputError, match="Option `isolate` is not known; did you mean `isolated`"):
         system_of(model, molecule(), isolate=True)
-    with pytest.raises(
-        InputError, match="atoms of OpenMM .*: the model describes C, H, but the structure has O"
-    ):
+    with pytest.raises(InputError, match=r"atoms of OpenMM .*: the model describes C, H, but"):
         system_of(model, ase.Atoms("CO", [[0, 0, 0], [0, 0, 1.2]]))
     topology = topology_of(molecule())
     topology.addAtom("M", None, next(topology.residues()))
@@ -305,3 +304,68 @@ def test_forces_are_pickled_by_the_name_of_a_bundled_model():
     again = pickle.loads(pickle.dumps(forces))
     assert again.__reduce__() == forces.__reduce__()
     assert len(pickle.dumps(forces)) < 500
+
+
+# --- the page ---------------------------------------------------------------------------------
+
+BONDS = [(0, 1), (1, 2), (2, 3), (1, 4), (1, 5), (0, 6), (0, 7), (0, 8)]
+"""Of ethanol as ASE orders its atoms: C, C, O, H of O, H of the second C, H of the first."""
+OPLS = {  # charge in e, sigma in nm, epsilon in kJ/mol
+    "C1": (-0.18, 0.35, 0.276),
+    "C2": (0.145, 0.35, 0.276),
+    "O3": (-0.683, 0.312, 0.711),
+    "H4": (0.418, 0.1, 0.0),
+    **{f"H{k}": (0.06, 0.25, 0.126) for k in range(5, 10)},
+}
+
+
+def write_ethanol(folder: Path) -> None:
+    """`ethanol.pdb`, and `ethanol.xml` with parameters of OPLS-AA but no bonded terms."""
+    atoms = ase.build.molecule("CH3CH2OH")
+    topology = app.Topology()
+    residue = topology.addResidue("ETH", topology.addChain())
+    names = [f"{symbol}{k + 1}" for k, symbol in enumerate(atoms.symbols)]
+    added = [
+        topology.addAtom(name, app.Element.getBySymbol(symbol), residue)
+        for name, symbol in zip(names, atoms.symbols, strict=True)
+    ]
+    for a, b in BONDS:
+        topology.addBond(added[a], added[b])
+    with (folder / "ethanol.pdb").open("w") as file:
+        app.PDBFile.writeFile(topology, atoms.positions, file)
+    types = "".join(
+        f"<Type name='{name}' class='{name}' element='{a.symbol}' mass='{a.mass}'/>"
+        for name, a in zip(names, atoms, strict=True)
+    )
+    inside = "".join(f"<Atom name='{n}' type='{n}' charge='{OPLS[n][0]}'/>" for n in names)
+    inside += "".join(f"<Bond atomName1='{names[a]}' atomName2='{names[b]}'/>" for a, b in BONDS)
+    pairs = "".join(
+        f"<Atom type='{n}' sigma='{s}' epsilon='{e}'/>" for n, (_, s, e) in OPLS.items()
+    )
+    (folder / "ethanol.xml").write_text(
+        f"<ForceField><AtomTypes>{types}</AtomTypes>"
+        f"<Residues><Residue name='ETH'>{inside}</Residue></Residues>"
+        "<NonbondedForce coulomb14scale='0.8333333333333334' lj14scale='0.5'>"
+        f"<UseAttributeFromResidue name='charge'/>{pairs}</NonbondedForce></ForceField>"
+    )
+
+
+@pytest.mark.slow
+def test_the_example_of_the_page_runs(tmp_path, monkeypatch):
+    page = (Path(__file__).parent.parent / "docs" / "openmm.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    write_ethanol(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code, "openmm.md", "exec"), names)
+    positions = positions_of(names["simulation"].context)[names["chosen"]]
+    lengths = [np.linalg.norm(positions[a] - positions[b]) for a, b in BONDS]
+    atoms = ase.build.molecule("CH3CH2OH")
+    assert np.abs(np.array(lengths) - [atoms.get_distance(a, b) for a, b in BONDS]).max() < 0.3
+    assert names["solution"].topology.getNumResidues() > 300
+    # alone, it has the energy and forces of the calculator
+    atoms.positions = names["molecule"].getPositions(asNumpy=True)._value * 10
+    atoms.calc = Calculator(qiff.load("ethanol"))
+    energy, forces = of(context_of(names["system"], atoms))
+    assert energy == pytest.approx(atoms.get_potential_energy(), rel=1e-6)
+    np.testing.assert_allclose(forces, atoms.get_forces(), rtol=1e-6, atol=1e-6)
