@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import ase
+import ase.build
 import ase.io
 import ase.units
 import numpy as np
@@ -225,6 +226,24 @@ def test_any_cell_keeps_its_energy(turn, potential, model, tmp_path, monkeypatch
     assert float(run.properties("volume")) > 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ethanol", "silicon"])
+def test_bundled_models_have_quantum_nuclei(name, tmp_path, monkeypatch):
+    """More kinetic energy than classical ones, and the forces of the calculator, in float32."""
+    crystal = ase.build.bulk("Si", "diamond", 5.43, cubic=True)
+    start = {"ethanol": ase.build.molecule("CH3CH2OH"), "silicon": crystal}[name]
+    run = simulation(tmp_path, Path(name), start, monkeypatch, beads=8, steps=200)
+    run.run(200)
+    classical = 3 / 2 * len(start) * ase.units.kB * 300
+    assert float(run.properties("kinetic_cv")) > 1.05 * classical
+    calculator = Calculator(qiff.load(name))
+    for atoms in structures(run):
+        again = ase.Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=start.pbc)
+        again.calc = calculator
+        assert atoms.get_potential_energy() == pytest.approx(again.get_potential_energy(), rel=1e-7)
+        np.testing.assert_allclose(atoms.get_forces(), again.get_forces(), rtol=1e-6, atol=1e-4)
+
+
 def i_pi(folder: Path, file: str, *more: str) -> str:
     done = subprocess.run(
         [BIN / "i-pi", file, *more], cwd=folder, capture_output=True, text=True, timeout=300
@@ -294,7 +313,7 @@ def test_the_command_writes_the_files(model, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--ensemble", "npt"], "`npt` needs a periodic cell"),
+        (["--ensemble", "npt"], "`ensemble` npt needs atoms that are periodic along three cell"),
         (["--ensemble", "nph"], "Statistical ensemble `nph` is not known"),
         (["--beads", "0"], "`--beads` must be at least 1, but is 0"),
         (["--temperature", "0"], "`--temperature` must be positive"),

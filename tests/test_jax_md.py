@@ -19,9 +19,8 @@ def test_the_recipe_has_our_energy_and_forces_and_conserves_energy():
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names: dict[str, Any] = {}
     exec(compile(code, "jax-md.md", "exec"), names)
-    totals = np.array(names["totals"])
-    assert np.ptp(totals) < 0.01 * abs(names["atoms"].get_masses().sum()) * 0 + 0.02
     atoms: ase.Atoms = names["atoms"].copy()
+    assert np.ptp(names["totals"]) < 0.02  # of 8.4 eV of kinetic energy
     positions = names["state"].position
     atoms.positions = np.asarray(positions, float)
     expected = qiff.predict(names["potential"], atoms)

@@ -124,6 +124,18 @@ def test_the_energy_changes_with_the_box_as_the_stress_says(potential, model):
         assert slope == pytest.approx(expected, rel=1e-4, abs=1e-6), (a, b)
 
 
+def test_a_barostat_changes_the_box(model):
+    system = system_of(model, box())
+    system.addForce(openmm.MonteCarloBarostat(1.0, 300, 1))
+    context = context_of(system, box())
+    context.setVelocitiesToTemperature(300, 1)
+    context.getIntegrator().step(20)
+    state = context.getState(energy=True)
+    volume = 1000 * state.getPeriodicBoxVolume()._value
+    assert abs(volume / box().get_volume() - 1) > 1e-4
+    assert np.isfinite(state.getPotentialEnergy()._value)
+
+
 @pytest.mark.parametrize("kind", START)
 def test_dynamics_are_ours(kind, potential, model):
     """The same steps of velocity Verlet, so energy is conserved as well as in our loop."""

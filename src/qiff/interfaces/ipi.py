@@ -228,13 +228,17 @@ def write_inputs(
         The command that starts a client; empty without a socket.
 
     Raises:
-        InputError: constant pressure is asked for and nothing is periodic, or the port of the
-            socket is no number.
+        InputError: constant pressure is asked for and not everything is periodic, or the port of
+            the socket is no number.
     """
-    if settings.ensemble == "npt" and not atoms.pbc.any():
-        raise InputError("`npt` needs a periodic cell, but pbc is false; use nvt or nve.")
+    periodic = bool(atoms.pbc.all())
+    if settings.ensemble == "npt" and not periodic:
+        raise InputError(
+            "`ensemble` npt needs atoms that are periodic along three cell vectors, but pbc is "
+            f"{atoms.pbc.tolist()}; use nvt or nve."
+        )
     forcefield, client = _forcefield(socket)
-    columns = ", volume{angstrom3}, pressure_cv{gigapascal}" if atoms.pbc.any() else ""
+    columns = ", volume{angstrom3}, pressure_cv{gigapascal}" if periodic else ""
     text = Template(_INPUT).safe_substitute(
         columns=columns,
         forcefield=forcefield,
