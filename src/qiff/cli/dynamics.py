@@ -1,12 +1,14 @@
-"""Commands that simulate: md, validate."""
+"""Commands that simulate: md, validate, ipi."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
 from .._checks import InputError, check_suffix
 from .._progress import progress
 from ..dynamics.settings import Dynamics
+from ..interfaces.ipi import FILES, PathIntegral, write_inputs
 from .command import (
     Commands,
     add,
@@ -97,6 +99,21 @@ def _validate(options: argparse.Namespace) -> None:
     print(f"report: {report}")
 
 
+def _ipi(options: argparse.Namespace) -> None:
+    from ..dynamics.velocities import fixed_atoms
+
+    settings, folder = settings_from(options, PathIntegral), Path(options.out)
+    for target in (folder / name for name in FILES):
+        if target.exists() and not options.overwrite:
+            raise InputError(f"{target}: exists; choose another --out or replace it (--overwrite).")
+    _, (start, *_) = model_and_frames(options)
+    fixed = fixed_atoms(start).nonzero()[0].tolist()
+    client = write_inputs(folder, options.model, start, settings, fixed, options.socket)
+    print(f"inputs of i-PI: {', '.join(str(folder / name) for name in FILES)}")
+    for command in filter(None, ("i-pi input.xml", client)):
+        print(f"cd {shlex.quote(str(folder))} && {command}")
+
+
 def add_commands(commands: Commands) -> None:
     """Add these commands to the parser."""
     text = "molecular dynamics from the first configuration of a file"
@@ -122,3 +139,13 @@ def add_commands(commands: Commands) -> None:
     add_model_and_source(sub, "DATA")
     add_settings(sub, Dynamics, except_=(*_NOT_VALIDATED, "velocities"), defaults=VALIDATION)
     sub.add_argument("--out", default="validation", help="folder (default %(default)s)")
+
+    text = "write the input files of path-integral dynamics with i-PI"
+    sub = add(commands, "ipi", _ipi, text)
+    add_model_and_source(sub, "START.xyz")
+    add_settings(sub, PathIntegral)
+    text = "folder of the input files (default %(default)s)"
+    sub.add_argument("--out", default="ipi", help=text)
+    text = "i-PI waits for clients at this Unix socket, or HOST:PORT, instead of computing itself"
+    sub.add_argument("--socket", default="", metavar="NAME", help=text)
+    sub.add_argument("--overwrite", action="store_true", help="replace the input files")
