@@ -70,16 +70,8 @@ class Driver:
 def _answer(atoms: ase.Atoms, found: Prediction) -> Answer:
     """A prediction in atomic units."""
     forces = np.asarray(found.forces, float)
-    virial = _virial(atoms, forces, found.stress)
+    virial = found.virial(atoms)
     return found.energy / Hartree, forces * (Bohr / Hartree), virial / Hartree, ""
-
-
-def _virial(atoms: ase.Atoms, forces: np.ndarray, stress: np.ndarray | None) -> np.ndarray:
-    """In eV, see `Driver`."""
-    if stress is None:
-        return atoms.positions.T @ forces
-    xx, yy, zz, yz, xz, xy = -atoms.get_volume() * np.asarray(stress, float)
-    return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
 
 _THERMOSTAT = """

@@ -14,12 +14,11 @@ import ase
 import ase.units
 import numpy as np
 from ase.data import atomic_numbers
-from ase.stress import voigt_6_to_full_3x3_stress
 from jaxtyping import Float, Int
 
 from .._checks import InputError, check_known, missing_extra
 from ..model.potential import AbstractPotential
-from ..model.predict import Prediction, check_atoms, evaluator
+from ..model.predict import check_atoms, evaluator
 
 
 class Units(NamedTuple):
@@ -191,7 +190,7 @@ class _Forces:
             self.known, self.evaluator = now, evaluator(self.potential, atoms)
         found = self.evaluator(atoms.positions, atoms.cell.array)
         self.lmp.fix_external_set_energy_global(self.fix_id, found.energy / energy)
-        components = virial(found, atoms)[_COMPONENTS] / energy
+        components = found.virial(atoms)[_COMPONENTS] / energy
         self.lmp.fix_external_set_virial_global(self.fix_id, components.tolist())
         return found.forces * (length / energy)
 
@@ -219,10 +218,3 @@ def box(
     cell = np.diag(np.subtract(high, low))
     cell[[1, 2, 2], [0, 0, 1]] = xy, xz, yz
     return np.array(low), cell, np.array(periodic, bool)
-
-
-def virial(found: Prediction, atoms: ase.Atoms) -> Float[np.ndarray, "3 3"]:
-    r"""$W = -\partial E/\partial\epsilon = -V\sigma$ in eV; without a cell $\sum_i r_i F_i^T$."""
-    if found.stress is None:
-        return atoms.positions.T @ found.forces
-    return -atoms.get_volume() * voigt_6_to_full_3x3_stress(found.stress)

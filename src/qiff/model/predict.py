@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase.stress import voigt_6_to_full_3x3_stress
 from jaxtyping import Array, Float
 
 from .._checks import InputError, RunError
@@ -42,6 +43,16 @@ class Prediction:
     def results(self) -> dict[str, Any]:
         """By property, those that there are: as ASE keeps them."""
         return {name: value for name, value in vars(self).items() if value is not None}
+
+    def virial(self, atoms: ase.Atoms) -> Float[np.ndarray, "3 3"]:
+        r"""$W = -\partial E/\partial\epsilon = -V\sigma$ in eV; without a cell $\sum_i r_i F_i^T$.
+
+        Args:
+            atoms: the configuration.
+        """
+        if self.stress is None:
+            return atoms.positions.T @ np.asarray(self.forces, float)
+        return -atoms.get_volume() * voigt_6_to_full_3x3_stress(np.asarray(self.stress, float))
 
 
 @eqx.filter_jit
