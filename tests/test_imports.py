@@ -35,10 +35,11 @@ MAY_IMPORT = {
     "_checks": set(),
     "_records": set(),
     "_files": set(),
-    "_precision": set(),
+    "_precision": {"_compiled"},
+    "_compiled": set(),
     "_progress": set(),
 }
-OPTIONAL = ("pyscf", "pennylane", "qiskit", "matplotlib", "rich", "ase.io", "ase.md")
+OPTIONAL = ("pyscf", "pennylane", "qiskit", "matplotlib", "rich", "ase.io", "ase.md", "scipy")
 
 
 def module_of(path: Path, root: Path) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """What commands share: their arguments, the model and frames they name, tables."""
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -13,7 +12,6 @@ from ..atoms.data.dataset import read
 from ..atoms.data.source import Source
 from ..model.potential import AbstractPotential
 from ..model.predict import check_atoms
-from ..quantum.engine import describe, fallback_reason
 from ..training.checkpoint import BUNDLED, load
 from .options import add_settings, settings_from
 from .parser import Parser
@@ -100,10 +98,3 @@ def add_source_options(sub: argparse.ArgumentParser) -> None:
     """Units and labels of a source, for `source_of`."""
     group = sub.add_argument_group("units and labels of the file")
     add_settings(group, Source, except_=("path",))
-
-
-def mention_slow_engine() -> None:
-    """Say so if circuits are not simulated by the fast engine."""
-
-    if fallback_reason():
-        print(f"qiff: circuits are simulated by {describe()}, which is slower", file=sys.stderr)

@@ -62,7 +62,8 @@ def evaluator(
     """
     leaves, structure = jax.tree.flatten(potential)
     function, name, cutoff = _compiled(structure), dtype(potential), potential.cutoff
-    numbers = jnp.asarray(atoms.numbers.astype("int32"))
+    with _precision(name):
+        numbers = jnp.asarray(atoms.numbers.astype("int32"))
     reference_energy, n_atoms = potential.reference_energy(atoms.numbers), len(atoms)
     pbc, in_volume = atoms.pbc.copy(), has_volume(atoms)
 
@@ -160,7 +161,7 @@ def check_atoms(potential: AbstractPotential, atoms: ase.Atoms, place: str) -> N
     if atoms.pbc.any() and (reach is None or np.isinf(reach)):
         raise InputError(
             f"{place}: is periodic (pbc = {atoms.pbc.tolist()}), but the model describes an "
-            "isolated molecule; set pbc to false, or use a model with a cutoff."
+            "isolated molecule; set `isolated` to ignore the cell, or use a model with a cutoff."
         )
     try:
         potential.check(atoms.numbers)
