@@ -54,7 +54,7 @@ def source_of(options: argparse.Namespace, path: str) -> Source:
 def model_and_frames(
     options: argparse.Namespace, *, need_energy: bool = False
 ) -> tuple[AbstractPotential, list[ase.Atoms]]:
-    """The model, and the frames of the source.
+    """The model, and the frames of the source; not periodic if `--isolated` is given.
 
     Raises:
         InputError: the model cannot describe a frame.
@@ -62,6 +62,8 @@ def model_and_frames(
     potential = load(options.model)
     frames = read(source_of(options, options.source), need_energy=need_energy)
     for index, atoms in enumerate(frames):
+        if options.isolated:
+            atoms.pbc = False
         check_atoms(potential, atoms, f"{options.source}: frame {index}")
     return potential, frames
 
@@ -82,6 +84,8 @@ def add_model_and_source(sub: argparse.ArgumentParser, name: str) -> None:
         + ", ".join(BUNDLED),
     )
     add_source(sub, name)
+    text = "ignore the cell, of files that have one around a molecule"
+    sub.add_argument("--isolated", action="store_true", help=text)
 
 
 def add_source(sub: argparse.ArgumentParser, name: str) -> None:

@@ -27,7 +27,8 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a potential predicts of one configuration: a field for each of `PROPERTIES`.
+    """What a potential predicts of one configuration: a field for each of `PROPERTIES`, in double
+    precision, whatever it was computed in, since ASE's files expect it.
 
     Args:
         energy: in eV.
@@ -73,7 +74,7 @@ def evaluator(
             table = neighbour_table(positions, cutoff, box, pbc)
             at = positions.astype(name, copy=False)
             rounded = None if box is None else box.astype(name, copy=False)
-            found = np.asarray(function(leaves, at, numbers, table, rounded))
+            found = np.asarray(function(leaves, at, numbers, table, rounded), float)
         forces, stress = np.split(found[1:], [3 * n_atoms])
         energy = reference_energy + float(found[0])
         return Prediction(energy, forces.reshape(-1, 3), stress if in_volume else None)
@@ -141,7 +142,8 @@ def predict(
         check_atoms(potential, frame, f"frame {index}")
     with precision(potential):
         graphs = graph(atoms, dtype(potential), potential.cutoff)
-        found = jax.tree.map(np.asarray, _predict_many(potential, graphs))
+        found = _predict_many(potential, graphs)
+    found = jax.tree.map(lambda values: np.asarray(values, float), found)
     return [
         Prediction(
             potential.reference_energy(frame.numbers) + float(found.energy[k]),
@@ -161,7 +163,8 @@ def check_atoms(potential: AbstractPotential, atoms: ase.Atoms, place: str) -> N
     if atoms.pbc.any() and (reach is None or np.isinf(reach)):
         raise InputError(
             f"{place}: is periodic (pbc = {atoms.pbc.tolist()}), but the model describes an "
-            "isolated molecule; set `isolated` to ignore the cell, or use a model with a cutoff."
+            "isolated molecule; ignore the cell (`Calculator(…, isolated=True)`, `--isolated`), "
+            "set pbc to false, or use a model with a cutoff."
         )
     try:
         potential.check(atoms.numbers)
