@@ -66,7 +66,7 @@ def test_a_cell_around_a_molecule_is_ignored_when_that_is_asked_for(potential):
     assert boxed.get_potential_energy() == pytest.approx(expected.energy, rel=1e-12)
     np.testing.assert_allclose(boxed.get_forces(), expected.forces, atol=1e-12)
     assert not calculator.calculation_required(boxed, ["energy", "forces"])
-    assert boxed.pbc.all()
+    assert np.all(boxed.pbc)
     with pytest.raises(PropertyNotImplementedError):
         boxed.get_stress()
 
@@ -82,7 +82,7 @@ def test_commands_ignore_the_cell_when_that_is_asked_for(potential, tmp_path, ca
     assert "--isolated" in capsys.readouterr().err
     assert main([*command, "--isolated"]) == 0
     (found,) = qiff.read(qiff.Source(str(tmp_path / "out.xyz")))
-    assert not found.pbc.any()
+    assert not np.any(found.pbc)
     expected = qiff.predict(potential, WATER).energy
     assert found.get_potential_energy() == pytest.approx(expected, abs=1e-6)
 
@@ -202,7 +202,8 @@ def test_threads_that_share_a_calculator_take_turns(potential, locked, monkeypat
         except PropertyNotImplementedError:  # another thread has removed the results
             return np.nan
 
-    calculator, frames = Calculator(potential), [rattled(seed) for seed in range(40)]
+    calculator: Any = Calculator(potential)
+    frames = [rattled(seed) for seed in range(40)]
     if not locked:
         monkeypatch.setattr(calculator, "_lock", nullcontext())  # control
     with ThreadPoolExecutor(8) as pool:
@@ -277,7 +278,8 @@ def test_a_database_keeps_what_was_computed_in_single_precision(tmp_path):
     atoms = WATER.copy()
     atoms.calc = Calculator(random_model(0, double=False))
     forces = atoms.get_forces()
-    with connect(tmp_path / "water.db") as database:
+    database: Any = connect(tmp_path / "water.db")
+    with database:
         database.write(atoms, name="water")
         row = database.get(name="water")
     assert row.calculator == "calculator"
