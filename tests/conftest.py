@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("QIFF_CACHE", "off")  # tests compile anew, and write to no cache of the user
+
 
 def reference(folder: str) -> Path:
     """A folder of reference data; the test is skipped where it is not at hand."""

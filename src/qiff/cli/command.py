@@ -1,7 +1,6 @@
 """What commands share: their arguments, the model and frames they name, tables."""
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -13,7 +12,6 @@ from ..atoms.data.dataset import read
 from ..atoms.data.source import Source
 from ..model.potential import AbstractPotential
 from ..model.predict import check_atoms
-from ..quantum.engine import describe, fallback_reason
 from ..training.checkpoint import BUNDLED, load
 from .options import add_settings, settings_from
 from .parser import Parser
@@ -56,7 +54,7 @@ def source_of(options: argparse.Namespace, path: str) -> Source:
 def model_and_frames(
     options: argparse.Namespace, *, need_energy: bool = False
 ) -> tuple[AbstractPotential, list[ase.Atoms]]:
-    """The model, and the frames of the source.
+    """The model, and the frames of the source; not periodic if `--isolated` is given.
 
     Raises:
         InputError: the model cannot describe a frame.
@@ -64,6 +62,8 @@ def model_and_frames(
     potential = load(options.model)
     frames = read(source_of(options, options.source), need_energy=need_energy)
     for index, atoms in enumerate(frames):
+        if options.isolated:
+            atoms.pbc = False
         check_atoms(potential, atoms, f"{options.source}: frame {index}")
     return potential, frames
 
@@ -84,6 +84,8 @@ def add_model_and_source(sub: argparse.ArgumentParser, name: str) -> None:
         + ", ".join(BUNDLED),
     )
     add_source(sub, name)
+    text = "ignore the cell, of files that have one around a molecule"
+    sub.add_argument("--isolated", action="store_true", help=text)
 
 
 def add_source(sub: argparse.ArgumentParser, name: str) -> None:
@@ -100,10 +102,3 @@ def add_source_options(sub: argparse.ArgumentParser) -> None:
     """Units and labels of a source, for `source_of`."""
     group = sub.add_argument_group("units and labels of the file")
     add_settings(group, Source, except_=("path",))
-
-
-def mention_slow_engine() -> None:
-    """Say so if circuits are not simulated by the fast engine."""
-
-    if fallback_reason():
-        print(f"qiff: circuits are simulated by {describe()}, which is slower", file=sys.stderr)

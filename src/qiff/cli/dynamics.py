@@ -14,7 +14,6 @@ from .command import (
     add,
     add_model_and_source,
     check_apart,
-    mention_slow_engine,
     model_and_frames,
     print_table,
 )
@@ -51,7 +50,6 @@ def _md(options: argparse.Namespace) -> None:
         print(f"for each of {dynamics.steps + 1} geometries; nothing was sent")
         return
     noisy = integrator_of(options, path) if options.executor else None
-    mention_slow_engine()
     if options.resume:
         read_checkpoint(path, origin_of(potential, start, dynamics), dynamics)  # or raises
     else:
@@ -89,7 +87,6 @@ def _validate(options: argparse.Namespace) -> None:
 
     dynamics, out = settings_from(options, Dynamics), Path(options.out)
     potential, frames = model_and_frames(options)
-    mention_slow_engine()
     origin = _origin(options.model)
     with progress(sum(each.steps for each in simulations(dynamics).values())) as show:
         found = validate(potential, frames, dynamics, out, origin, show)

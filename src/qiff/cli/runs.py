@@ -7,7 +7,7 @@ from .._checks import check_known
 from .._progress import progress
 from ..run.config import TEMPLATES, read_config, template
 from ..studies import couzinie2025, hardware, le2023
-from .command import Commands, add, mention_slow_engine
+from .command import Commands, add
 
 STUDIES = {
     "le2023": le2023.PARTS,
@@ -21,7 +21,6 @@ def _train(options: argparse.Namespace) -> None:
     from ..run.train import train
 
     run = read_config(Path(options.config), options.set)
-    mention_slow_engine()
     with progress(run.train.steps) as show_progress:
 
         def show(state) -> None:
@@ -51,7 +50,6 @@ def _reproduce(options: argparse.Namespace) -> None:
     parts = tuple(study) if options.part in ([], ["all"]) else tuple(options.part)
     settings = QUICK if options.quick else StudySettings()
     out = Path(options.out or options.study + "-quick" * options.quick)
-    mention_slow_engine()
     with progress(total_runs(study, parts, settings)) as show:
         reports = reproduce(study, parts, out, settings, show)
     for part, path in reports.items():

@@ -3,7 +3,6 @@
 import ase
 import ase.units
 import numpy as np
-from ase.constraints import FixAtoms
 from jaxtyping import Bool
 
 from .._checks import InputError
@@ -18,6 +17,8 @@ def fixed_atoms(atoms: ase.Atoms) -> Bool[np.ndarray, " n_atoms"]:
     Raises:
         InputError: there is another constraint than ASE's `FixAtoms`.
     """
+    from ase.constraints import FixAtoms  # loads most of scipy
+
     fixed = np.zeros(len(atoms), bool)
     for constraint in atoms.constraints:
         if not isinstance(constraint, FixAtoms):

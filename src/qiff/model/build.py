@@ -73,7 +73,7 @@ def skeleton(config: Mapping[str, Any]) -> AbstractPotential:
         InputError: as `build`.
     """
     with enable_x64(True):
-        return eqx.filter_eval_shape(build, config, jax.random.key(0))
+        return eqx.filter_eval_shape(lambda: build(config, jax.random.key(0)))
 
 
 def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:

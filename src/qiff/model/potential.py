@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 from jaxtyping import Array, Float
 
@@ -68,6 +70,10 @@ class AbstractPotential(eqx.Module):
         return {name: _plain(value) for name, value in asdict(self.settings).items()} | {
             name: _plain(getattr(self, name)) for name in nested(type(self))
         }
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: arrays of numpy, since JAX reads its own in single precision."""
+        return vars(jax.tree.map(np.asarray, self))
 
 
 def nested(kind: type[AbstractPotential]) -> tuple[str, ...]:

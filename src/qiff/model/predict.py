@@ -28,7 +28,8 @@ _BLOCKS = 4  # of atoms in them, at most
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a potential predicts of one configuration: a field for each of `PROPERTIES`.
+    """What a potential predicts of one configuration: a field for each of `PROPERTIES`, in double
+    precision, whatever it was computed in, since ASE's files expect it.
 
     Args:
         energy: in eV.
@@ -75,7 +76,8 @@ def evaluator(
     """
     leaves, structure = jax.tree.flatten(potential)
     function, name, cutoff = _compiled(structure), dtype(potential), potential.cutoff
-    numbers = jnp.asarray(atoms.numbers.astype("int32"))
+    with _precision(name):
+        numbers = jnp.asarray(atoms.numbers.astype("int32"))
     reference_energy, n_atoms = potential.reference_energy(atoms.numbers), len(atoms)
     pbc, in_volume = atoms.pbc.copy(), has_volume(atoms)
 
@@ -85,7 +87,7 @@ def evaluator(
             table = neighbour_table(positions, cutoff, box, pbc)
             at = positions.astype(name, copy=False)
             rounded = None if box is None else box.astype(name, copy=False)
-            found = np.asarray(function(leaves, at, numbers, table, rounded))
+            found = np.asarray(function(leaves, at, numbers, table, rounded), float)
         forces, stress = np.split(found[1:], [3 * n_atoms])
         energy = reference_energy + float(found[0])
         return Prediction(energy, forces.reshape(-1, 3), stress if in_volume else None)
@@ -154,7 +156,8 @@ def predict(
         check_atoms(potential, frame, f"frame {index}")
     with precision(potential):
         graphs = graph(atoms, dtype(potential), potential.cutoff)
-        found = jax.tree.map(np.asarray, _predict_many(potential, graphs))
+        found = _predict_many(potential, graphs)
+    found = jax.tree.map(lambda values: np.asarray(values, float), found)
     return [
         Prediction(
             potential.reference_energy(frame.numbers) + float(found.energy[k]),
@@ -174,7 +177,8 @@ def check_atoms(potential: AbstractPotential, atoms: ase.Atoms, place: str) -> N
     if atoms.pbc.any() and (reach is None or np.isinf(reach)):
         raise InputError(
             f"{place}: is periodic (pbc = {atoms.pbc.tolist()}), but the model describes an "
-            "isolated molecule; set pbc to false, or use a model with a cutoff."
+            "isolated molecule; ignore the cell (`Calculator(…, isolated=True)`, `--isolated`), "
+            "set pbc to false, or use a model with a cutoff."
         )
     try:
         potential.check(atoms.numbers)

@@ -5,6 +5,9 @@ Engines are pure functions of unbatched arguments that JAX can differentiate twi
 in `ENGINES`.
 """
 
+import logging
+from functools import cache
+
 import jax
 
 from .._checks import InputError, check_known
@@ -21,6 +24,8 @@ AUTO = "auto"
 def expectations(program: Program, angles: Angles, *, engine: str | Engine = AUTO) -> Expectations:
     r"""Expectation values $\langle\psi_0|M^\dagger O_k M|\psi_0\rangle$ of a program.
 
+    If `auto` has to use a slower engine than the preferred one, one line says so, once a process.
+
     Args:
         program: initial state, gates and observables.
         angles: angles of every gate in radians, shape (n_slots,).
@@ -32,7 +37,14 @@ def expectations(program: Program, angles: Angles, *, engine: str | Engine = AUT
     """
     if angles.shape != (program.n_slots,):
         raise InputError(f"`angles` must have shape ({program.n_slots},), but has {angles.shape}.")
+    if engine == AUTO and fallback_reason():
+        _warn_once(f"qiff: circuits are simulated by {describe()}, which is slower")
     return choose(engine, program).expectations(program, angles)
+
+
+@cache
+def _warn_once(line: str) -> None:
+    logging.getLogger(__name__).warning(line)
 
 
 def choose(engine: str | Engine = AUTO, program: Program | None = None) -> Engine:

@@ -1,0 +1,77 @@
+"""Compiled programs, kept in a folder so that the next process need not compile them again."""
+
+import hashlib
+import os
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import jaxlib.utils  # pyright: ignore[reportMissingModuleSource]
+
+VARIABLE = "QIFF_CACHE"
+"""The environment variable that names another folder."""
+OFF = "off"
+_MIN_COMPILE_TIME = 0.1  # s
+_MAX_SIZE = 1 << 30  # bytes, of all programs
+
+
+def folder() -> Path | None:
+    """The folder that `QIFF_CACHE` names, or `qiff` in the user's cache folder; None if `off`."""
+    name = os.environ.get(VARIABLE)
+    if name == OFF:
+        return None
+    users = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(name or Path(users) / "qiff").expanduser()
+
+
+@cache
+def keep_compiled() -> None:
+    """Let JAX keep compiled programs in `folder`, from now on.
+
+    Nothing is changed if the user has given JAX a folder, or if the folder cannot be written. A
+    program is read only by processors with the instructions for which it was compiled.
+    """
+    kept = folder()
+    config: Any = jax.config
+    if kept is None or config.jax_compilation_cache_dir is not None:
+        return
+    programs = kept / "programs" / _processor()
+    with suppress(OSError):
+        programs.mkdir(parents=True, exist_ok=True)
+        _remove_oldest(programs.parent)
+    if not os.access(programs, os.R_OK | os.W_OK | os.X_OK):
+        return
+    config.update("jax_compilation_cache_dir", str(programs))
+    config.update("jax_persistent_cache_min_compile_time_secs", _MIN_COMPILE_TIME)
+    _silence()
+
+
+def _silence() -> None:
+    """Switch off the log of XLA, which takes preferences of its compiler for instructions and logs
+    every program that it reads as an error. `TF_CPP_MIN_LOG_LEVEL` switches it on, unless it is 1,
+    the default of JAX."""
+    set_level = getattr(jaxlib.utils, "absl_set_min_log_level", None)  # not in jaxlib 0.7
+    if set_level is not None and os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "1":
+        set_level(3)
+
+
+def _processor() -> str:
+    """The instructions of the processor, as a short hash."""
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        found = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
+        return hashlib.sha256("\n".join(sorted(set(found))).encode()).hexdigest()[:16]
+    return "any"
+
+
+def _remove_oldest(programs: Path) -> None:
+    """Remove those that have not been read for longest if all together are too large."""
+    known = {path: path.stat() for path in programs.glob("*/*")}
+    size = sum(found.st_size for found in known.values())
+    for path in sorted(known, key=lambda path: known[path].st_atime):
+        if size <= _MAX_SIZE:
+            return
+        path.unlink(missing_ok=True)
+        size -= known[path].st_size

@@ -1,0 +1,106 @@
+"""Compiled programs are kept between processes, and give the same numbers as new ones."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import qiff
+from qiff import _compiled
+from qiff.atoms.data.dataset import write
+
+CODE = """
+import sys, jax, qiff
+loaded = []
+jax.monitoring.register_event_listener(lambda name, **_: loaded.append(name.split("/")[-1]))
+atoms = qiff.read(qiff.Source(sys.argv[2]))[0]
+found = qiff.predict(qiff.load(sys.argv[1]), atoms)
+print(loaded.count("cache_hits"), found.energy.hex(), found.forces.tobytes().hex())
+"""
+"""Prints how many programs came from the folder, and what was predicted to the last bit."""
+
+
+@pytest.fixture
+def files(tmp_path) -> list[str]:
+    """A model with circuits of the preferred engine, and a configuration."""
+    frames = qiff.read(qiff.Source("bundled:water"))[:20]
+    model = {"kind": "triatomic", "elements": ["O", "H", "H"], "n_layers": 2}
+    qiff.save(qiff.build_for(frames, model, seed=0), tmp_path / "model.qiff")
+    write(tmp_path / "in.xyz", frames[:1])
+    return [str(tmp_path / "model.qiff"), str(tmp_path / "in.xyz")]
+
+
+def predicted(files: list[str], cache: object, **environment: str) -> tuple[int, list[str]]:
+    """What a new process prints; it may print nothing else, and no warning."""
+    variables = {"QIFF_CACHE": str(cache), "JAX_DISABLE_MOST_OPTIMIZATIONS": "0", **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *files],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    n_loaded, *numbers = done.stdout.split()
+    return int(n_loaded), numbers
+
+
+def kept(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_second_process_loads_what_the_first_compiled_with_the_same_results(files, tmp_path):
+    cache = tmp_path / "cache"
+    _, expected = predicted(files, "off")
+    assert not cache.exists()
+    n_loaded, first = predicted(files, cache)
+    assert (n_loaded, first) == (0, expected)  # control: nothing there yet
+    assert kept(cache)
+    n_loaded, second = predicted(files, cache)
+    assert (n_loaded > 0, second) == (True, expected)
+
+
+@pytest.mark.slow
+def test_a_folder_that_jax_was_given_is_used_instead(files, tmp_path):
+    own = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "own"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    predicted(files, tmp_path / "cache", **own)
+    assert kept(tmp_path / "own")
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_written_is_no_error(files, tmp_path):
+    (tmp_path / "file").write_text("")
+    n_loaded, _ = predicted(files, tmp_path / "file" / "cache")
+    assert n_loaded == 0
+
+
+def test_the_folder_is_in_the_cache_of_the_user(monkeypatch, tmp_path):
+    monkeypatch.delenv("QIFF_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert _compiled.folder() == tmp_path / "qiff"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert _compiled.folder() == tmp_path / "home" / ".cache" / "qiff"
+    monkeypatch.setenv("QIFF_CACHE", "~/other")
+    assert _compiled.folder() == tmp_path / "home" / "other"
+    monkeypatch.setenv("QIFF_CACHE", "off")
+    assert _compiled.folder() is None
+
+
+def test_programs_that_were_not_read_for_longest_are_removed(monkeypatch, tmp_path):
+    (tmp_path / "processor").mkdir()
+    for age, name in enumerate(("new", "old", "oldest")):
+        path = tmp_path / "processor" / name
+        path.write_bytes(bytes(10))
+        os.utime(path, (1e9 - age, 1e9))
+    _compiled._remove_oldest(tmp_path)
+    assert len(kept(tmp_path)) == 3  # control: there is room
+    monkeypatch.setattr(_compiled, "_MAX_SIZE", 15)
+    _compiled._remove_oldest(tmp_path)
+    assert [path.name for path in kept(tmp_path)] == ["new"]
