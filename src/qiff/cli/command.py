@@ -10,7 +10,8 @@ import ase
 
 from .._checks import InputError
 from ..atoms.data.dataset import read
-from ..atoms.data.source import Source
+from ..atoms.data.source import Source, split_index
+from ..atoms.reference import is_isolated_atom
 from ..model.potential import AbstractPotential
 from ..model.predict import check_atoms
 from ..quantum.engine import describe, fallback_reason
@@ -44,6 +45,7 @@ def add(
 
 def check_apart(target: Path, source: str) -> None:
     """Raise if an output is the input as well."""
+    source, _ = split_index(source)
     if target.exists() and Path(source).exists() and target.samefile(source):
         raise InputError(f"{target}: is the input as well; choose another output.")
 
@@ -56,16 +58,20 @@ def source_of(options: argparse.Namespace, path: str) -> Source:
 def model_and_frames(
     options: argparse.Namespace, *, need_energy: bool = False
 ) -> tuple[AbstractPotential, list[ase.Atoms]]:
-    """The model, and the frames of the source.
+    """The model, and the frames of the source, without those of isolated atoms if it has others.
 
     Raises:
         InputError: the model cannot describe a frame.
     """
     potential = load(options.model)
-    frames = read(source_of(options, options.source), need_energy=need_energy)
-    for index, atoms in enumerate(frames):
-        check_atoms(potential, atoms, f"{options.source}: frame {index}")
-    return potential, frames
+    found = read(source_of(options, options.source), need_energy=need_energy)
+    kept = [i for i, a in enumerate(found) if not is_isolated_atom(a)] or range(len(found))
+    if len(kept) < len(found):
+        text = f"qiff: {len(found) - len(kept)} frames of isolated atoms are left out"
+        print(text, file=sys.stderr)
+    for index in kept:
+        check_atoms(potential, found[index], f"{options.source}: frame {index}")
+    return potential, [found[index] for index in kept]
 
 
 def print_table(lines: Mapping[str, object]) -> None:

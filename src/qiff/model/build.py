@@ -161,7 +161,7 @@ def build_ensemble_for(
 
 
 def with_references_of(potential: ScaleShift, frames: Sequence[ase.Atoms]) -> ScaleShift:
-    """The potential with its reference energies fitted to labelled frames, to fine-tune it.
+    """The potential with its reference energies fitted to frames with energies, to fine-tune it.
 
     The differences of energies and predictions are distributed among the elements, as
     `fit_reference` does with energies.
@@ -169,6 +169,7 @@ def with_references_of(potential: ScaleShift, frames: Sequence[ase.Atoms]) -> Sc
     Raises:
         InputError: the potential cannot describe a frame.
     """
+    frames = [atoms for atoms in frames if "energy" in labels(atoms)]
     predictions = predict(potential, frames)
     off = [labels(a)["energy"] - p.energy for a, p in zip(frames, predictions, strict=True)]
     moved = per_element(frames, np.array(off)).energies

@@ -160,7 +160,8 @@ def check_atoms(potential: AbstractPotential, atoms: ase.Atoms, place: str) -> N
     if atoms.pbc.any() and (reach is None or np.isinf(reach)):
         raise InputError(
             f"{place}: is periodic (pbc = {atoms.pbc.tolist()}), but the model describes an "
-            "isolated molecule; set pbc to false, or use a model with a cutoff."
+            "isolated molecule; set pbc to false (for a file: --isolated), or use a model with a "
+            "cutoff."
         )
     try:
         potential.check(atoms.numbers)

@@ -120,7 +120,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], source: Source) -> RawFrames:
             atoms.set_array("masses", weights)
         if cells is not None:
             atoms.cell, atoms.pbc = cells[index], pbc[index]
-        for key in rows.keys() & PROPERTIES.keys():
+        for key in PROPERTIES.keys() & rows.keys():
             value, name = rows[key][index], _label_name(PROPERTIES[key], names[key], source)
             if PROPERTIES[key].per_atom:
                 atoms.arrays[name] = value[real]
@@ -129,7 +129,13 @@ def from_arrays(arrays: Mapping[str, np.ndarray], source: Source) -> RawFrames:
         frames.append(atoms)
     used = {*names.values(), *UNIT_NAMES, *units}
     e_unit, r_unit = (str(arrays.get(name, "")) for name in UNIT_NAMES)
-    return RawFrames(frames, e_unit, r_unit, tuple(name for name in arrays if name not in used))
+    ignored = tuple(name for name in arrays if name not in used)
+    kept = {
+        _label_name(PROPERTIES[key], names[key], source): names[key]
+        for key in rows
+        if key in PROPERTIES
+    }
+    return RawFrames(frames, e_unit, r_unit, ignored, kept)
 
 
 def _rows(kind: str, values: np.ndarray, n_frames: int, n_atoms: int, source: Source) -> np.ndarray:

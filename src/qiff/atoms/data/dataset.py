@@ -47,10 +47,7 @@ def read(
             declared; a needed label is absent; a number is not finite; atoms coincide.
     """
     raw = read_raw(source)
-    frames = [
-        _labelled(atoms, raw, source, f"{source.path}: frame {index}")
-        for index, atoms in enumerate(raw.frames)
-    ]
+    frames = labelled(raw, source)
     for key, needed in {"energy": need_energy, "forces": need_forces, "stress": False}.items():
         named = source.key_of(PROPERTIES[key])
         absent = [index for index, atoms in enumerate(frames) if key not in labels(atoms)]
@@ -79,6 +76,14 @@ def read_raw(source: Source) -> RawFrames:
     if not chosen:
         raise InputError(f"{source.path}: chooses none of {n_frames} frames; choose others.")
     return raw._replace(frames=[raw.frames[i] for i in chosen])
+
+
+def labelled(raw: RawFrames, source: Source) -> list[ase.Atoms]:
+    """The configurations with their labels in ASE's units, see `read`."""
+    return [
+        _labelled(atoms, raw, source, f"{source.path}: frame {index}")
+        for index, atoms in enumerate(raw.frames)
+    ]
 
 
 def units_of(atoms: ase.Atoms, raw: RawFrames, source: Source) -> dict[str, str]:

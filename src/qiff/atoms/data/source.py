@@ -1,8 +1,10 @@
 """Where labelled configurations come from: the record, its units, and what a reader returns."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import ase
@@ -82,12 +84,14 @@ class RawFrames(NamedTuple):
         frames: in the units of the file.
         energy_unit, length_unit: of the file, if it names them.
         ignored: names of what the file has and the frames have not.
+        names: in the file, by the name in the frames, where they differ.
     """
 
     frames: list[ase.Atoms]
     energy_unit: str
     length_unit: str
     ignored: tuple[str, ...] = ()
+    names: Mapping[str, str] = MappingProxyType({})
 
 
 def split_index(path: str) -> tuple[str, slice | int]:
