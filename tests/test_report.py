@@ -11,10 +11,10 @@ from qiff import InputError
 from qiff._files import read_record, save_record
 from qiff.atoms.properties import labels
 from qiff.model.predict import Prediction
+from qiff.report.data import data_lines
 from qiff.report.figures import parity_figure
 from qiff.report.records import results
 from qiff.report.section import Claim, Section
-from qiff.report.data import data_lines
 from qiff.report.tables import error_lines
 from qiff.training.metrics import errors
 

@@ -22,6 +22,7 @@ from ..atoms.reference import apart
 from ..model.build import (
     build_ensemble_for,
     build_for,
+    check_engines,
     skeleton,
     with_defaults,
     with_references_of,
@@ -68,6 +69,7 @@ def prepare(run: Run) -> Prepared:
     Raises:
         InputError: the data do not fit the config or the model.
     """
+    check_engines(run.model)
     learned = run.train.loss.learned
     found, frames = apart(_read(run.data, need_forces="forces" in learned))
     given = {chemical_symbols.index(s): e for s, e in run.data.reference_energies.items()}
