@@ -103,6 +103,11 @@ def from_arrays(arrays: Mapping[str, np.ndarray], source: Source) -> RawFrames:
     positions, n_atoms = found["positions"], listed.shape[-1]
     alone = positions.shape == (n_atoms, 3) and listed.ndim == 1
     n_frames = 1 if alone else len(np.atleast_1d(positions))
+    if listed.ndim == 2 and len(listed) not in (1, n_frames):
+        raise InputError(
+            f"{source.path}: atomic numbers must have {n_frames} rows, one for each frame, but "
+            f"have {len(listed)}."
+        )
     numbers = np.broadcast_to(listed, (n_frames, n_atoms))
     rows = {
         kind: _rows(kind, values, n_frames, n_atoms, source)
