@@ -130,6 +130,27 @@ class Fresh(AbstractExecutor):
         return {}
 
 
+@pytest.mark.parametrize("shots", [300, 1000, 3000])
+def test_standard_errors_hold_at_few_shots(shots, monkeypatch):
+    """Circuits with two shots each have no variance in most measurements, but an error."""
+
+    def coverage():
+        found = [estimate(water, WATER, executor, Protocol(shots=shots)) for _ in range(20)]
+        z = np.array([(one.energy - wanted) / max(one.energy_error, 1e-12) for one in found])
+        of_forces = [(one.forces - forces) / np.maximum(one.forces_error, 1e-12) for one in found]
+        return np.mean(np.abs(z) < 2), np.mean(np.abs(of_forces) < 2)
+
+    executor, water = Fresh(), EXAMPLES["water"].fresh()
+    predicted = predict(water, WATER)
+    wanted, forces = predicted.energy, predicted.forces
+    energy_inside, forces_inside = coverage()
+    assert energy_inside >= 0.8  # 20 draws of 95 %: fewer than 16 in one of 400
+    assert 0.9 < forces_inside < 0.999
+    if shots == 300:  # control: the variance of the outcomes alone
+        monkeypatch.setattr("qiff.quantum.shots.PRIOR_SHOTS", 1e-9)
+        assert coverage()[0] < 0.8
+
+
 @pytest.mark.parametrize(("name", "method"), [("water", "pauli"), ("hybrid water", "bell")])
 def test_shots_are_unbiased_with_errors_that_are_right(name, method):
     """Also of a read-out that is not linear, to first order in the errors."""

@@ -11,10 +11,11 @@ from qiff import InputError
 from qiff._files import read_record, save_record
 from qiff.atoms.properties import labels
 from qiff.model.predict import Prediction
+from qiff.report.data import data_lines
 from qiff.report.figures import parity_figure
 from qiff.report.records import results
 from qiff.report.section import Claim, Section
-from qiff.report.tables import data_lines, error_lines
+from qiff.report.tables import error_lines
 from qiff.training.metrics import errors
 
 
@@ -77,7 +78,7 @@ def test_a_part_without_labels_has_dashes_where_another_has_numbers(frames):
 
 def test_data_lines_name_range_and_size_of_what_is_labelled():
     lines = data_lines(qiff.Source("bundled:lih"))
-    assert lines["energy"].endswith("eV (181 frames)")
+    assert lines["energy"].endswith("eV (181 frames), from `energy` × 181")
     assert "eV/Å root mean square" in lines["forces"]
     assert "stress" not in lines
 

@@ -14,7 +14,14 @@ pytest.importorskip("rdkit", reason="needs RDKit: pip install 'qiff[smiles]'")
 
 @pytest.mark.parametrize(
     ("smiles", "formula"),
-    [("CCO", "C2H6O"), ("[NH4+]", "H4N"), ("C#N", "CHN"), ("c1ccccc1O", "C6H6O"), ("[H][H]", "H2")],
+    [
+        ("CCO", "C2H6O"),
+        ("[NH4+]", "H4N"),
+        ("C#N", "CHN"),
+        ("c1ccccc1O", "C6H6O"),
+        ("[H][H]", "H2"),
+        ("C[C@H](O)N", "C2H7NO"),
+    ],
 )
 def test_the_structure_is_that_of_the_formula(smiles, formula):
     (found,) = qiff.read(qiff.Source(f"smiles:{smiles}"))

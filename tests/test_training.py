@@ -287,7 +287,7 @@ def test_frames_without_forces_serve_energy_training_alone(tmp_path):
 
 def test_a_property_without_labels_cannot_be_learned(trained, tmp_path):
     config = run(tmp_path / "run", stress_weight=1.0)
-    message = r"bundled:lih: frame 0: has no stress to learn from; .* `train\.stress_weight` to 0"
+    message = r"no frame of the train part has stress to .* `train\.stress_weight` to 0"
     with pytest.raises(InputError, match=message):
         train(config)
     assert not (tmp_path / "run").exists()

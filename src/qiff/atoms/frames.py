@@ -10,10 +10,10 @@ from jaxtyping import Float
 from .._checks import InputError
 from .._types import AnyArray
 from .graph import Graph, graph, padded
-from .properties import PROPERTIES, labels
+from .properties import PROPERTIES, Property, labels
 
-WEIGHT = "weight"
-"""Key in `info` of a configuration: its weight in the loss."""
+WEIGHTS = ("weight", "config_weight")
+"""Keys in `info` of a configuration: its weight in the loss."""
 
 
 class Frames(eqx.Module):
@@ -23,12 +23,13 @@ class Frames(eqx.Module):
         graph: of all configurations.
         labels: by the key of a property, see `PROPERTIES`; rows of padding atoms are zero, and
             the labels of a configuration that has none are NaN.
-        weights: of each configuration in the loss; None if all are 1.
+        weights: of each configuration in the loss, by the key of a property; those of a property
+            are absent if all are 1.
     """
 
     graph: Graph
     labels: Mapping[str, Float[AnyArray, "n_frames ..."]]
-    weights: Float[AnyArray, " n_frames"] | None = None
+    weights: Mapping[str, Float[AnyArray, " n_frames"]] = eqx.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.graph.numbers)
@@ -40,16 +41,13 @@ def stack(
     """Labelled configurations, as `qiff.read` gives them, as one stack.
 
     Args:
-        frames: configurations of any sizes. Their weights in the loss are `weight` in `info`.
+        frames: configurations of any sizes. For their weights in the loss see `weight`.
         dtype: of positions and cells; labels are in float64.
         cutoff: of the potential, see `AbstractPotential.cutoff`.
 
     Raises:
-        InputError: a configuration has no energy.
+        InputError: a weight is negative or no number.
     """
-    for index, atoms in enumerate(frames):
-        if "energy" not in labels(atoms):
-            raise InputError(f"`frames` must all have an energy, but frame {index} has none.")
     stacked = graph(frames, dtype, cutoff)
     n_atoms = stacked.numbers.shape[1]
     found = {}
@@ -58,10 +56,30 @@ def stack(
             absent = lambda atoms, one=one: np.full(one.full_shape(len(atoms)), np.nan)
             values = [np.asarray(labels(a).get(key, absent(a)), float) for a in frames]
             found[key] = padded(values, one.full_shape(n_atoms))
-    weights = np.array([weight(atoms) for atoms in frames])
-    return Frames(stacked, found, weights if np.any(weights != 1) else None)
+    weights = {
+        key: np.array([weight(atoms, one, f"frame {index}") for index, atoms in enumerate(frames)])
+        for key, one in PROPERTIES.items()
+        if key in found
+    }
+    return Frames(stacked, found, {key: w for key, w in weights.items() if np.any(w != 1)})
 
 
-def weight(atoms: ase.Atoms) -> float:
-    """The weight of a configuration in the loss: `weight` in its `info`, or 1."""
-    return float(atoms.info.get(WEIGHT, 1.0))
+def weight(atoms: ase.Atoms, one: Property, place: str) -> float:
+    """The weight of a property of a configuration in the loss.
+
+    The product of what `info` has under `WEIGHTS` and under the `weight_names` of the property.
+
+    Raises:
+        InputError: a weight is negative or no number; `place` is named.
+    """
+    product = 1.0
+    for name in (*WEIGHTS, *one.weight_names):
+        value = atoms.info.get(name, 1.0)
+        try:
+            factor = float(value)
+        except (TypeError, ValueError):
+            factor = np.nan
+        if not (np.isfinite(factor) and factor >= 0):
+            raise InputError(f"{place}: `{name}` must be a number of at least 0, but is {value!r}.")
+        product *= factor
+    return product

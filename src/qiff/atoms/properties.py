@@ -25,8 +25,10 @@ class Property:
         components: how its components are called in figures and tables.
         needs_cell: whether only configurations with a cell have it.
         standardised: from another common layout of the numbers to `shape`.
-        conversions: names under which files hold a related quantity, and how to convert it, from
-            its numbers in the layout of this one and the volume of the cell.
+        conversions: names under which files hold a related quantity in eV, and how to convert it,
+            from its numbers in the layout of this one and the volume of the cell.
+        weight_names: names under which files hold the weight of a configuration in its loss.
+        words: a pattern that is found in names, in lower case, that may mean it.
     """
 
     key: str
@@ -43,10 +45,21 @@ class Property:
     conversions: Mapping[str, Callable[[np.ndarray, float], np.ndarray]] = field(
         default_factory=dict
     )
+    weight_names: tuple[str, ...] = ()
+    words: str = r"(?!)"
+
+    def names(self, *, arrays: bool = False) -> tuple[str, ...]:
+        """Names under which files, or formats that are arrays, hold it or a related quantity."""
+        return (*(self.array_aliases if arrays else self.aliases), *self.conversions)
 
     def full_shape(self, n_atoms: int) -> tuple[int, ...]:
         """Shape of the value of a configuration of so many atoms."""
         return (n_atoms, *self.shape) if self.per_atom else self.shape
+
+
+def _one_number(values: np.ndarray) -> np.ndarray:
+    """Without axes, if it is one number."""
+    return values.reshape(()) if values.size == 1 else values
 
 
 def _voigt(stress: np.ndarray) -> np.ndarray:
@@ -65,30 +78,35 @@ def _stress_of_virial(virial: np.ndarray, volume: float) -> np.ndarray:
 PROPERTIES: dict[str, Property] = {
     "energy": Property(
         key="energy",
-        aliases=("REF_energy", "energy"),
-        array_aliases=("energies", "e", "energy"),
+        aliases=("REF_energy", "energy", "total_energy", "free_energy"),
+        array_aliases=("energies", "e", "energy", "ref_energy", "total_energy"),
         per_atom=False,
         shape=(),
         length_power=0,
         unit="eV",
         sign="total energy of the configuration",
         components="energy",
+        standardised=_one_number,
+        weight_names=("config_energy_weight",),
+        words=r"energ|^e$|^e_|_e$|etot",
     ),
     "forces": Property(
         key="forces",
         aliases=("REF_forces", "forces"),
-        array_aliases=("forces", "f"),
+        array_aliases=("forces", "f", "force", "ref_forces"),
         per_atom=True,
         shape=(3,),
         length_power=-1,
         unit="eV/Å",
         sign="minus the derivative of the energy with respect to the positions",
         components="force components",
+        weight_names=("config_forces_weight",),
+        words=r"force|^f$|^f_|_f$",
     ),
     "stress": Property(
         key="stress",
         aliases=("REF_stress", "stress"),
-        array_aliases=("stress", "stresses"),
+        array_aliases=("stress", "stresses", "ref_stress"),
         per_atom=False,
         shape=(6,),
         length_power=-3,
@@ -98,7 +116,11 @@ PROPERTIES: dict[str, Property] = {
         components="stress components",
         needs_cell=True,
         standardised=_voigt,
-        conversions=dict.fromkeys(("REF_virial", "virial", "virials"), _stress_of_virial),
+        conversions=dict.fromkeys(
+            ("REF_virial", "REF_virials", "virial", "virials"), _stress_of_virial
+        ),
+        weight_names=("config_stress_weight", "config_virials_weight"),
+        words=r"stress|virial",
     ),
 }
 

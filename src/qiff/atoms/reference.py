@@ -29,20 +29,26 @@ def apart(frames: Sequence[ase.Atoms]) -> tuple[dict[int, float], list[ase.Atoms
     """Energies of isolated atoms by atomic number, and the other frames.
 
     Raises:
-        InputError: a frame of an isolated atom has several atoms.
+        InputError: a frame of an isolated atom has several atoms, or no energy.
     """
     energies, others = {}, []
     for index, atoms in enumerate(frames):
-        if str(atoms.info.get("config_type", "")).lower() != ISOLATED.lower():
+        if not is_isolated_atom(atoms):
             others.append(atoms)
-        elif len(atoms) != 1:
+        elif len(atoms) != 1 or "energy" not in labels(atoms):
             raise InputError(
-                f"`frames` of type {ISOLATED} must have one atom, but frame {index} has "
-                f"{len(atoms)}."
+                f"`frames` of type {ISOLATED} must have one atom and an energy, but frame {index} "
+                f"has {len(atoms)} atoms and the labels {', '.join(labels(atoms)) or 'none'}."
             )
         else:
             energies[int(atoms.numbers[0])] = float(labels(atoms)["energy"])
     return energies, others
+
+
+def is_isolated_atom(atoms: ase.Atoms) -> bool:
+    """Whether a configuration is of type `IsolatedAtom`, in any case, perhaps with underscores."""
+    kind = str(atoms.info.get("config_type", "")).replace("_", "")
+    return kind.lower() == ISOLATED.lower()
 
 
 def fit_reference(
@@ -59,14 +65,15 @@ def fit_reference(
     the scale is the root mean square of the components of the forces, times 1 Å.
 
     Args:
-        frames: labelled.
+        frames: labelled; those without an energy do not count.
         isolated: energies in eV of isolated atoms by atomic number, those that are known.
 
     Raises:
-        InputError: there are no frames, or all energies are equal once the reference is off.
+        InputError: no frame has an energy, or all energies are equal once the reference is off.
     """
+    frames = [atoms for atoms in frames if "energy" in labels(atoms)]
     if not frames:
-        raise InputError("`frames` must not be empty.")
+        raise InputError("`frames` must have an energy, one at least.")
     energies = np.array([labels(atoms)["energy"] for atoms in frames])
     of_isolated = [sum(isolated.get(int(z), 0.0) for z in atoms.numbers) for atoms in frames]
     off = per_element(frames, energies - np.array(of_isolated))

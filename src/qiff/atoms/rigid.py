@@ -1,4 +1,4 @@
-"""Rigid motion of a molecule or a periodic system."""
+"""Rigid motion of a molecule or a periodic system; molecules without the cell around them."""
 
 import ase
 import numpy as np
@@ -13,3 +13,24 @@ def n_rigid(atoms: ase.Atoms) -> int:
     if atoms.pbc.any():
         return 3
     return 3 + int(np.sum(np.asarray(atoms.get_moments_of_inertia()) > 1e-6))
+
+
+def without_cell(atoms: ase.Atoms) -> ase.Atoms:
+    """A molecule without the cell around it, its atoms at their nearest images.
+
+    Each atom is put at the image that is nearest to the atom it follows in the shortest tree
+    which connects all atoms, so that a molecule across a boundary is made whole.
+    """
+    alone = atoms.copy()
+    alone.set_cell(None)
+    alone.pbc = False
+    if not atoms.pbc.any():
+        return alone
+    from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
+
+    steps = atoms.get_all_distances(mic=True, vector=True)
+    tree = minimum_spanning_tree(np.linalg.norm(steps, axis=-1))
+    order, before = breadth_first_order(tree, 0, directed=False)
+    for atom in order[1:]:
+        alone.positions[atom] = alone.positions[before[atom]] + steps[before[atom], atom]
+    return alone

@@ -1,6 +1,7 @@
 """What commands share: their arguments, the model and frames they name, tables."""
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -9,7 +10,8 @@ import ase
 
 from .._checks import InputError
 from ..atoms.data.dataset import read
-from ..atoms.data.source import Source
+from ..atoms.data.source import Source, split_index
+from ..atoms.reference import is_isolated_atom
 from ..model.potential import AbstractPotential
 from ..model.predict import check_atoms
 from ..training.checkpoint import BUNDLED, load
@@ -42,6 +44,7 @@ def add(
 
 def check_apart(target: Path, source: str) -> None:
     """Raise if an output is the input as well."""
+    source, _ = split_index(source)
     if target.exists() and Path(source).exists() and target.samefile(source):
         raise InputError(f"{target}: is the input as well; choose another output.")
 
@@ -54,18 +57,20 @@ def source_of(options: argparse.Namespace, path: str) -> Source:
 def model_and_frames(
     options: argparse.Namespace, *, need_energy: bool = False
 ) -> tuple[AbstractPotential, list[ase.Atoms]]:
-    """The model, and the frames of the source; not periodic if `--isolated` is given.
+    """The model, and the frames of the source, without those of isolated atoms if it has others.
 
     Raises:
         InputError: the model cannot describe a frame.
     """
     potential = load(options.model)
-    frames = read(source_of(options, options.source), need_energy=need_energy)
-    for index, atoms in enumerate(frames):
-        if options.isolated:
-            atoms.pbc = False
-        check_atoms(potential, atoms, f"{options.source}: frame {index}")
-    return potential, frames
+    found = read(source_of(options, options.source), need_energy=need_energy)
+    kept = [i for i, a in enumerate(found) if not is_isolated_atom(a)] or range(len(found))
+    if len(kept) < len(found):
+        text = f"qiff: {len(found) - len(kept)} frames of isolated atoms are left out"
+        print(text, file=sys.stderr)
+    for index in kept:
+        check_atoms(potential, found[index], f"{options.source}: frame {index}")
+    return potential, [found[index] for index in kept]
 
 
 def print_table(lines: Mapping[str, object]) -> None:
@@ -84,8 +89,6 @@ def add_model_and_source(sub: argparse.ArgumentParser, name: str) -> None:
         + ", ".join(BUNDLED),
     )
     add_source(sub, name)
-    text = "ignore the cell, of files that have one around a molecule"
-    sub.add_argument("--isolated", action="store_true", help=text)
 
 
 def add_source(sub: argparse.ArgumentParser, name: str) -> None:
@@ -93,7 +96,8 @@ def add_source(sub: argparse.ArgumentParser, name: str) -> None:
     sub.add_argument(
         "source",
         metavar=name,
-        help="a file ASE reads, .npz, a folder of .npy, bundled:NAME or rmd17:MOLECULE",
+        help="a file ASE reads, .npz, a folder of .npy, bundled:NAME, rmd17:MOLECULE or "
+        "smiles:SMILES",
     )
     add_source_options(sub)
 

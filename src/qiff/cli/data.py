@@ -2,13 +2,15 @@
 
 import argparse
 import math
+from collections import Counter
 from pathlib import Path
 
 from .._checks import InputError, check_known, check_suffix
 from .._progress import progress
+from ..atoms.properties import PROPERTIES, labels
 from ..labelling.recipes import RECIPES
 from ..labelling.sampling import Sampling
-from .command import Commands, add, add_source, print_table, source_of
+from .command import Commands, add, add_source, check_apart, print_table, source_of
 from .options import add_settings, settings_from
 
 
@@ -48,9 +50,22 @@ MEGABYTE = 1_000_000
 
 
 def _data_info(options: argparse.Namespace) -> None:
-    from ..report.tables import data_lines
+    from ..report.data import data_lines
 
     print_table(data_lines(source_of(options, options.source)))
+
+
+def _data_convert(options: argparse.Namespace) -> None:
+    from ..atoms.data.dataset import read, write
+
+    target = Path(options.target)
+    check_suffix(target, (".xyz", ".extxyz"))
+    check_apart(target, options.source)
+    frames = read(source_of(options, options.source))
+    write(target, frames)
+    known = Counter(key for atoms in frames for key in labels(atoms))
+    counts = ", ".join(f"{key} ({PROPERTIES[key].unit}) of {n}" for key, n in known.items())
+    print(f"{len(frames)} frames with labels: {counts or 'none'}: {target}")
 
 
 def add_commands(commands: Commands) -> None:
@@ -74,3 +89,7 @@ def add_commands(commands: Commands) -> None:
 
     sub = add(data, "info", _data_info, "describe a data file")
     add_source(sub, "FILE")
+
+    sub = add(data, "convert", _data_convert, "write a data file as extxyz in eV and Å")
+    add_source(sub, "IN")
+    sub.add_argument("target", metavar="OUT.xyz", help="extxyz with energy, forces and stress")

@@ -11,7 +11,7 @@ import ase
 
 from .._checks import check_suffix
 from .._progress import working
-from ..atoms.properties import PROPERTIES
+from ..atoms.properties import PROPERTIES, labels
 from ..hardware.measure import Protocol
 from .command import Commands, add, add_model_and_source, check_apart, model_and_frames, print_table
 from .hardware import add_executor, measured, print_resources
@@ -59,6 +59,8 @@ def _predict(options: argparse.Namespace) -> None:
                 for atoms, expected in zip(frames, uncertainty(potential, frames), strict=True):
                     _keep(atoms, expected.results(), "_std")
     for atoms, found in zip(frames, predictions, strict=True):
+        for key, value in labels(atoms).items():
+            _store(atoms, key, PROPERTIES[key].aliases[0], value)
         atoms.calc = SinglePointCalculator(atoms, **found.results())
     write(target, frames)
     names = " and ".join(f"{key} ({PROPERTIES[key].unit})" for key in predictions[0].results())
@@ -68,8 +70,12 @@ def _predict(options: argparse.Namespace) -> None:
 def _keep(atoms: ase.Atoms, values: Mapping[str, Any], suffix: str) -> None:
     """Store a value of each property with the frame, under its key and a suffix."""
     for key, value in values.items():
-        kept = atoms.arrays if PROPERTIES[key].per_atom else atoms.info
-        kept[f"{key}{suffix}"] = value
+        _store(atoms, key, f"{key}{suffix}", value)
+
+
+def _store(atoms: ase.Atoms, key: str, name: str, value: Any) -> None:
+    """Store a value of a property with the frame, under a name."""
+    (atoms.arrays if PROPERTIES[key].per_atom else atoms.info)[name] = value
 
 
 def _info(options: argparse.Namespace) -> None:

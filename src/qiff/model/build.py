@@ -18,6 +18,8 @@ from .._checks import InputError, check_known
 from .._records import dotted, from_table
 from ..atoms.properties import labels
 from ..atoms.reference import fit_reference, per_element
+from ..quantum.circuit import is_circuit
+from ..quantum.engine import choose
 from .classical import Classical
 from .design import DESIGNS
 from .ensemble import Ensemble
@@ -74,6 +76,13 @@ def skeleton(config: Mapping[str, Any]) -> AbstractPotential:
     """
     with enable_x64(True):
         return eqx.filter_eval_shape(lambda: build(config, jax.random.key(0)))
+
+
+def check_engines(config: Mapping[str, Any]) -> None:
+    """Raise InputError unless every circuit that `config` describes can be simulated here."""
+    for node in jax.tree.leaves(skeleton(config), is_leaf=is_circuit):
+        if is_circuit(node):
+            choose(node.engine, node.program)
 
 
 def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,7 +170,7 @@ def build_ensemble_for(
 
 
 def with_references_of(potential: ScaleShift, frames: Sequence[ase.Atoms]) -> ScaleShift:
-    """The potential with its reference energies fitted to labelled frames, to fine-tune it.
+    """The potential with its reference energies fitted to frames with energies, to fine-tune it.
 
     The differences of energies and predictions are distributed among the elements, as
     `fit_reference` does with energies.
@@ -169,6 +178,7 @@ def with_references_of(potential: ScaleShift, frames: Sequence[ase.Atoms]) -> Sc
     Raises:
         InputError: the potential cannot describe a frame.
     """
+    frames = [atoms for atoms in frames if "energy" in labels(atoms)]
     predictions = predict(potential, frames)
     off = [labels(a)["energy"] - p.energy for a, p in zip(frames, predictions, strict=True)]
     moved = per_element(frames, np.array(off)).energies

@@ -262,6 +262,10 @@ class Estimate:
         return Estimate(factor * self.values, factor**2 * self.covariance)
 
 
+PRIOR_SHOTS = 2.0
+"""Shots of the maximally mixed state that errors are estimated with, beside those measured."""
+
+
 def read_outcomes(
     frequencies: Float[np.ndarray, "n_rows dim"],
     shots: Int[np.ndarray, " n_rows"] | None,
@@ -271,15 +275,18 @@ def read_outcomes(
 ) -> Estimate:
     r"""Expectation values of the outcomes of one setting.
 
-    $$ \hat o = \frac{\sum_b f_b\, p_b}{\sum_b f_b\, k_b}, \qquad
-       \mathrm{cov} = \frac{\sum_b f_b\, u_b u_b^T}{N - 1}, \quad
-       u_b = \frac{p_b - \hat o\, k_b}{\sum_{b'} f_{b'} k_{b'}} $$
+    $$ \hat o(f) = \frac{\sum_b f_b\, p_b}{\sum_b f_b\, k_b}, \qquad
+       \mathrm{cov} = \frac{1}{N}\sum_b g_b\, u_b u_b^T + d\, d^T, \quad
+       u_b = \frac{p_b - \hat o(g)\, k_b}{\sum_{b'} g_{b'} k_{b'}}, \quad
+       d = \hat o(g) - \hat o(f) $$
 
-    with $p = k v$; unbiased where every outcome is kept, $k = 1$.
+    with $p = k v$; unbiased where every outcome is kept, $k = 1$. The covariance is that of the
+    frequencies $g$, to which `PRIOR_SHOTS` shots of the maximally mixed state have been added:
+    equal outcomes of a few shots do not mean that there is no error.
 
     Args:
         frequencies: share of each outcome $f_b$.
-        shots: N of each circuit, at least 2; None if frequencies are exact.
+        shots: N of each circuit; None if frequencies are exact.
         values: $v_b$ of each observable.
         kept: $k_b$, 0 for outcomes that are discarded.
         inverse: inverse of the matrix of readout errors; $p$ and $k$ are multiplied by it.
@@ -288,13 +295,17 @@ def read_outcomes(
     products = values * weights
     if inverse is not None:
         products, weights = products @ inverse, weights @ inverse
-    total = (frequencies @ weights)[:, None]
-    found = frequencies @ products.T / total
+    found = frequencies @ products.T / (frequencies @ weights)[:, None]
     if shots is None:
         return Estimate(found, np.zeros((*found.shape, found.shape[1])))
-    residual = (products - found[:, :, None] * weights) / total[:, :, None]
-    squares = np.einsum("rb,rib,rjb->rij", frequencies, residual, residual, optimize=True)
-    return Estimate(found, squares / (shots - 1)[:, None, None])
+    n = shots[:, None].astype(float)
+    smooth = (n * frequencies + PRIOR_SHOTS / frequencies.shape[1]) / (n + PRIOR_SHOTS)
+    total = (smooth @ weights)[:, None]
+    centre = smooth @ products.T / total
+    residual = (products - centre[:, :, None] * weights) / total[:, :, None]
+    squares = np.einsum("rb,rib,rjb->rij", smooth, residual, residual, optimize=True)
+    off = centre - found
+    return Estimate(found, squares / n[:, :, None] + off[:, :, None] * off[:, None, :])
 
 
 def allocate(weights: Float[np.ndarray, " n"], total: int) -> Int[np.ndarray, " n"]:

@@ -27,7 +27,9 @@ def parity_figure(parts: Mapping[str, LabelledPredictions]) -> bytes:
     for axes, key in zip(panels, keys, strict=True):
         unit, shown = PROPERTIES[key].unit, PROPERTIES[key].components
         values = {
-            part: [_flat(side) for side in both[key]] for part, both in found.items() if key in both
+            part: (_flat(both[key].predicted), _flat(both[key].labelled))
+            for part, both in found.items()
+            if key in both
         }
         centre = 0.0
         if has_free_constant(key):

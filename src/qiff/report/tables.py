@@ -1,20 +1,11 @@
-"""What a run or a data set shows a person, in lines of text."""
+"""What a run shows a person, in lines of text."""
 
-from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from .._files import read_record
-from ..atoms.data.dataset import file_hash, read
-from ..atoms.data.formats import locate
-from ..atoms.data.source import Source
-from ..atoms.properties import PROPERTIES, Property, labels
-from ..training.comparison import has_free_constant
-from ..training.metrics import PER_ATOM, Metrics
+from ..atoms.properties import PROPERTIES
+from ..training.metrics import N_FRAMES, PER_ATOM, Metrics
 from .dynamics import dynamics_line
 from .records import results
 
@@ -32,6 +23,7 @@ def summary(folder: Path) -> list[str]:
         *error_lines(parts),
         *reliability_lines(parts),
         *(dynamics_line(name, report) for name, report in trajectories.items()),
+        *(f"note: {note}" for note in metrics.get("notes", ())),
         f"run folder: {folder}",
     ]
 
@@ -61,6 +53,13 @@ def error_lines(metrics: Mapping[str, Metrics]) -> list[str]:
     for part, found in metrics.items():
         columns = map(partial(column, found), keys, heads)
         lines.append(f"{part:6} {found['n_frames']:6}{''.join(columns)}".rstrip())
+    for part, found in metrics.items():
+        counts = {
+            key: found[f"{key}{N_FRAMES}"] for key in PROPERTIES if f"{key}{N_FRAMES}" in found
+        }
+        if counts:
+            listed = ", ".join(f"{key} of {count}" for key, count in counts.items())
+            lines.append(f"{part:6} labels: {listed} of {found['n_frames']} frames")
     return lines
 
 
@@ -80,34 +79,3 @@ def reliability_lines(metrics: Mapping[str, Metrics]) -> list[str]:
     ]
     names = "uncertainty  " + "".join(f"  {name}" for name in columns)
     return [names, *lines] if lines else []
-
-
-def data_lines(source: Source) -> dict[str, Any]:
-    """What a data set holds: frames, molecules, ranges of its labels, hash and provenance."""
-    frames = read(source)
-    formulas = Counter(atoms.get_chemical_formula() for atoms in frames)
-    nearest = min(
-        np.min(
-            atoms.get_all_distances(mic=bool(atoms.pbc.any()))[~np.eye(len(atoms), dtype=bool)],
-            initial=np.inf,
-        )
-        for atoms in frames
-    )
-    lines: dict[str, Any] = {
-        "frames": len(frames),
-        "molecules": ", ".join(f"{formula} × {n}" for formula, n in formulas.items()),
-        "closest pair": f"{nearest:.3f} Å",
-    }
-    for key, one in PROPERTIES.items():
-        values = [np.ravel(labels(atoms)[key]) for atoms in frames if key in labels(atoms)]
-        if values:
-            lines[key] = f"{_size(one, np.concatenate(values))} ({len(values)} frames)"
-    lines["sha256"] = file_hash(source.path)
-    return lines | read_record(locate(source.path).with_suffix(".json"))
-
-
-def _size(one: Property, values: np.ndarray) -> str:
-    """The range of a property defined up to a constant, or the root mean square of another."""
-    if has_free_constant(one.key):
-        return f"{values.min():.3f} to {values.max():.3f} {one.unit}"
-    return f"{np.sqrt(np.mean(values**2)):.3f} {one.unit} root mean square"

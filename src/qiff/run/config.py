@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+from ase.data import chemical_symbols
 
 from .._checks import InputError, check_at_least, check_file, check_known, check_seed
 from .._records import dotted, from_table
@@ -33,6 +34,8 @@ class Data(Source):
         test_path: another file, of frames to test on; empty if there is none.
         test_where: frames of `path` to test on, as `key=value,value`: those whose value under this
             key in `info`, such as `split=data_3/000`, is one of these; empty for none.
+        reference_energies: energies in eV of isolated atoms (E0s) by chemical symbol, for those
+            that are not frames of type `IsolatedAtom` in the data.
     """
 
     train: float = 0.8
@@ -40,6 +43,12 @@ class Data(Source):
     test: float = 0.1
     test_path: str = ""
     test_where: str = ""
+    reference_energies: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self):
+        super().__post_init__()
+        for symbol in self.reference_energies:
+            check_known("`reference_energies`: element", symbol, chemical_symbols[1:])
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from typing import Any
 import ase
 import jax
 import numpy as np
+from ase.data import chemical_symbols
 
 from .._checks import InputError
 from ..atoms.data.dataset import file_hash, read
 from ..atoms.data.source import PART
-from ..atoms.data.split import Split, split
+from ..atoms.data.split import Split, equal_frames, split
 from ..atoms.frames import Frames, stack
 from ..atoms.graph import has_volume
 from ..atoms.properties import PROPERTIES, labels
@@ -21,6 +22,7 @@ from ..atoms.reference import apart
 from ..model.build import (
     build_ensemble_for,
     build_for,
+    check_engines,
     skeleton,
     with_defaults,
     with_references_of,
@@ -43,12 +45,14 @@ class Prepared:
         potential: before it is trained.
         frames: all labelled configurations.
         parts: indices of the frames of each part.
+        notes: what a person should know about the data, in sentences.
     """
 
     run: Run
     potential: AbstractPotential
     frames: Sequence[ase.Atoms]
     parts: Split
+    notes: Sequence[str] = ()
 
     def part(self, name: str) -> list[ase.Atoms]:
         """The frames of a part, `train`, `valid` or `test`."""
@@ -65,22 +69,62 @@ def prepare(run: Run) -> Prepared:
     Raises:
         InputError: the data do not fit the config or the model.
     """
+    check_engines(run.model)
     learned = run.train.loss.learned
-    isolated, frames = apart(_read(run.data, need_forces="forces" in learned))
+    found, frames = apart(_read(run.data, need_forces="forces" in learned))
+    given = {chemical_symbols.index(s): e for s, e in run.data.reference_energies.items()}
     parts = split(frames, run.data.train, run.data.valid, run.data.test, run.seed)
-    potential = _initial(run, [frames[i] for i in parts.train], isolated)
-    somewhere = {key for atoms in frames for key in labels(atoms)}
+    _check_labels(run, frames, parts)
+    potential = _initial(run, [frames[i] for i in parts.train], given | found)
     for index, atoms in enumerate(frames):
-        place = f"{run.data.path}: frame {index}"
-        check_atoms(potential, atoms, place)
-        exempt = {k for k in somewhere if PROPERTIES[k].needs_cell and not has_volume(atoms)}
-        if absent := [k for k in learned if k not in labels(atoms) and k not in exempt]:
-            raise InputError(
-                f"{place}: has no {absent[0]} to learn from; label it, or set "
-                f"`train.{absent[0]}_weight` to 0."
-            )
+        check_atoms(potential, atoms, f"{run.data.path}: frame {index}")
     run = dataclasses.replace(run, model=with_defaults(run.model), provenance=_provenance(run))
-    return Prepared(run, potential, frames, parts)
+    return Prepared(run, potential, frames, parts, _notes(found, frames, parts, learned))
+
+
+def _lacks(atoms: ase.Atoms, key: str) -> bool:
+    """Whether a configuration has no label of a property that it could have."""
+    return key not in labels(atoms) and (has_volume(atoms) or not PROPERTIES[key].needs_cell)
+
+
+def _check_labels(run: Run, frames: Sequence[ase.Atoms], parts: Split) -> None:
+    """Raise InputError unless there are labels to learn from, in every frame if that is asked."""
+    for key in run.train.loss.learned:
+        remedy = f"label it, or set `train.{key}_weight` to 0."
+        lacking = [index for index, atoms in enumerate(frames) if _lacks(atoms, key)]
+        if run.data.strict and lacking:
+            raise InputError(
+                f"{run.data.path}: frame {lacking[0]}: has no {key} to learn from; {remedy}"
+            )
+        for name in ("train", "valid"):
+            if not any(key in labels(frames[index]) for index in getattr(parts, name)):
+                place = f"{run.data.path}: no frame of the {name} part"
+                raise InputError(f"{place} has {key} to learn from; {remedy}")
+
+
+def _notes(
+    isolated: Mapping[int, float],
+    frames: Sequence[ase.Atoms],
+    parts: Split,
+    learned: Sequence[str],
+) -> list[str]:
+    """What a person should know: isolated atoms, frames without labels, equal frames."""
+    notes = []
+    if isolated:
+        symbols = ", ".join(chemical_symbols[z] for z in isolated)
+        notes.append(f"reference energies are those of the isolated atoms {symbols} in the data")
+    for key in learned:
+        if n_lacking := sum(_lacks(atoms, key) for atoms in frames):
+            notes.append(f"{n_lacking} of {len(frames)} frames have no {key}; the others are used")
+    sets = [set(same) for same in equal_frames(frames)]
+    if sets:
+        extra = sum(map(len, sets)) - len(sets)
+        crossing = sum(sum(bool(same & set(p.tolist())) for p in parts) > 1 for same in sets)
+        notes.append(
+            f"{extra} of {len(frames)} frames are copies of others; {crossing} frames are in "
+            "more than one of the training, validation and test parts"
+        )
+    return notes
 
 
 def _read(data: Data, need_forces: bool) -> list[ase.Atoms]:

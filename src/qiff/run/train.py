@@ -47,6 +47,8 @@ def train(
         state, seconds = resumed(folder.path, run, state)
     else:
         folder.begin(run, prepared.parts)
+    for note in prepared.notes:
+        log.warning(note)
     begin = time.perf_counter() - seconds
 
     def keep(state: FitState) -> None:
@@ -68,6 +70,7 @@ def train(
             "n_weights": sum(leaf.size for leaf in jax.tree.leaves(best)),
             "seconds": round(seconds, 2),
             "steps": state.step,
+            "notes": list(prepared.notes),
         }
         folder.finish(metrics, found.figures)
     return metrics

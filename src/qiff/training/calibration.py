@@ -48,11 +48,11 @@ def deviations(
     uncertainties: Sequence[Uncertainty],
     frames: Sequence[ase.Atoms],
 ) -> dict[str, Deviations]:
-    """Of each property that all frames have a label of."""
+    """Of each property, for the frames that have a label of it."""
     found = {}
     for key, both in compared(predictions, frames).items():
         wrong = [np.atleast_2d(error) for error in both.errors]
-        expected = [np.atleast_1d(getattr(u, key)) for u in uncertainties]
+        expected = [np.atleast_1d(getattr(uncertainties[i], key)) for i in both.indices]
         found[key] = Deviations(np.concatenate(wrong), np.concatenate(expected))
     return found
 

@@ -11,10 +11,16 @@ from ..model.predict import Prediction
 
 
 class Compared(NamedTuple):
-    """Values of one property, one entry for each configuration, in the unit of the property."""
+    """Values of one property in its unit, one entry for each configuration that has a label.
+
+    Args:
+        predicted, labelled: the values.
+        indices: of these configurations among all.
+    """
 
     predicted: Sequence[Any]
     labelled: Sequence[Any]
+    indices: Sequence[int]
 
     @property
     def errors(self) -> list[np.ndarray]:
@@ -23,19 +29,20 @@ class Compared(NamedTuple):
 
 
 def compared(predictions: Sequence[Prediction], frames: Sequence[ase.Atoms]) -> dict[str, Compared]:
-    """By key of `PROPERTIES`: those that all frames have a label of and all predictions a value.
+    """By key of `PROPERTIES`: the frames that have a label of it and a prediction.
 
     Args:
         predictions: of the frames, in their order.
         frames: labelled configurations; without any, nothing is compared.
     """
-    found = [prediction.results() for prediction in predictions]
-    wanted = [labels(atoms) for atoms in frames]
-    return {
-        key: Compared([one[key] for one in found], [one[key] for one in wanted])
-        for key in PROPERTIES
-        if frames and all(key in one for one in (*found, *wanted))
-    }
+    pairs = [(p.results(), labels(atoms)) for p, atoms in zip(predictions, frames, strict=True)]
+    found = {}
+    for key in PROPERTIES:
+        indices = [i for i, pair in enumerate(pairs) if all(key in values for values in pair)]
+        if indices:
+            predicted, labelled = ([pairs[i][side][key] for i in indices] for side in (0, 1))
+            found[key] = Compared(predicted, labelled, indices)
+    return found
 
 
 def has_free_constant(key: str) -> bool:

@@ -92,8 +92,8 @@ class Loss:
             if self.per_atom and has_free_constant(key):
                 error /= (jnp.asarray(frames.graph.numbers) > 0).sum(-1)
             own = jnp.ones((), error.dtype)
-            if frames.weights is not None:
-                own = _beside(jnp.asarray(frames.weights, error.dtype), error.ndim)
+            if key in frames.weights:
+                own = _beside(jnp.asarray(frames.weights[key], error.dtype), error.ndim)
             terms.append(self.weights[key] * size(error, real, own))
         return sum(terms[1:], start=terms[0])
 

@@ -18,6 +18,9 @@ Metrics = dict[str, float | int | None]
 PER_ATOM = "_per_atom"
 """Ends the names of energies divided by the number of atoms."""
 
+N_FRAMES = "_n_frames"
+"""Ends the names of numbers of frames that have a label, where others have none."""
+
 _MEASURES: dict[str, Callable[[np.ndarray], float]] = {
     "mae": lambda errors: np.abs(errors).mean(),
     "rmse": lambda errors: np.sqrt((errors**2).mean()),
@@ -41,8 +44,9 @@ def errors(predictions: Sequence[Prediction], frames: Sequence[ase.Atoms]) -> Me
 
     `energy_mae`, `energy_rmse` in eV, `forces_mae`, `forces_rmse` in eV/Å and so on through
     `PROPERTIES`. `energy_shifted_mae` is the error of the energy after its mean is subtracted.
-    An error is None where the frames do not all have the label; `n_frames` counts them. Of frames
-    with a cell there are `energy_per_atom_mae` and `energy_per_atom_rmse` in eV/atom too.
+    An error is of the frames that have the label, None without any; `n_frames` counts all, and
+    `energy_n_frames` and so on those with a label where others have none. Of frames with a cell
+    there are `energy_per_atom_mae` and `energy_per_atom_rmse` in eV/atom too.
     """
     both, found = compared(predictions, frames), Metrics()
     for key in PROPERTIES:
@@ -50,8 +54,13 @@ def errors(predictions: Sequence[Prediction], frames: Sequence[ase.Atoms]) -> Me
         off = np.concatenate([np.ravel(e) for e in both[key].errors]) if key in both else None
         for name, measure in measures.items():
             found[f"{key}_{name}"] = None if off is None else float(measure(off))
-        if off is not None and has_free_constant(key) and any(map(has_volume, frames)):
-            of_each = off / np.array([len(atoms) for atoms in frames])
+        if off is None:
+            continue
+        labelled = [frames[index] for index in both[key].indices]
+        if has_free_constant(key) and any(map(has_volume, labelled)):
+            of_each = off / np.array([len(atoms) for atoms in labelled])
             for name, measure in _MEASURES.items():
                 found[f"{key}{PER_ATOM}_{name}"] = float(measure(of_each))
+        if len(labelled) < len(frames):
+            found[f"{key}{N_FRAMES}"] = len(labelled)
     return found | {"n_frames": len(frames)}

@@ -1,4 +1,4 @@
-"""Frames from arrays: `.npz` archives (rMD17, sGDML) and folders of `.npy` files."""
+"""Frames from arrays: `.npz` archives (rMD17, sGDML) and folders of `.npy` files (DeePMD too)."""
 
 import zipfile
 from collections.abc import Mapping
@@ -7,11 +7,14 @@ from typing import Any
 
 import ase
 import numpy as np
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import chemical_symbols
 
 from ..._checks import InputError
-from ..properties import PROPERTIES
+from ..properties import PROPERTIES, Property
+from .deepmd import is_deepmd, types
+from .elements import element, masses
 from .source import RawFrames, Source
+from .units import declared
 
 
 def read_npz(path: Path, source: Source) -> RawFrames:
@@ -20,24 +23,44 @@ def read_npz(path: Path, source: Source) -> RawFrames:
 
 
 def load_npz(path: Path, source: Source) -> dict[str, np.ndarray]:
-    """All arrays of an archive.
+    """All arrays of an archive; `UNREADABLE` in place of those that cannot be read.
 
     Raises:
-        InputError: it is no archive, is corrupt or holds pickled objects.
+        InputError: it is no archive, or is corrupt.
     """
     archive = _load(path, source)
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise InputError(f"{source.path}: is not an .npz archive.")
+    return {name: _member(archive, name) for name in archive.files}
+
+
+UNREADABLE = np.full(1, None)
+"""In place of an array that is corrupt or holds pickled objects: an error if it is needed."""
+
+
+def _member(archive: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     try:
-        return {name: archive[name] for name in archive.files}
-    except Exception as error:  # truncated members fail in zipfile, zlib or numpy
-        raise InputError(f"{source.path}: is corrupt, or holds pickled objects.") from error
+        return archive[name]
+    except Exception:  # truncated members fail in zipfile, zlib or numpy
+        return UNREADABLE
 
 
 def read_folder(path: Path, source: Source) -> RawFrames:
-    """Frames of the `.npy` files of a folder."""
-    arrays = {file.stem.lower(): _load(file, source) for file in sorted(path.glob("*.npy"))}
-    return from_arrays(arrays, source)
+    """Frames of the `.npy` files of a folder, and of the parts `set.*` of a DeePMD system."""
+    parts = sorted(part for part in path.glob("set.*") if part.is_dir()) or [path]
+    loaded = [
+        {file.stem.lower(): _load(file, source) for file in sorted(part.glob("*.npy"))}
+        for part in parts
+    ]
+    names = [name for name in loaded[0] if all(name in arrays for arrays in loaded)]
+    if parts == [path]:
+        arrays = loaded[0]
+    else:
+        arrays = {name: np.concatenate([part[name] for part in loaded]) for name in names}
+    if not is_deepmd(path):
+        return from_arrays(arrays, source)
+    found = from_arrays(arrays | types(path, arrays, source), source)
+    return found._replace(energy_unit="eV", length_unit="Angstrom")
 
 
 def _load(path: Path, source: Source) -> Any:
@@ -50,49 +73,173 @@ def _load(path: Path, source: Source) -> Any:
 
 
 ARRAY_NAMES: dict[str, tuple[str, ...]] = {
-    "numbers": ("nuclear_charges", "z", "numbers"),
-    "positions": ("coords", "r", "positions"),
-    **{one.key: one.array_aliases for one in PROPERTIES.values()},
+    "numbers": ("nuclear_charges", "z", "numbers", "atomic_numbers"),
+    "positions": ("coords", "r", "positions", "pos", "coord"),
+    "cell": ("cell", "cells", "box", "lattice"),
+    "pbc": ("pbc",),
+    **{one.key: one.names(arrays=True) for one in PROPERTIES.values()},
 }
 """Names, in lower case, under which array formats keep each quantity (rMD17, sGDML, `.npy`)."""
 
+UNIT_NAMES = ("e_unit", "r_unit")
+"""Arrays that name the units of energies and lengths (sGDML)."""
+
 
 def from_arrays(arrays: Mapping[str, np.ndarray], source: Source) -> RawFrames:
-    """Frames of arrays of one molecule."""
+    """Frames of arrays with a row for each.
+
+    Atomic numbers may have rows too, in which those of 0 or below are padding. Without a cell,
+    which is a matrix of rows or one for each frame, the frames are molecules.
+    """
+    names = _names(arrays, source)
+    found = {kind: arrays[name] for kind, name in names.items()}
+    for kind, values in found.items():
+        if values.dtype.hasobject:
+            raise InputError(
+                f"{source.path}: the array of {kind} `{names[kind]}` is corrupt, or holds pickled "
+                "objects; write it as an array of numbers."
+            )
+    listed, weights = _listed(found, source)
+    positions, n_atoms = found["positions"], listed.shape[-1]
+    alone = positions.shape == (n_atoms, 3) and listed.ndim == 1
+    n_frames = 1 if alone else len(np.atleast_1d(positions))
+    if listed.ndim == 2 and len(listed) not in (1, n_frames):
+        raise InputError(
+            f"{source.path}: atomic numbers must have {n_frames} rows, one for each frame, but "
+            f"have {len(listed)}."
+        )
+    numbers = np.broadcast_to(listed, (n_frames, n_atoms))
+    rows = {
+        kind: _rows(kind, values, n_frames, n_atoms, source)
+        for kind, values in found.items()
+        if kind in ("positions", *PROPERTIES)
+    }
+    cells, pbc = _cells(found, names, n_frames, source)
+    units = {k: str(v) for k, v in arrays.items() if v.dtype.kind == "U" and declared(k)}
+    frames = []
+    for index in range(n_frames):
+        real = numbers[index] > 0
+        atoms = ase.Atoms(numbers=numbers[index][real], positions=rows["positions"][index][real])
+        atoms.info |= units
+        if weights is not None:
+            atoms.set_array("masses", weights)
+        if cells is not None:
+            atoms.cell, atoms.pbc = cells[index], pbc[index]
+        for key in PROPERTIES.keys() & rows.keys():
+            value, name = rows[key][index], _label_name(PROPERTIES[key], names[key], source)
+            if PROPERTIES[key].per_atom:
+                atoms.arrays[name] = value[real]
+            else:
+                atoms.info[name] = value
+        frames.append(atoms)
+    used = {*names.values(), *UNIT_NAMES, *units}
+    e_unit, r_unit = (str(arrays.get(name, "")) for name in UNIT_NAMES)
+    ignored = tuple(name for name in arrays if name not in used)
+    kept = {
+        _label_name(PROPERTIES[key], names[key], source): names[key]
+        for key in rows
+        if key in PROPERTIES
+    }
+    return RawFrames(frames, e_unit, r_unit, ignored, kept)
+
+
+def _rows(kind: str, values: np.ndarray, n_frames: int, n_atoms: int, source: Source) -> np.ndarray:
+    """Values with a row for each frame.
+
+    Raises:
+        InputError: there are more or fewer.
+    """
+    shape = (n_atoms, 3) if kind == "positions" else PROPERTIES[kind].full_shape(n_atoms)
+    fixed = kind == "positions" or PROPERTIES[kind].per_atom or not PROPERTIES[kind].shape
+    fits = (
+        values.size == n_frames * np.prod(shape, dtype=int)
+        if fixed
+        else (values.size % n_frames == 0 and n_frames <= values.size)
+    )
+    if not fits:
+        raise InputError(
+            f"{source.path}: {kind} must have shape {(n_frames, *shape)} for {n_atoms} atoms, but "
+            f"has {values.shape}."
+        )
+    return values.reshape(n_frames, *shape) if fixed else values.reshape(n_frames, -1)
+
+
+def _label_name(one: Property, name: str, source: Source) -> str:
+    """Under which name a label stands in a frame, so that it is found there."""
+    related = [known for known in one.conversions if known.lower() == name.lower()]
+    return source.key_of(one) or (related[0] if related else one.key)
+
+
+def _names(arrays: Mapping[str, np.ndarray], source: Source) -> dict[str, str]:
+    """The array of each quantity, of those that there are.
+
+    Raises:
+        InputError: there are no positions, or none of a name that was asked for.
+    """
     asked = {key: source.key_of(one) for key, one in PROPERTIES.items()}
     lower = {name.lower(): name for name in arrays}
     present = ", ".join(arrays) or "none"
-    found: dict[str, np.ndarray] = {}
-    for kind, names in ARRAY_NAMES.items():
-        names = (asked[kind].lower(),) if asked.get(kind) else names
-        name = next((lower[name] for name in names if name in lower), None)
+    found = {}
+    for kind, usual in ARRAY_NAMES.items():
+        names = (asked[kind],) if asked.get(kind) else usual
+        name = next((lower[name.lower()] for name in names if name.lower() in lower), None)
         if name is not None:
-            found[kind] = np.asarray(arrays[name])
+            found[kind] = name
         elif kind == "positions" or asked.get(kind):
             raise InputError(
                 f"{source.path}: has no array of {kind} `{' or '.join(names)}`; found: {present}."
             )
-    numbers = found.get("numbers", np.array([atomic_numbers[s] for s in source.elements], int))
+    return found
+
+
+def _listed(
+    found: Mapping[str, np.ndarray], source: Source
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Atomic numbers as the arrays or the source list them, and masses of isotopes.
+
+    Raises:
+        InputError: nothing lists them, or one is no atomic number.
+    """
+    if "numbers" in found:
+        numbers, weights = found["numbers"], None
+        numbers = numbers if numbers.ndim == 2 else numbers.ravel()
+    else:
+        named = [one for one in map(element, source.elements) if one]
+        numbers, weights = np.array([one.number for one in named], int), masses(named)
     if not numbers.size:
         raise InputError(
             f"{source.path}: does not name its elements; set `elements` (--elements O,H,H)."
         )
-    if not set(numbers.ravel().tolist()) <= set(range(1, len(chemical_symbols))):
+    real = numbers[numbers > 0] if numbers.ndim == 2 else numbers
+    if not set(real.tolist()) <= set(range(1, len(chemical_symbols))):
         raise InputError(f"{source.path}: atomic numbers must be from 1 to 118, but are {numbers}.")
-    n_frames = len(np.atleast_1d(found["positions"]))
-    each = {"positions": (numbers.size, 3)}
-    each |= {key: one.full_shape(numbers.size) for key, one in PROPERTIES.items()}
-    for kind, size in each.items():
-        if kind in found and found[kind].size != n_frames * np.prod(size, dtype=int):
-            raise InputError(
-                f"{source.path}: {kind} must have shape {(n_frames, *size)} for "
-                f"{numbers.size} atoms, but has {found[kind].shape}."
-            )
-    found = {k: v.reshape(n_frames, *each[k]) if k in each else v for k, v in found.items()}
-    frames = [ase.Atoms(numbers=numbers.ravel(), positions=p) for p in found["positions"]]
-    for index, atoms in enumerate(frames):
-        for key, one in PROPERTIES.items():
-            if key in found:
-                kept = atoms.arrays if one.per_atom else atoms.info
-                kept[source.key_of(one) or key] = found[key][index]
-    return RawFrames(frames, str(arrays.get("e_unit", "")), str(arrays.get("r_unit", "")))
+    return numbers, weights
+
+
+def _cells(
+    found: Mapping[str, np.ndarray], names: Mapping[str, str], n_frames: int, source: Source
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """Cell vectors as rows of each frame, None without any, and which are periodic.
+
+    Raises:
+        InputError: the shape is another, or rows cannot be told from columns.
+    """
+    pbc = found.get("pbc", np.array(True)).astype(bool)
+    if pbc.size not in (1, 3, 3 * n_frames):
+        raise InputError(f"{source.path}: pbc must have shape (3,), but has {pbc.shape}.")
+    pbc = np.broadcast_to(pbc.reshape(-1, 3) if pbc.size > 1 else pbc, (n_frames, 3))
+    if "cell" not in found or not pbc.any():
+        return None, pbc
+    cell = found["cell"]
+    if cell.size not in (9, 9 * n_frames):
+        raise InputError(
+            f"{source.path}: `{names['cell']}` must have shape (3, 3) or {(n_frames, 3, 3)}, but "
+            f"has {cell.shape}."
+        )
+    cells = np.broadcast_to(cell.reshape(-1, 3, 3), (n_frames, 3, 3))
+    if names["cell"].lower() == "lattice" and not np.array_equal(cells, cells.swapaxes(1, 2)):
+        raise InputError(
+            f"{source.path}: `lattice` has cell vectors as rows or as columns, by the version of "
+            "sGDML that wrote it; write them as rows of an array `cell`."
+        )
+    return (cells, pbc) if cells.any() else (None, pbc)

@@ -2,21 +2,26 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ase
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.outputs import all_outputs
 
-from ..._checks import InputError, check_known
+from ..._checks import InputError
 from ..._files import atomic_write
 from ..graph import cell_of, check_cell, has_volume
 from ..neighbours import pairs_within
 from ..properties import PROPERTIES, Property, labels
+from ..rigid import without_cell
 from .formats import files_of, format_of, locate
-from .source import ENERGY_UNITS, LENGTH_UNITS, Source
+from .source import RawFrames, Source, split_index
+from .units import ENERGY_UNITS, LENGTH_UNITS, declared, size_of
 
 TOO_CLOSE = 0.2  # Å; no two atoms of a molecule come this near
 _SEARCHED = 1.0  # Å; for a shorter distance the library divides space into too many boxes
@@ -27,79 +32,161 @@ def read(
 ) -> list[ase.Atoms]:
     """Read every configuration of a source.
 
+    Args:
+        source: the file and what its numbers mean.
+        need_energy, need_forces: whether there must be this label, in every configuration if
+            the source is `strict`, else in one at least.
+
     Returns:
         Frames with positions in Å and, as calculator results, the labels of `PROPERTIES` that
-        the file has, in ASE's units. Other columns of the file are kept as they are.
+        the file has, in ASE's units. Other columns and results of the file are kept in `info` and
+        `arrays` as they are.
 
     Raises:
         InputError: the file is missing, empty or unreadable; its units or elements are not
             declared; a needed label is absent; a number is not finite; atoms coincide.
     """
-    needed = {"energy": need_energy, "forces": need_forces}
-    frames, energy_unit, length_unit = format_of(source.path).read(locate(source.path), source)
-    if not frames:
+    raw = read_raw(source)
+    frames = labelled(raw, source)
+    for key, needed in {"energy": need_energy, "forces": need_forces, "stress": False}.items():
+        named = source.key_of(PROPERTIES[key])
+        absent = [index for index, atoms in enumerate(frames) if key not in labels(atoms)]
+        too_many = 1 if source.strict and needed else len(frames)
+        if (needed or _is_absent(raw, named)) and len(absent) >= too_many:
+            place = f"{source.path}: frame {absent[0]}"
+            raise _missing(raw.frames[absent[0]], PROPERTIES[key], named, place)
+    return frames
+
+
+def read_raw(source: Source) -> RawFrames:
+    """The configurations of a source as the file has them, in its units.
+
+    Raises:
+        InputError: the file is missing, empty or unreadable, or has no such frame.
+    """
+    path, index = split_index(source.path)
+    raw = format_of(path).read(locate(path), replace(source, path=path))
+    if not raw.frames:
         raise InputError(f"{source.path}: has no frames; is the file empty or cut short?")
-    energy_unit, length_unit = source.energy_unit or energy_unit, source.length_unit or length_unit
-    if not (energy_unit and length_unit):
+    n_frames = len(raw.frames)
+    every = np.arange(n_frames)
+    if isinstance(index, int) and not -n_frames <= index < n_frames:
+        raise InputError(f"{source.path}: there are {n_frames} frames, from 0 on; choose another.")
+    chosen = np.atleast_1d(every[index]).tolist()
+    if not chosen:
+        raise InputError(f"{source.path}: chooses none of {n_frames} frames; choose others.")
+    return raw._replace(frames=[raw.frames[i] for i in chosen])
+
+
+def labelled(raw: RawFrames, source: Source) -> list[ase.Atoms]:
+    """The configurations with their labels in ASE's units, see `read`."""
+    return [
+        _labelled(atoms, raw, source, f"{source.path}: frame {index}")
+        for index, atoms in enumerate(raw.frames)
+    ]
+
+
+def units_of(atoms: ase.Atoms, raw: RawFrames, source: Source) -> dict[str, str]:
+    """Units by key of a property, `length` or `virial`: given, declared by the frame, by the file.
+
+    Raises:
+        InputError: those of energy or length are not declared.
+    """
+    of_file = {"energy": raw.energy_unit, "length": raw.length_unit}
+    of_frame = {declared(name): str(atoms.info[name]) for name in atoms.info if declared(name)}
+    units = of_file | of_frame | source.units()
+    if not (units["energy"] and units["length"]):
         raise InputError(
             f"{source.path}: does not declare its units; set `energy_unit` (--energy-unit, one of "
             f"{', '.join(ENERGY_UNITS)}) and `length_unit` (--length-unit, one of "
             f"{', '.join(LENGTH_UNITS)})."
         )
-    check_known(f"{source.path}: energy unit", energy_unit, ENERGY_UNITS)
-    check_known(f"{source.path}: length unit", length_unit, LENGTH_UNITS)
-    eV, angstrom = ENERGY_UNITS[energy_unit], LENGTH_UNITS[length_unit]
-    converted = []
-    for index, atoms in enumerate(frames):
-        place = f"{source.path}: frame {index}"
-        scaled = atoms.copy()
-        scaled.positions *= angstrom
-        scaled.set_cell(np.asarray(atoms.cell) * angstrom)
-        results = {}
-        for one in PROPERTIES.values():
-            key = source.key_of(one)
-            name = find_label(atoms, one, key, needed.get(one.key, False), place)
-            if name and not (one.needs_cell and not has_volume(atoms)):
-                unit = eV * angstrom**one.length_power
-                results[one.key] = _numbers(name, one, atoms, place) * unit
-            for name in (key, *one.aliases, *one.conversions):  # the results are the only labels
-                scaled.info.pop(name, None)
-                scaled.arrays.pop(name, None)
-        scaled.calc = SinglePointCalculator(scaled, **results)
-        check_geometry(scaled, place)
-        converted.append(scaled)
-    return converted
+    return units
 
 
-def find_label(atoms: ase.Atoms, one: Property, key: str, needed: bool, place: str) -> str:
+def _labelled(atoms: ase.Atoms, raw: RawFrames, source: Source, place: str) -> ase.Atoms:
+    """A configuration in ASE's units whose labels are calculator results."""
+    units = units_of(atoms, raw, source)
+    size = lambda kind, power: size_of(units[kind], power, f"{source.path}: {kind} unit")
+    eV, angstrom = size("energy", 0), size("length", 1)
+    scaled = atoms.copy()
+    scaled.positions *= angstrom
+    scaled.set_cell(np.asarray(atoms.cell) * angstrom)
+    if source.isolated:
+        scaled = without_cell(scaled)
+    used = set(filter(declared, atoms.info))
+    results = {}
+    for one in PROPERTIES.values():
+        key = source.key_of(one)
+        name = find_label(atoms, one, key)
+        used |= {name, key, *one.names()}  # the results are the only labels
+        if not name or (one.needs_cell and not has_volume(scaled)):
+            continue
+        value = _numbers(name, one, atoms, place)
+        if convert := one.conversions.get(name):
+            unit = size("virial", 0) if "virial" in units else eV
+            value = convert(value * unit, scaled.get_volume())
+        elif one.key in units:
+            value = value * size(one.key, one.length_power)
+        else:
+            value = value * eV * angstrom**one.length_power
+        results[one.key] = value[()]
+    _keep_results(scaled, {k: v for k, v in labels(atoms).items() if k not in used})
+    for name in used:
+        scaled.info.pop(name, None)
+        scaled.arrays.pop(name, None)
+    scaled.calc = SinglePointCalculator(scaled, **results)
+    check_geometry(scaled, place)
+    return scaled
+
+
+def _keep_results(atoms: ase.Atoms, results: Mapping[str, Any]) -> None:
+    """Put other results of a calculation, such as charges and a dipole, with the configuration."""
+    for name, value in results.items():
+        if value is not None:
+            shape = all_outputs[name].shapespec if name in all_outputs else ()
+            (atoms.arrays if "natoms" in shape[:1] else atoms.info).setdefault(name, value)
+
+
+def find_label(atoms: ase.Atoms, one: Property, key: str = "") -> str:
     """The name of the label of a property: `key` if given, else its first alias that there is, or
     a name that can be converted; empty if there is none.
 
-    Raises:
-        InputError: the key asked for, or a needed label, is absent; the keys found are listed.
+    Upper and lower case count only where there are both.
     """
-    available = _columns(atoms)
-    for candidate in (key,) if key else (*one.aliases, *one.conversions):
-        if candidate in available:
-            return candidate
-    if key or needed:
-        found = ", ".join(sorted(set(available) - {"numbers", "positions"})) or "none"
-        missing = f"{one.key} label `{key}`" if key else f"{one.key} label"
-        raise InputError(
-            f"{place}: has no {missing}; keys found: {found}. "
-            f"Name the right one as `{one.key}_key` (--{one.key}-key)."
-        )
+    available = columns(atoms)
+    lower = {name.lower(): name for name in available}
+    for name in (key,) if key else one.names():
+        if name in available or name.lower() in lower:
+            return name if name in available else lower[name.lower()]
     return ""
 
 
-def _columns(atoms: ase.Atoms) -> dict[str, Any]:
+def columns(atoms: ase.Atoms) -> dict[str, Any]:
     """Everything that a frame holds, by name."""
     return {**atoms.info, **atoms.arrays, **labels(atoms)}
 
 
-def _numbers(name: str, one: Property, atoms: ase.Atoms, place: str) -> Any:
-    """A label as an array of floats of the shape of its property; a float if it is one number."""
-    label = _columns(atoms)[name]
+def _is_absent(raw: RawFrames, key: str) -> bool:
+    """Whether a key is asked for and no frame has it."""
+    return bool(key) and not any(key.lower() in map(str.lower, columns(a)) for a in raw.frames)
+
+
+def _missing(atoms: ase.Atoms, one: Property, key: str, place: str) -> InputError:
+    """The error for an absent label: what there is instead."""
+    found = sorted(set(columns(atoms)) - {"numbers", "positions"})
+    missing = f"{one.key} label `{key}`" if key else f"{one.key} label"
+    likely = [name for name in found if re.search(one.words, name.lower())]
+    hint = f"; `{likely[0]}` may be it" if likely and not key else ""
+    return InputError(
+        f"{place}: has no {missing}; keys found: {', '.join(found) or 'none'}{hint}. "
+        f"Name the right one as `{one.key}_key` (--{one.key}-key)."
+    )
+
+
+def _numbers(name: str, one: Property, atoms: ase.Atoms, place: str) -> np.ndarray:
+    """A label as an array of floats of the shape of its property."""
+    label = columns(atoms)[name]
     try:
         values = one.standardised(np.asarray(label, float))
     except (TypeError, ValueError):
@@ -107,9 +194,7 @@ def _numbers(name: str, one: Property, atoms: ase.Atoms, place: str) -> Any:
     shape = one.full_shape(len(atoms))
     if values.shape != shape:
         raise InputError(f"{place}: {one.key} must have shape {shape}, but has {values.shape}.")
-    if name in one.conversions:
-        values = one.conversions[name](values, atoms.get_volume())
-    return values[()]
+    return values
 
 
 def check_geometry(atoms: ase.Atoms, place: str) -> None:
@@ -123,6 +208,8 @@ def check_geometry(atoms: ase.Atoms, place: str) -> None:
             raise InputError(
                 f"{place}: `{name}` must be finite, but has NaN or infinity; correct or remove it."
             )
+    if not len(atoms):
+        raise InputError(f"{place}: has no atoms; remove the frame.")
     check_cell(atoms, place)
     near = pairs_within(_SEARCHED, atoms.positions, cell_of(atoms), atoms.pbc)
     if near.distances.min(initial=np.inf) < TOO_CLOSE:

@@ -4,15 +4,19 @@ A new format is one function, from a source to frames in the units of the file, 
 `FORMATS`.
 """
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+import ase
+
 from ..._checks import InputError, check_known
 from . import rmd17, smiles
 from .arrays import read_folder, read_npz
-from .source import RawFrames, Source, data_folder
+from .source import SMILES, RawFrames, Source, data_folder, split_index
+from .xyz import repaired, text_of
 
 BUNDLED = "bundled:"
 """Prefix of the bundled data sets, for instance `bundled:water`."""
@@ -48,10 +52,54 @@ def read_ase(path: Path, source: Source) -> RawFrames:
     try:
         frames = list(ase.io.iread(path, index=":")) if path.stat().st_size else []
     except Exception as error:  # every reader of ASE fails in its own way
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"{source.path}: cannot be read as a structure file ({reason}); check its format."
-        ) from error
+        frames = _read_repaired(path, source)
+        if frames is None:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(
+                f"{source.path}: cannot be read as a structure file ({reason}); check its format."
+            ) from error
+    return RawFrames(frames, "eV", "Angstrom")
+
+
+def _read_repaired(path: Path, source: Source) -> list[ase.Atoms] | None:
+    """Frames of an `.xyz` file that ASE refuses as it stands, see `repaired`; None of others.
+
+    Raises:
+        InputError: see `repaired`.
+    """
+    import ase.io
+
+    if not {".xyz", ".extxyz"} & set(path.suffixes):
+        return None
+    text = text_of(path)
+    again, masses = repaired(text, source.path)
+    if again.split() == text.split():
+        return None
+    try:
+        frames = list(ase.io.iread(io.StringIO(again), index=":", format="extxyz"))
+    except Exception:  # the first error says more
+        return None
+    for atoms, known in zip(frames, masses, strict=True):
+        if known is not None:
+            atoms.set_array("masses", known)
+    return frames
+
+
+def read_database(path: Path, source: Source) -> RawFrames:
+    """Frames of a database of ASE; columns and `data` of a row are among its labels.
+
+    Raises:
+        InputError: it is no database.
+    """
+    import ase.db
+
+    try:
+        rows = list(ase.db.connect(path).select())
+        frames = [row.toatoms() for row in rows]
+    except Exception as error:  # sqlite and ASE fail in their own ways
+        raise InputError(f"{source.path}: is no database of ASE ({error}).") from error
+    for atoms, row in zip(frames, rows, strict=True):
+        atoms.info |= {**row.key_value_pairs, **row.data}
     return RawFrames(frames, "eV", "Angstrom")
 
 
@@ -64,9 +112,10 @@ def _bundled(path: str) -> tuple[Path, ...]:
 
 FORMATS: dict[str, Format] = {
     "npz": Format(read_npz, suffix=".npz"),
+    "database": Format(read_database, suffix=".db"),
     "bundled": Format(read_ase, prefix=BUNDLED, files=_bundled),
     "rmd17": Format(rmd17.read_rmd17, prefix=rmd17.PREFIX, files=rmd17.files),
-    "smiles": Format(smiles.read_smiles, prefix=smiles.PREFIX),
+    "smiles": Format(smiles.read_smiles, prefix=SMILES),
 }
 """By prefix of a named data set, or by suffix of a file; ASE reads every other file."""
 
@@ -76,6 +125,7 @@ OTHER = Format(read_ase)
 
 def format_of(path: str) -> Format:
     """The format of a path."""
+    path, _ = split_index(path)
     for found in FORMATS.values():
         if found.prefix and path.startswith(found.prefix):
             return found
@@ -92,10 +142,10 @@ def files_of(path: str) -> tuple[Path, ...]:
     Raises:
         InputError: there is no such file or no such data set.
     """
-    found = format_of(path)
+    found, (file, _) = format_of(path), split_index(path)
     if found.prefix:
-        return found.files(path)
-    target = _target(path)
+        return found.files(file)
+    target = _target(file)
     if not target.exists():
         raise InputError(f"{path}: no such file or folder; check the path.")
     return (target,)

@@ -10,9 +10,7 @@ from typing import Any
 import ase
 
 from ..._checks import InputError, missing_extra
-from .source import RawFrames, Source
-
-PREFIX = "smiles:"
+from .source import SMILES, RawFrames, Source
 
 _SEED = 0
 _STEPS = 2000  # of the relaxation; a molecule of twenty atoms takes some hundred
@@ -27,7 +25,7 @@ def read_smiles(path: Path, source: Source) -> RawFrames:
         MissingExtraError: RDKit is not installed.
     """
     del path
-    rdkit, smiles = _import_rdkit(), source.path.removeprefix(PREFIX)
+    rdkit, smiles = _import_rdkit(), source.path.removeprefix(SMILES)
     chemistry = rdkit.Chem.AllChem
     with rdkit.rdBase.BlockLogs():
         molecule = chemistry.MolFromSmiles(smiles)

@@ -48,6 +48,19 @@ def split(frames: Sequence[ase.Atoms], train: float, valid: float, test: float, 
     return Split(order[:first], order[first:second], order[second:third])
 
 
+def equal_frames(frames: Sequence[ase.Atoms]) -> list[list[int]]:
+    """Indices of frames with the same atoms at the same positions in the same cell, if several.
+
+    Positions are compared in steps of 1e-6 Å.
+    """
+    same: dict[bytes, list[int]] = {}
+    for index, atoms in enumerate(frames):
+        places = np.round([*atoms.positions, *atoms.cell.array], 6) + 0.0
+        content = atoms.numbers.tobytes() + atoms.pbc.tobytes() + places.tobytes()
+        same.setdefault(content, []).append(index)
+    return [indices for indices in same.values() if len(indices) > 1]
+
+
 def _cut(n_frames: int, where: str, **parts: tuple[float, int]) -> list[int]:
     """Where parts of such sizes end; each has a size and how many frames it needs."""
     for name, (size, _) in parts.items():

@@ -66,4 +66,17 @@ def expectation(observable: PauliSum, state: StateVector) -> Float[Array, ""]:
     return sum(terms, jnp.zeros((), state.real.dtype))
 
 
-ENGINE = Engine("xla", expectations, details=lambda: f"on {jax.default_backend()}")
+MAX_QUBITS = 27
+"""State vectors of more qubits, several for each derivative, do not fit in the usual memory."""
+
+
+def supports(program: Program) -> str | None:
+    """Why a program cannot be simulated, or None if it can."""
+    if program.n_qubits > MAX_QUBITS:
+        return f"it simulates at most {MAX_QUBITS} qubits, but the circuit has {program.n_qubits}"
+    return None
+
+
+ENGINE = Engine(
+    "xla", expectations, supports=supports, details=lambda: f"on {jax.default_backend()}"
+)

@@ -1,0 +1,94 @@
+"""What ASE refuses in `.xyz` files: isotopes, atomic numbers, six numbers for a 3x3 matrix."""
+
+import gzip
+import re
+from pathlib import Path
+
+import numpy as np
+
+from ..._checks import InputError
+from .elements import Element, element, masses
+
+
+def text_of(path: Path) -> str:
+    """The text of a file, perhaps compressed by gzip."""
+    content = path.read_bytes()
+    packed = path.suffix.lower() == ".gz"
+    return (gzip.decompress(content) if packed else content).decode(errors="replace")
+
+
+def repaired(text: str, place: str) -> tuple[str, list[np.ndarray | None]]:
+    """The text with names and matrices as ASE reads them, and for each frame masses in u.
+
+    Args:
+        text: of an `.xyz` file.
+        place: begins the message of an error.
+
+    Raises:
+        InputError: a name is neither a symbol nor an isotope nor an atomic number, or lines are
+            missing; frame, line and name are told.
+    """
+    lines, begin, found = text.splitlines(), 0, []
+    while begin < len(lines) and lines[begin].strip():
+        where = f"{place}: frame {len(found)}"
+        if not lines[begin].strip().isdigit():
+            raise InputError(
+                f"{where}: line {begin + 1} must be a number of atoms, but is "
+                f"`{lines[begin].strip()[:40]}`; is the number of the frame before wrong?"
+            )
+        first, end = begin + 2, begin + 2 + int(lines[begin])
+        if end > len(lines):
+            raise InputError(
+                f"{where}: has {max(0, len(lines) - first)} atoms, but announces "
+                f"{end - first}; is the file cut short?"
+            )
+        lines[begin + 1] = _with_matrices(lines[begin + 1])
+        column = _column_of_names(lines[begin + 1])
+        elements = []
+        for number in range(first, end):
+            elements.append(_element(lines[number], column, f"{where}: line {number + 1}"))
+            lines[number] = _replaced(lines[number], column, elements[-1].symbol)
+        found.append(masses(elements))
+        begin = end
+    return "\n".join(lines) + "\n", found
+
+
+def _element(line: str, column: int, place: str) -> Element:
+    words = line.split()
+    found = element(words[column]) if len(words) > max(column, 3) else None
+    if found is None:
+        raise InputError(
+            f"{place}: must begin with a chemical symbol, an isotope (D, T, 13C) or an atomic "
+            f"number and three coordinates, but is `{' '.join(words)[:40]}`."
+        )
+    return found
+
+
+def _column_of_names(comment: str) -> int:
+    """The column of the chemical symbols: of extxyz as its comment says, else the first."""
+    column = 0
+    properties = re.search(r'\bProperties="?([\w:]+)', comment)
+    words = properties[1].split(":") if properties else []
+    for name, _, width in zip(words[::3], words[1::3], words[2::3], strict=False):
+        if name == "species":
+            return column
+        column += int(width)
+    return 0
+
+
+def _replaced(line: str, column: int, word: str) -> str:
+    words = line.split()
+    words[column] = word
+    return " ".join(words)
+
+
+def _with_matrices(comment: str) -> str:
+    """The comment with `stress` and `virial` of six numbers (xx, yy, zz, yz, xz, xy) as nine."""
+
+    def nine(match: re.Match[str]) -> str:
+        six = match[2].split()
+        if len(six) != 6:
+            return match[0]
+        return f'{match[1]}"{" ".join(six[i] for i in (0, 5, 4, 5, 1, 3, 4, 3, 2))}"'
+
+    return re.sub(r'(?<!\S)((?:stress|virial)=)"([^"]*)"', nine, comment)
