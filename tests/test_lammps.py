@@ -367,6 +367,15 @@ def test_an_interrupt_stays_one(potential, monkeypatch):
         lmp.command("run 10")
 
 
+def test_positions_that_are_not_finite(potential):
+    lmp = simulation(methane_pair())
+    attach(lmp, potential, ["H", "C"])
+    lmp.commands_string("neigh_modify every 1000 delay 1000 check no\nrun 0")
+    lmp.numpy.extract_atom("v")[0] = np.inf
+    with pytest.raises(InputError, match="LAMMPS: `positions` must be finite"):
+        lmp.command("run 10 pre no")
+
+
 def test_errors_of_lammps_pass(potential):
     lmp = simulation(methane_pair())
     attach(lmp, potential, ["H", "C"])
