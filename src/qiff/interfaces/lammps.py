@@ -171,9 +171,9 @@ class _Forces:
                 return
             except BaseException as error:
                 self.error = error
+                self.lmp.force_timeout()
                 message = f"{self.fix_id}, step {step}: {str(error) or type(error).__name__}"
                 self.lmp.error(_WARNING, message)
-                self.lmp.force_timeout()
         forces[:] = np.nan
 
     def evaluate(
