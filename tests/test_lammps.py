@@ -239,6 +239,16 @@ def recorded(lmp: Any, steps: int, interval: int, *names: str) -> np.ndarray:
     return np.array(rows)
 
 
+def check_calculator(lmp: Any, potential: qiff.AbstractPotential, symbols: Any) -> None:
+    """Energy and forces are those of the calculator for the positions that LAMMPS came to."""
+    atoms, forces = state(lmp)
+    atoms.symbols = symbols
+    atoms.calc = qiff.Calculator(potential)
+    assert lmp.get_thermo("pe") == pytest.approx(atoms.get_potential_energy(), rel=1e-9)
+    expected = atoms.get_forces()
+    np.testing.assert_allclose(forces, expected, atol=1e-6 * np.abs(expected).max())
+
+
 @pytest.mark.slow
 def test_silicon_moves_as_in_our_own_dynamics():
     potential = qiff.load("silicon")
@@ -250,6 +260,7 @@ def test_silicon_moves_as_in_our_own_dynamics():
     attach(lmp, potential, ["Si"])
     lmp.command("timestep 0.001")
     found = recorded(lmp, 200, 20, "pe", "ke", "press")
+    check_calculator(lmp, potential, atoms.symbols)
     samples = list(map(sampler(atoms, dynamics), states))
     ours = np.array([[s.potential, s.kinetic, s.pressure] for s in samples], float)
     np.testing.assert_allclose(found[:, 0], ours[:, 0], atol=1e-4)
@@ -271,6 +282,7 @@ def test_energy_of_ethanol_is_conserved_as_in_our_own_dynamics():
     attach(lmp, potential, ["H", "C", "O"])
     lmp.command("timestep 0.0005")
     total = recorded(lmp, 1000, 5, "etotal")[:, 0]
+    check_calculator(lmp, potential, atoms.symbols)
     samples = list(map(sampler(atoms, dynamics), states))
     momenta = [np.asarray(s.momenta).sum(0) for s in states]
     report = report_of(samples, momenta, atoms, dynamics)
@@ -365,6 +377,15 @@ def test_an_interrupt_stays_one(potential, monkeypatch):
     monkeypatch.setattr(interface, "check_atoms", interrupted)
     with pytest.raises(KeyboardInterrupt):
         lmp.command("run 10")
+
+
+def test_positions_that_are_not_finite(potential):
+    lmp = simulation(methane_pair())
+    attach(lmp, potential, ["H", "C"])
+    lmp.commands_string("neigh_modify every 1000 delay 1000 check no\nrun 0")
+    lmp.numpy.extract_atom("v")[0] = np.inf
+    with pytest.raises(InputError, match="LAMMPS: `positions` must be finite"):
+        lmp.command("run 10 pre no")
 
 
 def test_errors_of_lammps_pass(potential):

@@ -192,8 +192,9 @@ def _absent(*_: Any) -> Any:
     raise ImportError
 
 
-def test_what_cannot_be_exported():
+def test_potential_without_a_cutoff():
     water = ase.build.molecule("H2O")
+    assert json.loads(stablehlo_files(potential_of(WATER), water)[".json"])["cutoff"] is None
     water.set_cell(3 * [10.0])
     water.pbc = True
     with pytest.raises(InputError, match=r"geometry: is periodic .* isolated molecule"):

@@ -170,9 +170,9 @@ class _Forces:
                 return
             except BaseException as error:
                 self.error = error
+                self.lmp.force_timeout()
                 message = f"{self.fix_id}, step {step}: {str(error) or type(error).__name__}"
                 self.lmp.error(_WARNING, message)
-                self.lmp.force_timeout()
         forces[:] = np.nan
 
     def evaluate(
@@ -185,8 +185,9 @@ class _Forces:
         atoms = ase.Atoms(
             self.numbers[types], (positions - origin) * length, cell=cell * length, pbc=pbc
         )
-        check_atoms(self.potential, atoms, "LAMMPS")
-        if self.known != (now := (atoms.numbers.tobytes(), pbc.tobytes())):
+        now = atoms.numbers.tobytes(), pbc.tobytes()
+        if self.known != now or not np.isfinite(positions).all():
+            check_atoms(self.potential, atoms, "LAMMPS")
             self.known, self.evaluator = now, evaluator(self.potential, atoms)
         found = self.evaluator(atoms.positions, atoms.cell.array)
         self.lmp.fix_external_set_energy_global(self.fix_id, found.energy / energy)

@@ -5,6 +5,7 @@ simulated by the XLA engine, so it runs wherever XLA does.
 """
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -77,7 +78,7 @@ def exported(potential: AbstractPotential, atoms: ase.Atoms) -> export.Exported:
 
     def function(*arrays: Array) -> tuple[Array, Array, Array]:
         graph = Graph(**dict(zip(ARGUMENTS, arrays, strict=True)), block=_BLOCK)
-        found: Any = derivatives(potential, graph)
+        found: Any = derivatives(jax.tree.map(jnp.asarray, potential), graph)
         volume = jnp.abs(jnp.linalg.det(jnp.asarray(graph.cell)))
         xx, yy, zz, yz, xz, xy = -volume * found.stress
         virial = jnp.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz]).reshape(3, 3)
@@ -105,8 +106,8 @@ def stablehlo_files(potential: AbstractPotential, atoms: ase.Atoms) -> dict[str,
     """Contents by file suffix: `exported` as StableHLO, for JAX, and its description.
 
     `.stablehlo` is a portable artifact of StableHLO, `.jax` is for `jax.export.deserialize`, and
-    `.json` has shapes and units of arguments and results, the cutoff, and the reference energies
-    in eV of the elements of the geometry.
+    `.json` has shapes and units of arguments and results, the cutoff in Å (null if there is none),
+    and the reference energies in eV of the elements of the geometry.
 
     Raises:
         InputError: as `exported`.
@@ -117,11 +118,11 @@ def stablehlo_files(potential: AbstractPotential, atoms: ase.Atoms) -> dict[str,
         for_jax = bytes(found.serialize())
     except ImportError:
         raise missing_extra("flatbuffers", "stablehlo", "Export to StableHLO") from None
-    numbers = sorted({int(z) for z in atoms.numbers})
+    numbers, cutoff = sorted({int(z) for z in atoms.numbers}), potential.cutoff
     record = {
         "arguments": _described(ARGUMENTS, found.in_avals),
         "results": _described(RESULTS, found.out_avals),
-        "cutoff": potential.cutoff,
+        "cutoff": cutoff if cutoff is not None and math.isfinite(cutoff) else None,
         "reference_energies": {
             chemical_symbols[z]: potential.reference_energy(np.array([z])) for z in numbers
         },
