@@ -93,6 +93,15 @@ def test_the_folder_is_in_the_cache_of_the_user(monkeypatch, tmp_path):
     assert _compiled.folder() is None
 
 
+def test_without_a_home_folder_nothing_is_kept(monkeypatch):
+    for name in ("QIFF_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert _compiled.folder()  # control
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    assert _compiled.folder() is None
+
+
 def test_programs_that_were_not_read_for_longest_are_removed(monkeypatch, tmp_path):
     (tmp_path / "processor").mkdir()
     for age, name in enumerate(("new", "old", "oldest")):

@@ -18,12 +18,15 @@ _MAX_SIZE = 1 << 30  # bytes, of all programs
 
 
 def folder() -> Path | None:
-    """The folder that `QIFF_CACHE` names, or `qiff` in the user's cache folder; None if `off`."""
+    """The folder that `QIFF_CACHE` names, or `qiff` in the cache folder of the user; None if `off`,
+    or if the user has no home folder."""
     name = os.environ.get(VARIABLE)
     if name == OFF:
         return None
     users = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(name or Path(users) / "qiff").expanduser()
+    with suppress(RuntimeError):
+        return Path(name or Path(users) / "qiff").expanduser()
+    return None
 
 
 @cache
