@@ -1,6 +1,7 @@
 """Commands that lead to a quantum computer: export, resources; and `--executor` of others."""
 
 import argparse
+import sys
 from pathlib import Path
 
 import ase
@@ -19,7 +20,7 @@ from ..hardware import (
     make_executor,
     resources,
 )
-from ..hardware.estimate import measure
+from ..hardware.estimate import energy_offset, measure
 from ..hardware.files import FORMATS
 from ..hardware.measure import MITIGATIONS, Laboratory, mitigation
 from ..model.potential import AbstractPotential
@@ -31,13 +32,14 @@ from .options import add_settings, settings_from
 def _export(options: argparse.Namespace) -> None:
     check_known("Format", options.to, FORMATS)
     potential = load(options.model)
-    groups = circuits(potential, _geometry(options))
+    atoms = _geometry(options)
+    groups, offset = circuits(potential, atoms), energy_offset(potential, atoms)
     items = [(group, k) for group in groups for k in range(len(group.angles))]
     out = Path(options.out or Path(options.model).stem)
     contents = {
         out.with_name(f"{out.name}-{n}{suffix}" if len(items) > 1 else f"{out.name}{suffix}"): text
         for n, (group, k) in enumerate(items, 1)
-        for suffix, text in FORMATS[options.to](group, k).items()
+        for suffix, text in FORMATS[options.to](group, k, offset).items()
     }
     for path in contents:
         if path.exists() and not options.overwrite:
@@ -128,7 +130,18 @@ def measured(
         laboratory = Laboratory(executor, protocol, tell)
         for atoms in frames:
             found.append(measure(laboratory, potential, atoms))
+    mention_more_shots(protocol, found[0])
     return found
+
+
+def mention_more_shots(protocol: Protocol, found: Measurement) -> None:
+    """Say so if more shots were sent than asked for."""
+    if found.n_shots > protocol.shots:
+        print(
+            f"qiff: {found.n_shots} shots were sent for the first frame, not {protocol.shots}: "
+            "every circuit needs two, calibrations have their own; --dry-run counts them before",
+            file=sys.stderr,
+        )
 
 
 def integrator_of(options: argparse.Namespace, path: Path) -> MeasuredIntegrator:
