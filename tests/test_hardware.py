@@ -733,6 +733,20 @@ def test_predict_with_an_executor(files, tmp_path, capsys):
     assert "needs an --executor" in capsys.readouterr().err
 
 
+def test_more_shots_than_asked_for_are_announced(files, tmp_path, capsys):
+    command = ["predict", "MODEL", "IN", str(tmp_path / "out.xyz"), "--executor", "shots"]
+    assert run(files, *command, "--shots", "1") == 0
+    message = r"qiff: (\d+) shots were sent for the first frame, not 1: every circuit needs two"
+    found = re.search(message, capsys.readouterr().err)
+    assert found is not None
+    (first, *_) = ase.io.read(tmp_path / "out.xyz", ":")
+    assert isinstance(first, ase.Atoms)
+    assert first.info["n_shots"] == int(found[1]) > 1
+    assert first.info["energy_error"] > 0
+    assert run(files, *command, "--shots", "100000") == 0
+    assert "shots were sent" not in capsys.readouterr().err
+
+
 def test_md_with_an_executor(files, tmp_path, capsys):
     out = str(tmp_path / "traj.xyz")
     command = ["md", "MODEL", "IN", "--out", out, "--executor", "shots", "--steps", "4"]
