@@ -27,7 +27,7 @@ _FAR = 1e4  # Å; no pair of atoms is looked for beyond it
 
 
 def data_lines(source: Source) -> dict[str, Any]:
-    """What a data set holds: frames, labels and their names, what is not read or not plausible, its hash."""
+    """What a data set holds, the names of its labels, what is not read or plausible, its hash."""
     raw = read_raw(source)
     frames = labelled(raw, source)
     roles = _roles(raw, frames, source)
