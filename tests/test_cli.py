@@ -199,7 +199,10 @@ def test_data_mistakes_name_file_frame_and_remedy(folder, model, water, tmp_path
     assert "absent.xyz: no such file" in evaluate(tmp_path / "absent.xyz")
     (tmp_path / "empty.xyz").write_text("")
     assert "empty.xyz: has no frames" in evaluate(tmp_path / "empty.xyz")
-    unlabelled = evaluate(water(lambda atoms: atoms[:]))
+    path = water(lambda atoms: atoms[:])
+    assert main(["evaluate", model, str(path)]) == 0
+    assert "labels: energy of 1, forces of 1 of 2 frames" in capsys.readouterr().out
+    unlabelled = refused(capsys, "evaluate", model, path, "--strict")
     assert "water.xyz: frame 1: has no energy label; keys found: none" in unlabelled
     assert "`energy_key`" in unlabelled
     nan = evaluate(water(lambda atoms: atoms.positions.__setitem__((0, 0), np.nan)))

@@ -239,6 +239,8 @@ READ = [
          F=padded(arrays()["F"])), **UNITS, n=4),
     case("pos, atomic_numbers", lambda p: saved(p / "a.npz", pos=arrays()["R"],
          atomic_numbers=water().numbers, energy=arrays()["E"], force=arrays()["F"]), **UNITS, n=4),
+    case("atomic numbers of shape (n, 1)", lambda p: saved(p / "a.npz",
+         **arrays(z=water().numbers[:, None])), **UNITS, n=4),
     case("float32", lambda p: saved(p / "a.npz",
          **{k: np.asarray(v, "f4") if k != "z" else v for k, v in arrays().items()}), **UNITS, n=4),
     case("big-endian", lambda p: saved(p / "a.npz",
@@ -421,7 +423,7 @@ def test_info_names_what_was_found_and_what_was_not(tmp_path):
     assert lines["kept"] == "`config_type` × 1, `head` × 2"
     assert lines["isolated atoms"].startswith("O: ")
     assert lines["equal frames"] == "1 are copies of others"
-    assert "doubt" not in lines
+    assert "implausible" not in lines
 
 
 def test_info_names_what_is_not_used_and_arrays_that_are_not_read(tmp_path):
@@ -442,11 +444,11 @@ def test_info_names_what_is_not_used_and_arrays_that_are_not_read(tmp_path):
     (-76.4 * HARTREE, 1.0, ""),
     (-14.2, 1.0, ""),
 ])  # fmt: skip
-def test_info_doubts_units_that_are_not_plausible(tmp_path, energy, factor, hint):
+def test_info_names_units_that_are_not_plausible(tmp_path, energy, factor, hint):
     atoms = water(REF_energy=energy)
     atoms.arrays["REF_forces"] = factor * FORCES
     lines = data_lines(Source(str(written(tmp_path / "a.xyz", atoms))))
-    assert hint in lines["doubt"] if hint else "doubt" not in lines
+    assert hint in lines["implausible"] if hint else "implausible" not in lines
 
 
 def test_info_of_many_atoms_takes_time_in_proportion():

@@ -10,6 +10,7 @@ from typing import Any
 import ase.io
 import ase.units
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -32,6 +33,7 @@ from qiff.hardware import (
 )
 from qiff.hardware import dynamics as measured_dynamics
 from qiff.hardware.delivery import Cached, Retrying
+from qiff.hardware.estimate import energy_offset
 from qiff.hardware.executor import AbstractExecutor, Job, LostJobError
 from qiff.hardware.measure import Laboratory, mitigation
 from qiff.hardware.on_pennylane import OnPennyLane
@@ -39,6 +41,7 @@ from qiff.hardware.plan import plan
 from qiff.model.potential import SumSettings
 from qiff.model.predict import precision, predict
 from qiff.quantum.circuit import Circuit, with_engine
+from qiff.quantum.engine import expectations
 from qiff.quantum.export import to_pennylane, to_qiskit
 from qiff.quantum.noise import calibrations, nothing
 from qiff.quantum.shots import settings
@@ -97,6 +100,19 @@ def test_exact_executor_gives_energy_and_forces_of_differentiation(name):
         (len(c.angles) + len(c.shifted)) * len(settings(c.program.observables, "bell"))
         for c in circuits(potential, example.molecule)
     )
+
+
+def test_the_header_of_a_circuit_turns_its_values_into_the_energy(water):
+    (group,) = circuits(water, WATER)
+    (angles,) = group.angles
+    values = [float(expectations(group.program, jnp.asarray(angles))[0])]
+    offset = energy_offset(water, WATER)
+    assert offset is not None
+    found = offset + float(np.dot(group.readout[0], values))
+    assert found == pytest.approx(predict(water, WATER).energy, abs=1e-6)
+    assert abs(found - offset) > 1e-6  # control: the circuit counts
+    hybrid = EXAMPLES["hybrid water"]
+    assert energy_offset(hybrid.fresh(), hybrid.molecule) is None
 
 
 def test_an_ensemble_of_circuits_is_sent(water):
@@ -717,6 +733,20 @@ def test_predict_with_an_executor(files, tmp_path, capsys):
     assert "needs an --executor" in capsys.readouterr().err
 
 
+def test_more_shots_than_asked_for_are_announced(files, tmp_path, capsys):
+    command = ["predict", "MODEL", "IN", str(tmp_path / "out.xyz"), "--executor", "shots"]
+    assert run(files, *command, "--shots", "1") == 0
+    message = r"qiff: (\d+) shots were sent for the first frame, not 1: every circuit needs two"
+    found = re.search(message, capsys.readouterr().err)
+    assert found is not None
+    (first, *_) = ase.io.read(tmp_path / "out.xyz", ":")
+    assert isinstance(first, ase.Atoms)
+    assert first.info["n_shots"] == int(found[1]) > 1
+    assert first.info["energy_error"] > 0
+    assert run(files, *command, "--shots", "100000") == 0
+    assert "shots were sent" not in capsys.readouterr().err
+
+
 def test_md_with_an_executor(files, tmp_path, capsys):
     out = str(tmp_path / "traj.xyz")
     command = ["md", "MODEL", "IN", "--out", out, "--executor", "shots", "--steps", "4"]
@@ -747,6 +777,11 @@ def test_resources_and_export(files, tmp_path, capsys):
     assert "did you mean `qasm3`" in capsys.readouterr().err
     pytest.importorskip("qiskit")
     assert run(files, *command, "qasm3") == 0
-    assert (tmp_path / "w.qasm").read_text().startswith("OPENQASM 3.0;")
+    written = (tmp_path / "w.qasm").read_text()
+    assert written.startswith("OPENQASM 3.0;")
+    header = dict(re.findall(r"^// (\w+): (.*)$", written, re.M))
+    assert json.loads(header["unit"]) == "eV"
+    assert np.isfinite(json.loads(header["offset"]))
+    assert len(json.loads(header["weights"])) == len(json.loads(header["observables"]))
     assert run(files, *command, "qasm3") == 2
     assert "replace it (--overwrite)" in capsys.readouterr().err

@@ -59,7 +59,7 @@ def wrong_defaults(
         if setting.name in printed and setting.default is not MISSING:
             n_checked += 1
             default = others.get(setting.name, setting.default)
-            expected = "" if default in ("", ()) else str(default)
+            expected = "" if default is False or default in ("", ()) else str(default)
             found = re.search(r"\(default (.*)\)$", printed[setting.name])
             shown = found[1] if found else ""
             if shown != expected:

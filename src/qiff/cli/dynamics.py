@@ -17,7 +17,13 @@ from .command import (
     model_and_frames,
     print_table,
 )
-from .hardware import add_executor, integrator_of, print_resources
+from .hardware import (
+    add_executor,
+    integrator_of,
+    mention_more_shots,
+    print_resources,
+    protocol_of,
+)
 from .options import add_settings, settings_from
 
 VALIDATION: dict[str, Any] = {"steps": 200_000, "interval": 50}
@@ -67,6 +73,8 @@ def _md(options: argparse.Namespace) -> None:
             resume = options.resume
             found = run_resumable(potential, start, dynamics, path, after_frame, resume=resume)
     samples, report = found
+    if noisy:
+        mention_more_shots(protocol_of(options), noisy.measured[0])
     origin = _origin(options.model)
     if noisy:
         origin |= {"executor": options.executor, "shots": noisy.n_shots}

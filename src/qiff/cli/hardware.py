@@ -1,6 +1,7 @@
 """Commands that lead to a quantum computer: export, resources; and `--executor` of others."""
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from ..hardware import (
     make_executor,
     resources,
 )
-from ..hardware.estimate import measure
+from ..hardware.estimate import energy_offset, measure
 from ..hardware.files import FORMATS, Files
 from ..hardware.measure import MITIGATIONS, Laboratory, mitigation
 from ..interfaces.stablehlo import FORMATS as FUNCTION_FORMATS
@@ -46,12 +47,12 @@ def _export(options: argparse.Namespace) -> None:
 
 def _circuit_files(to: str, potential: AbstractPotential, atoms: ase.Atoms) -> Files:
     """Contents of the files of every circuit, by what ends their names."""
-    groups = circuits(potential, atoms)
+    groups, offset = circuits(potential, atoms), energy_offset(potential, atoms)
     items = [(group, k) for group in groups for k in range(len(group.angles))]
     return {
         f"-{n}{suffix}" if len(items) > 1 else suffix: text
         for n, (group, k) in enumerate(items, 1)
-        for suffix, text in FORMATS[to](group, k).items()
+        for suffix, text in FORMATS[to](group, k, offset).items()
     }
 
 
@@ -136,7 +137,18 @@ def measured(
         laboratory = Laboratory(executor, protocol, tell)
         for atoms in frames:
             found.append(measure(laboratory, potential, atoms))
+    mention_more_shots(protocol, found[0])
     return found
+
+
+def mention_more_shots(protocol: Protocol, found: Measurement) -> None:
+    """Say so if more shots were sent than asked for."""
+    if found.n_shots > protocol.shots:
+        print(
+            f"qiff: {found.n_shots} shots were sent for the first frame, not {protocol.shots}: "
+            "every circuit needs two, calibrations have their own; --dry-run counts them before",
+            file=sys.stderr,
+        )
 
 
 def integrator_of(options: argparse.Namespace, path: Path) -> MeasuredIntegrator:

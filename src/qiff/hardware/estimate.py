@@ -100,6 +100,16 @@ def circuits(potential: AbstractPotential, atoms: ase.Atoms) -> "tuple[CircuitGr
         return geometry.circuits
 
 
+def energy_offset(potential: AbstractPotential, atoms: ase.Atoms) -> float | None:
+    """See `Geometry.offset`.
+
+    Raises:
+        InputError: as `circuits`.
+    """
+    with _in_float64(potential, atoms) as geometry:
+        return geometry.offset()
+
+
 @contextmanager
 def _in_float64(potential: AbstractPotential, atoms: ase.Atoms) -> "Iterator[Geometry]":
     check_atoms(potential, atoms, "atoms")
@@ -118,6 +128,8 @@ class CircuitGroup(NamedTuple):
         shifted: angles of the shifted circuits.
         owners: for each shifted circuit the circuit of the energy that it belongs to.
         weights: $do_k/dR = \sum_r$ `weights[r]` $o_r$ over the shifted circuits $r$ of circuit $k$.
+        readout: derivative of the energy in eV with respect to the expectation values of the
+            circuits of the energy, where those are 0.
         importance: how strongly energy (eV) and forces (eV/Å) depend on each circuit, shifted ones
             last; it is taken at expectation values of 0 for a readout that is not linear in them.
     """
@@ -128,6 +140,7 @@ class CircuitGroup(NamedTuple):
     shifted: Float[np.ndarray, "n_shifted n_slots"]
     owners: Int[np.ndarray, " n_shifted"]
     weights: Float[np.ndarray, "n_shifted n_components"]
+    readout: Float[np.ndarray, "n_circuits n_observables"]
     importance: Float[np.ndarray, " n_all"]
 
 
@@ -145,6 +158,23 @@ class Geometry:
         self.given = jax.tree.leaves(potential), jnp.asarray(atoms.positions)
         request: Any = jax.tree.map(np.asarray, self.plan.request(*self.given))
         self.circuits = tuple(map(_circuits, self.plan.programs, *request))
+
+    def offset(self) -> float | None:
+        r"""$E_0$ in eV of $E = E_0 + \sum_k w_k \cdot \langle O \rangle_k$ with the weights in
+        `CircuitGroup.readout`; None if the energy is no linear function of expectation values.
+        """
+        rng = np.random.default_rng(0)
+        some = [rng.uniform(-1, 1, c.readout.shape) for c in self.circuits]
+        slopes = tuple(np.zeros((*c.readout.shape, c.weights.shape[1])) for c in self.circuits)
+
+        def energy(values: Sequence[np.ndarray]) -> float:
+            given: Any = *self.given, tuple(values), slopes
+            return self.reference_energy + float(self.plan.answer(*given).result[0])
+
+        offset = energy([0 * values for values in some])
+        linear = sum(float(np.sum(c.readout * v)) for c, v in zip(self.circuits, some, strict=True))
+        tolerance = 1e-9 * max(1.0, abs(offset), abs(linear))
+        return offset if abs(energy(some) - offset - linear) < tolerance else None
 
     def measure(self, laboratory: Laboratory) -> Measurement:
         """Energy and forces with errors, and the circuits and shots of the laboratory so far."""
@@ -208,5 +238,6 @@ def _circuits(
         found.angles[kept],
         owners,
         weights[kept],
+        energy_weights,
         np.concatenate([sizes, of_forces]),
     )

@@ -5,7 +5,7 @@ A new format is one entry of `FORMATS`.
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,45 @@ Files = dict[str, bytes | str]
 """Contents by file suffix."""
 
 
-def qasm3_files(circuits: CircuitGroup, number: int) -> Files:
-    """One circuit in OpenQASM 3."""
-    return {".qasm": to_qasm3(circuits.program, circuits.angles[number])}
+def readout(circuits: CircuitGroup, number: int, offset: float | None) -> dict[str, Any]:
+    """What turns the results of one circuit into energy, for the headers of files.
+
+    The energy is `offset` plus the sum over all circuits of a geometry, and over their
+    observables, of weight times expectation value.
+
+    Args:
+        circuits: of the geometry.
+        number: of the circuit.
+        offset: in eV, see `energy_offset`.
+    """
+    return {
+        "unit": "eV",
+        "offset": offset,
+        "weights": circuits.readout[number].tolist(),
+        "energy": "offset + sum over circuits and observables of weight * expectation value"
+        if offset is not None
+        else "no linear function of the expectation values; use qiff predict --executor",
+    }
 
 
-def qiskit_files(circuits: CircuitGroup, number: int) -> Files:
+def _header(record: Mapping[str, Any], words: Sequence[Any], comment: str) -> str:
+    """Lines of comment with the observables, words of Pauli letters, qubit 0 first."""
+    record = {**record, "observables": words}
+    return "".join(f"{comment} {key}: {json.dumps(value)}\n" for key, value in record.items())
+
+
+def _words(circuits: CircuitGroup) -> list[list[tuple[float, str]]]:
+    return [list(observable.terms) for observable in circuits.program.observables]
+
+
+def qasm3_files(circuits: CircuitGroup, number: int, offset: float | None) -> Files:
+    """One circuit in OpenQASM 3, with the observables and the read-out in comments."""
+    first, _, rest = to_qasm3(circuits.program, circuits.angles[number]).partition("\n")
+    header = _header(readout(circuits, number, offset), _words(circuits), "//")
+    return {".qasm": f"{first}\n{header}{rest}"}
+
+
+def qiskit_files(circuits: CircuitGroup, number: int, offset: float | None) -> Files:
     """One circuit of Qiskit with parameters for the data, and a description of them.
 
     The `.qpy` file holds the circuit; the `.json` file the names of its parameters, their values
@@ -42,12 +75,13 @@ def qiskit_files(circuits: CircuitGroup, number: int) -> Files:
         "shifted": written.values(circuits.shifted[own]).tolist(),
         "weights": circuits.weights[own].tolist(),
         "observables": [[(word[::-1], c) for c, word in o.terms] for o in program.observables],
+        "readout": readout(circuits, number, offset),
     }
     return {".qpy": content.getvalue(), ".json": json.dumps(record) + "\n"}
 
 
-def pennylane_files(circuits: CircuitGroup, number: int) -> Files:
-    """One circuit as a Python script for PennyLane."""
+def pennylane_files(circuits: CircuitGroup, number: int, offset: float | None) -> Files:
+    """One circuit as a Python script for PennyLane, with the read-out in comments."""
     program = circuits.program
     tape = to_pennylane(program, circuits.angles[number])
     lines = [f"    qml.{_call(gate)}" for gate in tape.operations]
@@ -62,7 +96,8 @@ def pennylane_files(circuits: CircuitGroup, number: int) -> Files:
         "def circuit():\n    return list(gates())\n\n\ndef gates():\n"
     )
     tail = '\n\nif __name__ == "__main__":\n    print(circuit())\n'
-    return {".py": head + "\n".join(lines) + "\n" + tail}
+    header = _header(readout(circuits, number, offset), _words(circuits), "#")
+    return {".py": header + head + "\n".join(lines) + "\n" + tail}
 
 
 def _call(gate: Any) -> str:
@@ -70,7 +105,7 @@ def _call(gate: Any) -> str:
     return f"{gate.name}({', '.join([*arguments, f'wires={gate.wires.tolist()}'])})"
 
 
-FORMATS: dict[str, Callable[[CircuitGroup, int], Files]] = {
+FORMATS: dict[str, Callable[[CircuitGroup, int, float | None], Files]] = {
     "qasm3": qasm3_files,
     "qiskit": qiskit_files,
     "pennylane": pennylane_files,

@@ -11,7 +11,7 @@ import numpy as np
 from .._files import read_record
 from ..atoms.data.dataset import columns, file_hash, find_label, labelled, read_raw, units_of
 from ..atoms.data.formats import locate
-from ..atoms.data.plausible import doubts
+from ..atoms.data.plausible import implausible
 from ..atoms.data.source import RawFrames, Source
 from ..atoms.data.split import equal_frames
 from ..atoms.data.units import declared
@@ -27,7 +27,7 @@ _FAR = 1e4  # Å; no pair of atoms is looked for beyond it
 
 
 def data_lines(source: Source) -> dict[str, Any]:
-    """What a data set holds: frames, labels and their names, what is not read, doubts, its hash."""
+    """What a data set holds, the names of its labels, what is not read or plausible, its hash."""
     raw = read_raw(source)
     frames = labelled(raw, source)
     roles = _roles(raw, frames, source)
@@ -60,8 +60,8 @@ def data_lines(source: Source) -> dict[str, Any]:
         lines["constraints"] = f"{_names(kinds)}: no part of the labels; dynamics hold `FixAtoms`"
     if same := equal_frames(frames):
         lines["equal frames"] = f"{sum(map(len, same)) - len(same)} are copies of others"
-    for number, doubt in enumerate(doubts(frames, units_of(raw.frames[0], raw, source))):
-        lines["doubt" + f" {number + 1}" * (number > 0)] = doubt
+    for number, text in enumerate(implausible(frames, units_of(raw.frames[0], raw, source))):
+        lines["implausible" + f" {number + 1}" * (number > 0)] = text
     lines["sha256"] = file_hash(source.path)
     return lines | read_record(locate(source.path).with_suffix(".json"))
 

@@ -92,63 +92,58 @@ def from_arrays(arrays: Mapping[str, np.ndarray], source: Source) -> RawFrames:
     which is a matrix of rows or one for each frame, the frames are molecules.
     """
     names = _names(arrays, source)
-    found = {kind: arrays[name] for kind, name in names.items()}
-    for kind, values in found.items():
-        if values.dtype.hasobject:
-            raise InputError(
-                f"{source.path}: the array of {kind} `{names[kind]}` is corrupt, or holds pickled "
-                "objects; write it as an array of numbers."
-            )
-    listed, weights = _listed(found, source)
-    positions, n_atoms = found["positions"], listed.shape[-1]
-    alone = positions.shape == (n_atoms, 3) and listed.ndim == 1
-    n_frames = 1 if alone else len(np.atleast_1d(positions))
-    if listed.ndim == 2 and len(listed) not in (1, n_frames):
-        raise InputError(
-            f"{source.path}: atomic numbers must have {n_frames} rows, one for each frame, but "
-            f"have {len(listed)}."
-        )
-    numbers = np.broadcast_to(listed, (n_frames, n_atoms))
+    found = {kind: _readable(arrays[name], kind, name, source) for kind, name in names.items()}
+    numbers, weights = _numbers(found, source)
     rows = {
-        kind: _rows(kind, values, n_frames, n_atoms, source)
-        for kind, values in found.items()
-        if kind in ("positions", *PROPERTIES)
+        kind: _rows(kind, found[kind], (len(numbers), numbers.shape[1]), source)
+        for kind in ("positions", *PROPERTIES)
+        if kind in found
     }
-    cells, pbc = _cells(found, names, n_frames, source)
+    stored = {
+        key: _label_name(PROPERTIES[key], names[key], source) for key in rows.keys() & PROPERTIES
+    }
+    cells, pbc = _cells(found, names, len(numbers), source)
     units = {k: str(v) for k, v in arrays.items() if v.dtype.kind == "U" and declared(k)}
     frames = []
-    for index in range(n_frames):
-        real = numbers[index] > 0
-        atoms = ase.Atoms(numbers=numbers[index][real], positions=rows["positions"][index][real])
+    for index, of_frame in enumerate(numbers):
+        real = of_frame > 0
+        atoms = ase.Atoms(numbers=of_frame[real], positions=rows["positions"][index][real])
         atoms.info |= units
         if weights is not None:
             atoms.set_array("masses", weights)
         if cells is not None:
             atoms.cell, atoms.pbc = cells[index], pbc[index]
-        for key in PROPERTIES.keys() & rows.keys():
-            value, name = rows[key][index], _label_name(PROPERTIES[key], names[key], source)
+        for key, name in stored.items():
             if PROPERTIES[key].per_atom:
-                atoms.arrays[name] = value[real]
+                atoms.arrays[name] = rows[key][index][real]
             else:
-                atoms.info[name] = value
+                atoms.info[name] = rows[key][index]
         frames.append(atoms)
     used = {*names.values(), *UNIT_NAMES, *units}
     e_unit, r_unit = (str(arrays.get(name, "")) for name in UNIT_NAMES)
     ignored = tuple(name for name in arrays if name not in used)
-    kept = {
-        _label_name(PROPERTIES[key], names[key], source): names[key]
-        for key in rows
-        if key in PROPERTIES
-    }
-    return RawFrames(frames, e_unit, r_unit, ignored, kept)
+    return RawFrames(
+        frames, e_unit, r_unit, ignored, {name: names[key] for key, name in stored.items()}
+    )
 
 
-def _rows(kind: str, values: np.ndarray, n_frames: int, n_atoms: int, source: Source) -> np.ndarray:
-    """Values with a row for each frame.
+def _readable(values: np.ndarray, kind: str, name: str, source: Source) -> np.ndarray:
+    """The values, or InputError if they could not be read."""
+    if values.dtype.hasobject:
+        raise InputError(
+            f"{source.path}: the array of {kind} `{name}` is corrupt, or holds pickled objects; "
+            "write it as an array of numbers."
+        )
+    return values
+
+
+def _rows(kind: str, values: np.ndarray, size: tuple[int, int], source: Source) -> np.ndarray:
+    """Values with a row for each frame, of numbers of frames and atoms.
 
     Raises:
         InputError: there are more or fewer.
     """
+    n_frames, n_atoms = size
     shape = (n_atoms, 3) if kind == "positions" else PROPERTIES[kind].full_shape(n_atoms)
     fixed = kind == "positions" or PROPERTIES[kind].per_atom or not PROPERTIES[kind].shape
     fits = (
@@ -192,28 +187,36 @@ def _names(arrays: Mapping[str, np.ndarray], source: Source) -> dict[str, str]:
     return found
 
 
-def _listed(
+def _numbers(
     found: Mapping[str, np.ndarray], source: Source
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Atomic numbers as the arrays or the source list them, and masses of isotopes.
+    """Atomic numbers of each frame as the arrays or the source list them; masses of isotopes.
 
     Raises:
-        InputError: nothing lists them, or one is no atomic number.
+        InputError: nothing lists them, one is no atomic number, or there are more or fewer rows
+            than frames.
     """
-    if "numbers" in found:
-        numbers, weights = found["numbers"], None
-        numbers = numbers if numbers.ndim == 2 else numbers.ravel()
-    else:
-        named = [one for one in map(element, source.elements) if one]
-        numbers, weights = np.array([one.number for one in named], int), masses(named)
-    if not numbers.size:
+    named = [one for one in map(element, source.elements) if one]
+    listed = found.get("numbers", np.array([one.number for one in named], int))
+    positions, weights = found["positions"], None if "numbers" in found else masses(named)
+    each = listed.ndim == 2 and (listed.shape[1] > 1 or positions.shape[1:2] == (1,))
+    listed = listed if each else listed.ravel()
+    if not listed.size:
         raise InputError(
             f"{source.path}: does not name its elements; set `elements` (--elements O,H,H)."
         )
-    real = numbers[numbers > 0] if numbers.ndim == 2 else numbers
+    real = listed[listed > 0] if each else listed
     if not set(real.tolist()) <= set(range(1, len(chemical_symbols))):
-        raise InputError(f"{source.path}: atomic numbers must be from 1 to 118, but are {numbers}.")
-    return numbers, weights
+        raise InputError(f"{source.path}: atomic numbers must be from 1 to 118, but are {listed}.")
+    n_atoms = listed.shape[-1]
+    alone = positions.shape == (n_atoms, 3) and not each
+    n_frames = 1 if alone else len(np.atleast_1d(positions))
+    if each and len(listed) not in (1, n_frames):
+        raise InputError(
+            f"{source.path}: atomic numbers must have {n_frames} rows, one for each frame, but "
+            f"have {len(listed)}."
+        )
+    return np.broadcast_to(listed, (n_frames, n_atoms)), weights
 
 
 def _cells(

@@ -23,7 +23,7 @@ LARGE_FORCE = 15.0
 """eV/Å; forces have a smaller root mean square, but for atoms that nearly collide."""
 
 
-def doubts(frames: Sequence[ase.Atoms], units: Mapping[str, str]) -> list[str]:
+def implausible(frames: Sequence[ase.Atoms], units: Mapping[str, str]) -> list[str]:
     """What is not plausible, in sentences.
 
     Args:
