@@ -148,7 +148,7 @@ def test_circuits_of_models(name):
             wanted = ours(group.program, angles)
             found = of_qiskit(to_qiskit(group.program, angles), group.program)
             np.testing.assert_allclose(found, wanted, atol=1e-10)
-            content = FORMATS["pennylane"](group, number)[".py"]
+            content = FORMATS["pennylane"](group, number, 0.0)[".py"]
             variables: dict = {"__name__": "exported"}
             exec(compile(content, "exported.py", "exec"), variables)
             np.testing.assert_allclose(variables["circuit"](), wanted, atol=1e-10)
@@ -159,11 +159,13 @@ def test_files_of_qiskit_hold_all_that_primitives_need(tmp_path):
 
     example = next(e for e in every(POTENTIAL_EXAMPLES) if e.name == "water")
     (group,) = circuits(example.random(), example.molecule)
-    files = FORMATS["qiskit"](group, 0)
+    files = FORMATS["qiskit"](group, 0, -1.5)
     (tmp_path / "circuit.qpy").write_bytes(files[".qpy"])
     with (tmp_path / "circuit.qpy").open("rb") as file:
         (circuit,) = qpy.load(file)
     record = json.loads(files[".json"])
+    assert record["readout"]["offset"] == -1.5
+    assert record["readout"]["weights"] == group.readout[0].tolist()
     observables = [qiskit.quantum_info.SparsePauliOp.from_list(o) for o in record["observables"]]
     assert [p.name for p in circuit.parameters] == record["parameters"]
     job = qiskit.primitives.StatevectorEstimator().run(
