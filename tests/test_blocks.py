@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qiff.atoms.graph import graph
-from qiff.model.blocks import by_blocks, with_blocks
+from qiff.model.blocks import block_size, by_blocks, with_blocks
 from qiff.model.build import build
 from qiff.model.derivatives import derivatives
 from qiff.model.predict import enable_x64
@@ -67,8 +67,7 @@ def test_memory_is_that_of_a_block(silicon):
     assert in_blocks < at_once / 3
 
 
-def test_blocks_depend_on_the_machine_alone(silicon):
-    small, large = (graph(atoms, "float64", 5.0) for atoms in (silicon, silicon * 2))
-    assert small.block is None
-    assert with_blocks(small).block == with_blocks(large).block
-    assert with_blocks(small).block is not None
+def test_many_atoms_are_computed_in_blocks_and_few_at_once(silicon):
+    few, many, more = (graph(silicon * n, "float64", 5.0) for n in (1, 6, 7))
+    assert with_blocks(few).block is None
+    assert with_blocks(many).block == with_blocks(more).block == block_size()

@@ -11,18 +11,21 @@ from jaxtyping import Array
 
 from ..atoms.graph import Graph
 
-_ATOMS_PER_CORE = 32  # arrays of so many atoms stay in the cache of a core
-_ATOMS_ELSEWHERE = 16_384  # on an accelerator, where only memory counts
+_FEW = 256  # atoms that are computed at once: their arrays stay in the caches as they are
+_ATOMS_PER_CORE = 64  # of a block
+_ATOMS_ELSEWHERE = 16_384  # of a block on an accelerator, where only memory counts
 
 
 def with_blocks(graph: Graph) -> Graph:
-    """The graph, for energies and first derivatives: a potential computes few atoms at a time.
+    """The graph, for energies and first derivatives: a potential computes few atoms at a time, if
+    there are many.
 
     The derivative computes every block once more rather than keeping what it needs, so memory is
     that of a block and of little more. To train, which differentiates twice, takes half as long
     again with blocks as without.
     """
-    return replace(graph, block=block_size())
+    many = graph.numbers.shape[-1] > _FEW
+    return replace(graph, block=block_size()) if many else graph
 
 
 def block_size() -> int:

@@ -23,7 +23,7 @@ from .derivatives import Derivatives, derivatives
 from .potential import AbstractPotential
 
 _BATCH = 256  # configurations that are evaluated side by side, at most
-_BLOCKS = 4  # of atoms in them, at most
+_BLOCKS = 2  # of atoms in them, at most
 
 
 @dataclass(frozen=True)
