@@ -2,6 +2,7 @@
 
 import ase
 import numpy as np
+from jaxtyping import Float
 
 
 def n_rigid(atoms: ase.Atoms) -> int:
@@ -26,11 +27,25 @@ def without_cell(atoms: ase.Atoms) -> ase.Atoms:
     alone.pbc = False
     if not atoms.pbc.any():
         return alone
+    steps = atoms.get_all_distances(mic=True, vector=True)
+    alone.positions = connected(atoms.positions, steps)
+    return alone
+
+
+def connected(
+    positions: Float[np.ndarray, "n_atoms 3"], apart: Float[np.ndarray, "n_atoms n_atoms 3"]
+) -> Float[np.ndarray, "n_atoms 3"]:
+    """Positions in Å of atoms at the images that connect them: along the tree of least length.
+
+    Args:
+        positions: in Å, in any image; that of the first atom is kept.
+        apart: displacement of the second atom, at the image to look for, from the first.
+    """
     from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
-    steps = atoms.get_all_distances(mic=True, vector=True)
-    tree = minimum_spanning_tree(np.linalg.norm(steps, axis=-1))
+    tree = minimum_spanning_tree(np.linalg.norm(apart, axis=-1))
     order, before = breadth_first_order(tree, 0, directed=False)
+    found = positions.copy()
     for atom in order[1:]:
-        alone.positions[atom] = alone.positions[before[atom]] + steps[before[atom], atom]
-    return alone
+        found[atom] = found[before[atom]] + apart[before[atom], atom]
+    return found

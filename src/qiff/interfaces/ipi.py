@@ -69,9 +69,8 @@ class Driver:
 
 def _answer(atoms: ase.Atoms, found: Prediction) -> Answer:
     """A prediction in atomic units."""
-    forces = np.asarray(found.forces, float)
-    virial = found.virial(atoms)
-    return found.energy / Hartree, forces * (Bohr / Hartree), virial / Hartree, ""
+    forces, virial = found.forces * (Bohr / Hartree), found.virial(atoms) / Hartree
+    return found.energy / Hartree, forces, virial, ""
 
 
 _THERMOSTAT = """

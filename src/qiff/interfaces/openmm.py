@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._checks import InputError, check_known
+from ..atoms.rigid import connected
 from ..model.predict import check_atoms, evaluator
 from ..training.checkpoint import load, model_file
 
@@ -121,8 +122,7 @@ class Forces:
         if self._boxed and self._isolated:
             positions = whole(positions, box)
         found = self._evaluate(positions, box)
-        forces = np.asarray(found.forces, float)
-        return found.energy / KJ_PER_MOL, forces * (10 / KJ_PER_MOL)
+        return found.energy / KJ_PER_MOL, found.forces * (10 / KJ_PER_MOL)
 
 
 def whole(
@@ -138,13 +138,6 @@ def whole(
         positions: in Å.
         box: its rows $h$ are the vectors in Å.
     """
-    from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
-
     apart = positions[None] - positions[:, None]
     apart -= np.round(apart @ np.linalg.inv(box)) @ box
-    tree = minimum_spanning_tree(np.linalg.norm(apart, axis=-1))
-    order, parents = breadth_first_order(tree, 0, directed=False)
-    found = positions.copy()
-    for atom in order[1:]:
-        found[atom] = found[parents[atom]] + apart[parents[atom], atom]
-    return found
+    return connected(positions, apart)

@@ -52,8 +52,8 @@ class Prediction:
             atoms: the configuration.
         """
         if self.stress is None:
-            return atoms.positions.T @ np.asarray(self.forces, float)
-        return -atoms.get_volume() * voigt_6_to_full_3x3_stress(np.asarray(self.stress, float))
+            return atoms.positions.T @ self.forces
+        return -atoms.get_volume() * voigt_6_to_full_3x3_stress(self.stress)
 
 
 @eqx.filter_jit
