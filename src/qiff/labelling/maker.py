@@ -18,10 +18,11 @@ from ase.io.jsonio import decode, encode
 
 from .._checks import InputError, RunError, check_known
 from .._files import atomic_write
+from .._workers import Map
 from ..atoms.data.dataset import write
 from ..atoms.properties import labels
 from .recipes import RECIPES, Recipe
-from .sampling import Map, Sampling
+from .sampling import Sampling
 
 
 def make(

@@ -1,11 +1,10 @@
 """How the frames of a computed data set are drawn and labelled."""
 
 import abc
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Any
 
 import ase
 import ase.units
@@ -15,6 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from jaxtyping import Float
 
 from .._checks import check_at_least, check_positive, check_seed
+from .._workers import Map
 from ..atoms.properties import labels
 from ..atoms.rigid import n_rigid
 from .levels import Labeller
@@ -38,14 +38,6 @@ class Sampling:
         check_at_least("n_frames", self.n_frames, 0)
         check_seed(self.seed)
         check_positive("temperature", self.temperature)
-
-
-Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-"""Applies a function to items, as the builtin `map` does; results may come in any order.
-
-Functions and items can be pickled. For instance `Pool.imap_unordered` of `multiprocessing`, or
-`ThreadPoolExecutor.map`.
-"""
 
 
 class AbstractSampler(abc.ABC):
