@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 from qiff import InputError, read_config
-from qiff.run.config import TEMPLATES, template, write_config
+from qiff.run.config import TEMPLATES, template, config_text
 
 TEXT = """
 output = "runs/x"
@@ -26,7 +26,7 @@ def path(tmp_path):
     return tmp_path / "run.toml"
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("name", RUN_TEMPLATES)
 def test_templates_are_valid_and_every_line_of_them_is_known(name, tmp_path):
     (tmp_path / "run.toml").write_text(template(name))
     run = read_config(tmp_path / "run.toml")
@@ -38,7 +38,7 @@ def test_templates_are_valid_and_every_line_of_them_is_known(name, tmp_path):
 
 def test_resolved_config_reads_back_the_same(path):
     run = dataclasses.replace(read_config(path), provenance={"versions": {"qiff": "0"}})
-    path.write_text(write_config(run))
+    path.write_text(config_text(run))
     assert read_config(path) == run
     assert tomllib.loads(path.read_text())["train"]["batch_size"] == 64
 

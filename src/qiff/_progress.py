@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 
 def working(text: str) -> AbstractContextManager:
@@ -58,3 +58,22 @@ def progress(total: int) -> Iterator[Callable[[int, str], None]]:
         signal.signal(signal.SIGINT, before)
         if bars.live.is_started:
             bars.stop()
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """A context that yields a function which shows progress of work in several stages.
+
+    The function is given what is being done, how much of it is done, and of how much; for each
+    stage there is a `progress` of its own.
+    """
+    stage, shown = [""], []
+    with ExitStack() as current:
+
+        def show(what: str, done: int, total: int) -> None:
+            if what != stage[0] or not shown:
+                current.close()
+                stage[0], shown[:] = what, [current.enter_context(progress(total))]
+            shown[0](done, what)
+
+        yield show

@@ -20,14 +20,14 @@ import jax
 import numpy as np
 
 from .._checks import InputError, RunError, check_at_least
-from .._files import atomic_write
+from .._files import atomic_write, read_record, save_record
 from ..model.potential import AbstractPotential
 from .forces import Listing
 from .integrator import CompiledIntegrator, Restart
 from .settings import Dynamics
 from .simulate import simulate
 from .state import MDState
-from .statistics import DynamicsReport, Sample, report_of, sampler
+from .statistics import DynamicsReport, Sample, report_of, sampler, save_statistics
 from .trajectory import record
 from .velocities import fixed_atoms
 
@@ -118,6 +118,47 @@ def run_resumable(
         if pending:
             save(*pending)
     return samples, report_of(samples, total_momenta, atoms, dynamics)
+
+
+def simulated(
+    potential: AbstractPotential,
+    start: ase.Atoms,
+    dynamics: Dynamics,
+    path: Path,
+    origin: Mapping[str, Any],
+    after_frame: Callable[[int], None] = lambda n_steps: None,
+) -> dict[str, Any]:
+    """The record of a trajectory, simulated unless there is one, or resumed if it was begun.
+
+    Args:
+        potential: any potential.
+        start: see `simulate`.
+        dynamics: what to simulate.
+        path: of the trajectory; its record and table are written beside it.
+        origin: which model it is; goes into the record.
+        after_frame: called with the number of steps done.
+
+    Returns:
+        See `save_statistics`; or settings, origin and the error of an explosion as `exploded`.
+
+    Raises:
+        InputError: see `simulate`; the trajectory is of another model or other dynamics.
+    """
+    wanted, defaults = {**asdict(dynamics), **origin}, asdict(Dynamics())
+    before = read_record(path.with_suffix(".json"))
+    if before and path.exists():
+        if any(before.get(key, defaults.get(key)) != value for key, value in wanted.items()):
+            raise InputError(
+                f"{path}: is of another model or other dynamics; choose another --out."
+            )
+        return before
+    after_frame(0)
+    begun = path.exists() and checkpoint_path(path).exists()
+    try:
+        samples, report = run_resumable(potential, start, dynamics, path, after_frame, resume=begun)
+    except RunError as error:
+        return save_record(path.with_suffix(".json"), {**wanted, "exploded": str(error)})
+    return save_statistics(path, dynamics, samples, report, origin)
 
 
 def origin_of(potential: AbstractPotential, atoms: ase.Atoms, dynamics: Dynamics) -> dict[str, Any]:

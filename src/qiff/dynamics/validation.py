@@ -10,7 +10,7 @@ bond is longer or shorter by more than 0.5 Å.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,14 @@ from ase.data import covalent_radii
 from jaxtyping import Bool, Float
 
 from .._checks import InputError, RunError
-from .._files import read_record, save_record
 from ..atoms.properties import labels
 from ..atoms.rigid import n_rigid
 from ..model.potential import AbstractPotential
 from .bulk import Bulk, check_bulk, compare_bulk
 from .harmonic import vibrations
 from .observables import check_same_atoms
-from .resume import checkpoint_path, run_resumable
+from .resume import simulated
 from .settings import Dynamics
-from .statistics import save_statistics
 from .trajectory import read_trajectory
 
 STABLE = 0.5
@@ -156,7 +154,7 @@ def validate(
     done, trajectories, planned = 0, {}, simulations(dynamics)
     for name, settings in planned.items():
         path, after = folder / f"{name}.xyz", lambda steps, n=done, name=name: show(n + steps, name)
-        trajectories[name] = _trajectory(potential, first, settings, path, origin, after)
+        trajectories[name] = simulated(potential, first, settings, path, origin, after)
         done += settings.steps
     formula, trajectory = first.get_chemical_formula(), read_trajectory(folder / "nvt.xyz")
     if periodic:
@@ -173,33 +171,6 @@ def _check_molecule(frames: Sequence[ase.Atoms]) -> None:
     check_same_atoms(frames, "molecule")
     if len(frames[0]) < 2:
         raise InputError("`frames` must have at least 2 atoms, but have 1.")
-
-
-def _trajectory(
-    potential: AbstractPotential,
-    start: ase.Atoms,
-    dynamics: Dynamics,
-    path: Path,
-    origin: Mapping[str, Any],
-    after_frame: Callable[[int], None],
-) -> dict[str, Any]:
-    """The record of a trajectory, simulated unless there is one, or resumed if it was begun; an
-    explosion is recorded too."""
-    wanted, defaults = {**asdict(dynamics), **origin}, asdict(Dynamics())
-    before = read_record(path.with_suffix(".json"))
-    if before and path.exists():
-        if any(before.get(key, defaults.get(key)) != value for key, value in wanted.items()):
-            raise InputError(
-                f"{path}: is of another model or other dynamics; choose another --out."
-            )
-        return before
-    after_frame(0)
-    begun = path.exists() and checkpoint_path(path).exists()
-    try:
-        samples, report = run_resumable(potential, start, dynamics, path, after_frame, resume=begun)
-    except RunError as error:
-        return save_record(path.with_suffix(".json"), {**wanted, "exploded": str(error)})
-    return save_statistics(path, dynamics, samples, report, origin)
 
 
 def pair_distances(frames: Sequence[ase.Atoms]) -> Float[np.ndarray, "n_frames n_pairs"]:

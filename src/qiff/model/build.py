@@ -169,11 +169,17 @@ def build_ensemble_for(
     return Ensemble([build_for(frames, config, seed=seed + n, **settings) for n in range(members)])
 
 
-def with_references_of(potential: ScaleShift, frames: Sequence[ase.Atoms]) -> ScaleShift:
+def with_references_of(
+    potential: AbstractPotential, frames: Sequence[ase.Atoms]
+) -> AbstractPotential:
     """The potential with its reference energies fitted to frames with energies, to fine-tune it.
 
     The differences of energies and predictions are distributed among the elements, as
-    `fit_reference` does with energies.
+    `fit_reference` does with energies; the members of an ensemble share them.
+
+    Args:
+        potential: a `ScaleShift`, or an ensemble of them.
+        frames: labelled.
 
     Raises:
         InputError: the potential cannot describe a frame.
@@ -182,8 +188,14 @@ def with_references_of(potential: ScaleShift, frames: Sequence[ase.Atoms]) -> Sc
     predictions = predict(potential, frames)
     off = [labels(a)["energy"] - p.energy for a, p in zip(frames, predictions, strict=True)]
     moved = per_element(frames, np.array(off)).energies
+    members = [_moved(member, moved) for member in potential.members]
+    return Ensemble(members) if len(members) > 1 else members[0]
+
+
+def _moved(potential: Any, by: Mapping[int, float]) -> ScaleShift:
+    """A `ScaleShift` with other reference energies, by atomic number in eV."""
     energies = {
-        symbol: energy + moved.get(chemical_symbols.index(symbol), 0.0)
+        symbol: energy + by.get(chemical_symbols.index(symbol), 0.0)
         for symbol, energy in potential.settings.reference_energies.items()
     }
     settings = dataclasses.replace(potential.settings, reference_energies=energies)

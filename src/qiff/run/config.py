@@ -14,12 +14,13 @@ import tomli_w
 from ase.data import chemical_symbols
 
 from .._checks import InputError, check_at_least, check_file, check_known, check_seed
-from .._records import dotted, from_table
+from .._records import Record, dotted, from_table
 from ..atoms.data.source import Source
 from ..model.build import skeleton
 from ..training.settings import Training
 
-TEMPLATES = ("water", "lih", "ammonia", "water-dimer")
+RUN_TEMPLATES = ("water", "lih", "ammonia", "water-dimer")
+TEMPLATES = (*RUN_TEMPLATES, "learn")
 DTYPES = ("float64", "float32")
 
 
@@ -63,7 +64,8 @@ class Run:
         seed: of the split, the initial weights and the order of the frames.
         members: above 1 an ensemble of so many potentials, which start from `seed`, `seed` + 1, …
         dtype: precision of the weights and of all that is computed with them.
-        start: a model file of the same structure to fine-tune; empty to start at random.
+        start: a model file of the same structure, and of as many members, to fine-tune; empty to
+            start at random.
         provenance: versions and data hash, written by a run and ignored when read.
     """
 
@@ -82,8 +84,6 @@ class Run:
         check_seed(self.seed)
         check_at_least("members", self.members, 1)
         check_seed(self.seed + self.members - 1)
-        if self.start and self.members > 1:
-            raise InputError(f"`members` must be 1 with a `start`, but is {self.members}.")
         if not self.output.strip():
             raise InputError("`output` must name a folder, but is empty.")
 
@@ -95,15 +95,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Run:
         InputError: with file, line and key: a key is unknown or missing, a value has the wrong
             type or is out of range.
     """
-    check_file(path)
-    try:
-        text = path.read_text()
-        table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is not valid TOML: {error}.") from None
-    for override in overrides:
-        _override(table, override)
-    run = from_table(Run, table, partial(_where, path, text))
+    run = read_settings(Run, path, overrides)
     try:
         skeleton(run.model)
     except InputError as error:
@@ -111,9 +103,36 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Run:
     return run
 
 
-def write_config(run: Run) -> str:
-    """The TOML text of a config, every default spelled out."""
-    return tomli_w.dumps(_plain(dataclasses.asdict(run)))
+def read_settings(record_type: type[Record], path: Path, overrides: Sequence[str] = ()) -> Record:
+    """A record from a TOML file and overrides such as `train.steps=100`.
+
+    Raises:
+        InputError: with file, line and key: a key is unknown or missing, a value has the wrong
+            type or is out of range.
+    """
+    check_file(path)
+    try:
+        return parse_settings(record_type, path.read_text(), str(path), overrides)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not valid TOML: {error}.") from None
+
+
+def parse_settings(
+    record_type: type[Record], text: str, name: str, overrides: Sequence[str] = ()
+) -> Record:
+    """A record from the text of a TOML file called `name` in errors; see `read_settings`."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{name}: is not valid TOML: {error}.") from None
+    for override in overrides:
+        _override(table, override)
+    return from_table(record_type, table, partial(_where, name, text))
+
+
+def config_text(settings: Any) -> str:
+    """The TOML text of a record, every default spelled out."""
+    return tomli_w.dumps(_plain(dataclasses.asdict(settings)))
 
 
 def template(name: str) -> str:
@@ -122,10 +141,10 @@ def template(name: str) -> str:
     return (files("qiff") / "templates" / f"{name}.toml").read_text()
 
 
-def _where(path: Path, text: str, keys: tuple[str, ...]) -> str:
+def _where(path: str, text: str, keys: tuple[str, ...]) -> str:
     """File, line and dotted key of a setting in a TOML file."""
     if not keys:
-        return str(path)
+        return path
     *tables, key = keys
     section = ""
     for number, line in enumerate(text.splitlines(), 1):

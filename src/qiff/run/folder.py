@@ -20,7 +20,7 @@ from ..report.records import csv_text
 from ..report.tables import summary
 from ..training.checkpoint import save, write_arrays
 from ..training.fit import FitState
-from .config import Run, write_config
+from .config import Run, config_text
 
 FILES = (
     *("config.toml", "split.json", "history.csv", "metrics.json", "train.log"),
@@ -74,7 +74,7 @@ class RunFolder:
         """Remove the files of an earlier run; write the config and the split."""
         for name in FILES:
             (self.path / name).unlink(missing_ok=True)
-        atomic_write(self.path / "config.toml", write_config(run))
+        atomic_write(self.path / "config.toml", config_text(run))
         indices = {name: part.tolist() for name, part in parts._asdict().items()}
         atomic_write(self.path / "split.json", json.dumps(indices) + "\n")
 

@@ -160,17 +160,23 @@ def _initial(
     return build_for(frames, run.model, **settings)
 
 
-def _to_fine_tune(run: Run) -> ScaleShift:
-    """The potential in the file `run.start`."""
+def _to_fine_tune(run: Run) -> AbstractPotential:
+    """The potential in the file `run.start`, in the precision of the run."""
     found = load(run.start)
-    if not isinstance(found, ScaleShift):
-        raise InputError(f"{run.start}: must be a model that `qiff train` wrote, and no ensemble.")
-    wanted = skeleton(run.model).config()
-    if different := differences(found.potential.config(), wanted):
+    members = [member for member in found.members if isinstance(member, ScaleShift)]
+    if len(members) < len(found.members):
+        raise InputError(f"{run.start}: must be a model that `qiff train` wrote.")
+    if len(members) != run.members:
+        raise InputError(
+            f"{run.start}: must have as many members as the run, {run.members}, but has "
+            f"{len(members)}."
+        )
+    wanted, config = skeleton(run.model).config(), members[0].potential.config()
+    if different := differences(config, wanted):
         key = different[0]
         raise InputError(
             f"{run.start}: must have the structure of [model], but its `{key}` is "
-            f"{found.potential.config().get(key)}, not {wanted.get(key)}."
+            f"{config.get(key)}, not {wanted.get(key)}."
         )
     return jax.tree.map(lambda weights: np.asarray(weights, run.dtype), found)
 

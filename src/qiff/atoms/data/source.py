@@ -18,7 +18,7 @@ from .units import ENERGY_UNITS, LENGTH_UNITS, size_of
 SMILES = "smiles:"
 """Prefix of structures that are named by a SMILES, in which @ tells a chirality."""
 PART = "part"
-"""Key in `info` of a frame: `test` if its data set sets it apart for testing."""
+"""Key in `info` of a frame: `test` or `valid` if its data set sets it apart for that."""
 
 
 def data_folder() -> Path:

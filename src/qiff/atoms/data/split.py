@@ -23,7 +23,8 @@ def split(frames: Sequence[ase.Atoms], train: float, valid: float, test: float, 
     """Shuffle the indices of `frames` by `seed` and cut them into three parts.
 
     Frames with `part = test` in their `info` are never trained or validated on. If there are
-    any, the test part is the first of them, the same for every seed.
+    any, the test part is the first of them, the same for every seed. Frames with `part = valid`
+    are the validation part in the same way.
 
     Args:
         frames: what to split.
@@ -35,17 +36,23 @@ def split(frames: Sequence[ase.Atoms], train: float, valid: float, test: float, 
         InputError: a size is neither; the parts need more frames than there are; or training or
             validation get none.
     """
+    sizes = {"train": (train, 1), "valid": (valid, 1), "test": (test, 0)}
+    marks = np.array([str(atoms.info.get(PART)) for atoms in frames])
+    apart = {name: np.flatnonzero(marks == name) for name in ("valid", "test")}
+    apart = {name: indices for name, indices in apart.items() if indices.size}
     order = np.random.default_rng(seed).permutation(len(frames))
-    set_apart = np.flatnonzero([str(atoms.info.get(PART)) == "test" for atoms in frames])
-    if set_apart.size:
-        learn = order[~np.isin(order, set_apart)]
-        first, second = _cut(
-            len(learn), " outside the test part of the data", train=(train, 1), valid=(valid, 1)
-        )
-        (third,) = _cut(len(set_apart), " in the test part of the data", test=(test, 0))
-        return Split(learn[:first], learn[first:second], set_apart[:third])
-    first, second, third = _cut(len(frames), "", train=(train, 1), valid=(valid, 1), test=(test, 0))
-    return Split(order[:first], order[first:second], order[second:third])
+    others = order[~np.isin(marks[order], list(apart))]
+    where = f" outside the {' and '.join(apart)} part of the data" if apart else ""
+    drawn = {name: size for name, size in sizes.items() if name not in apart}
+    ends = _cut(len(others), where, **drawn)
+    found = {
+        name: others[begin:end]
+        for name, begin, end in zip(drawn, [0, *ends], ends, strict=False)
+    }
+    for name, indices in apart.items():
+        (end,) = _cut(len(indices), f" in the {name} part of the data", **{name: sizes[name]})
+        found[name] = indices[:end]
+    return Split(**found)
 
 
 def equal_frames(frames: Sequence[ase.Atoms]) -> list[list[int]]:

@@ -1,0 +1,1 @@
+"""Learning: from structures without labels to a validated potential, by active learning."""

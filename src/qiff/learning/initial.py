@@ -1,0 +1,122 @@
+"""Generation 0: the structures that dynamics start from, and displacements of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import ase
+import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from .._checks import RunError
+from ..atoms.data.dataset import read, write
+from ..atoms.data.source import Source
+from ..atoms.properties import labels
+from ..dynamics.trajectory import read_trajectory
+from ..labelling.geometry import central_displacements, conformers, hessian_from, relax, wigner
+from ..labelling.store import LabelStore
+from .selection import broken, descriptors, farthest
+from .settings import Exploration, Learn
+from .show import Show
+
+STRUCTURE = "structure"
+"""Key in `info`: the number of the structure that a conformer is of."""
+_RELAXED = 0.01  # eV/Å, the largest force on an atom of a relaxed structure
+_DRAWN = 4
+"""Times as many displaced frames are drawn as are kept, the most different ones."""
+_SOFTEST = 100.0
+"""1/cm: softer modes are displaced like one of this frequency, for harmonic ones have no bound."""
+
+
+def starting_structures(
+    settings: Learn, store: LabelStore, path: Path, show: Show
+) -> list[ase.Atoms]:
+    """Structures and their conformers, relaxed at the level of theory unless that is not asked for.
+
+    Args:
+        settings: which structures, and how many conformers of each.
+        store: the level of theory.
+        path: where they are kept.
+        show: called with what is being done.
+
+    Raises:
+        InputError: a structure cannot be read.
+        RunError: a structure cannot be labelled.
+    """
+    if path.exists():
+        return read_trajectory(path)
+    given = [atoms for name in settings.structures for atoms in read(Source(name))]
+    drawn = [conformers(one, settings.explore.n_conformers, settings.seed) for one in given]
+    found, n_done, total = [], 0, sum(map(len, drawn))
+    for number, several in enumerate(drawn):
+        relaxed = []
+        for atoms in several:
+            show("structures", n_done, total)
+            relaxed.append(_start(atoms, settings.explore, store))
+            n_done += 1
+        relaxed.sort(key=lambda atoms: labels(atoms)["energy"])
+        for index in sorted(farthest(descriptors(relaxed), np.zeros((0, 0)), len(relaxed))):
+            found.append(bare(relaxed[index]))
+            found[-1].info[STRUCTURE] = number
+    write(path, found)
+    return read_trajectory(path)
+
+
+def _start(atoms: ase.Atoms, explore: Exploration, store: LabelStore) -> ase.Atoms:
+    """A labelled structure, relaxed if that is asked for."""
+    moved = relax(atoms, store, tolerance=_RELAXED) if explore.relax else atoms.copy()
+    moved.calc = SinglePointCalculator(moved, **store(moved))
+    return moved
+
+
+def bare(atoms: ase.Atoms) -> ase.Atoms:
+    """A frame without labels and momenta."""
+    return ase.Atoms(
+        numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc
+    )
+
+
+def first_frames(
+    settings: Learn, starts: Sequence[ase.Atoms], store: LabelStore, show: Show
+) -> list[ase.Atoms]:
+    """The structures themselves, and displacements of them that differ most from each other.
+
+    With `start = "modes"` the lowest conformer of each structure is displaced, for second
+    derivatives take six calculations for each atom; the others are reached by dynamics.
+    """
+    explore, rng = settings.explore, np.random.default_rng(settings.seed)
+    displaced = starts
+    if explore.start == "modes":
+        lowest = {atoms.info[STRUCTURE]: atoms for atoms in reversed(starts)}
+        displaced = list(lowest.values())
+    n_each = -(-_DRAWN * explore.n_initial // len(displaced))
+    drawn = []
+    for start in displaced:
+        for step in _steps(explore, start, store, n_each, rng, show):
+            moved = start.copy()
+            moved.positions += step
+            if not broken(moved, start):
+                drawn.append(moved)
+    both = descriptors([*starts, *drawn])
+    known, others = both[: len(starts)], both[len(starts) :]
+    n_others = explore.n_initial - len(starts)
+    return [*starts, *(drawn[n] for n in farthest(others, known, n_others))]
+
+
+def _steps(
+    explore: Exploration,
+    start: ase.Atoms,
+    store: LabelStore,
+    n_frames: int,
+    rng: np.random.Generator,
+    show: Show,
+) -> np.ndarray:
+    """Displacements in Å of all atoms, a frame each."""
+    if explore.start == "random":
+        return explore.displacement * rng.standard_normal((n_frames, len(start), 3))
+    displaced = central_displacements(start)
+    found = store.label(displaced, lambda n: show("second derivatives", n, len(displaced)))
+    if found.failures:
+        reason = next(iter(found.failures.values()))
+        raise RunError(f"the second derivatives of a structure failed: {reason}")
+    hessian = hessian_from([labels(atoms)["forces"] for atoms in found.frames])
+    return wigner(start, hessian, explore.temperature(1), n_frames, rng, softest=_SOFTEST)
