@@ -17,10 +17,11 @@ import pytest
 
 from qiff._checks import InputError, MissingExtraError, RunError
 from qiff.cli import main
-from qiff.labelling import levels
-from qiff.labelling.levels import FCI, MP2, PBE0, Level
+from qiff.labelling.engines import pyscf as engine
+from qiff.labelling.engines.fci import FCI
+from qiff.labelling.level import Level
 from qiff.labelling.maker import make
-from qiff.labelling.recipes import RECIPES, Recipe
+from qiff.labelling.recipes import MP2, PBE0, RECIPES, Recipe
 from qiff.labelling.sampling import Listed, Sampling, Trajectory, wigner
 
 
@@ -301,10 +302,10 @@ def test_a_mean_field_that_did_not_converge_is_an_error_with_the_geometry():
     field = SimpleNamespace(
         converged=True, mol=SimpleNamespace(tostring=lambda: "H 0 0 0\nH 0 0 9")
     )
-    assert levels._converged(field) is field
+    assert engine.converged(field) is field
     field.converged = False
     with pytest.raises(RunError, match="the mean field did not converge at H 0 0 0; H 0 0 9"):
-        levels._converged(field)
+        engine.converged(field)
 
 
 @pytest.mark.slow

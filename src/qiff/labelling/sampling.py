@@ -17,7 +17,7 @@ from .._checks import check_at_least, check_positive, check_seed
 from .._workers import Map
 from ..atoms.properties import labels
 from ..atoms.rigid import n_rigid
-from .levels import Labeller
+from .level import Labeller, label_one
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,7 @@ class Listed(AbstractSampler):
         map: Map,
     ) -> Iterator[tuple[int, ase.Atoms]]:
         missing = [(index, atoms) for index, atoms in enumerate(start) if index not in done]
-        yield from map(partial(_labelled, label), missing)
-
-
-def _labelled(label: Labeller, item: tuple[int, ase.Atoms]) -> tuple[int, ase.Atoms]:
-    """An index and its structure with results; runs where `Map` sends it."""
-    index, atoms = item
-    found = atoms.copy()
-    found.calc = SinglePointCalculator(found, **label(atoms))
-    return index, found
+        yield from map(partial(label_one, label), missing)
 
 
 @dataclass(frozen=True)
