@@ -22,7 +22,8 @@ from qiff.labelling.engines.fci import FCI
 from qiff.labelling.level import Level
 from qiff.labelling.maker import make
 from qiff.labelling.recipes import MP2, PBE0, RECIPES, Recipe
-from qiff.labelling.sampling import Listed, Sampling, Trajectory, wigner
+from qiff.labelling.samplers import Listed, Sampling, Trajectory
+from qiff.labelling.sampling import normal_mode_displacements
 
 
 def lines(path):
@@ -134,7 +135,7 @@ def test_wigner_samples_have_the_variance_of_the_quantum_oscillator():
         quantum = hbar / (2 * reduced * omega)
         wanted = quantum / np.tanh(hbar * omega / (2 * ase.units.kB * temperature))
         rng = np.random.default_rng(0)
-        steps = wigner(atoms, hessian, temperature, 40000, rng)
+        steps = normal_mode_displacements(atoms, hessian, temperature, 40000, rng)
         stretch = steps[:, 1, 0] - steps[:, 0, 0]
         np.testing.assert_allclose(stretch.var(), wanted, rtol=0.03)
     np.testing.assert_allclose(wanted, ase.units.kB * temperature / spring, rtol=0.01)

@@ -101,13 +101,14 @@ def electrons(
     Raises:
         InputError: they do not fit the number of electrons.
     """
-    charge = int(_whole(atoms, "charge", 0) if charge is None else charge)
+    if charge is None:
+        charge = _whole(atoms, "charge", 0)
     count = int(atoms.numbers.sum()) - charge
     if count < 1:
         raise InputError(f"`charge` {charge} leaves {count} electrons; correct it.")
     if multiplicity is None:
         multiplicity = _whole(atoms, "multiplicity", 1 + count % 2)
-    unpaired = int(multiplicity) - 1
+    unpaired = multiplicity - 1
     if not 0 <= unpaired <= count or (count - unpaired) % 2:
         possible = ", ".join(str(1 + n) for n in range(count % 2, min(count, 5) + 1, 2))
         raise InputError(
@@ -117,9 +118,13 @@ def electrons(
     return charge, unpaired
 
 
-def _whole(atoms: ase.Atoms, name: str, default: int) -> Any:
+def _whole(atoms: ase.Atoms, name: str, default: int) -> int:
     """A whole number that a structure has in its `info`."""
     value = atoms.info.get(name, default)
-    if isinstance(value, str) or value != round(value):
+    try:
+        whole = int(value)
+    except (TypeError, ValueError, OverflowError):
+        whole = None
+    if whole is None or whole != value:
         raise InputError(f"`{name}` of a structure must be a whole number, but is {value!r}.")
-    return value
+    return whole

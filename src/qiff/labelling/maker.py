@@ -17,7 +17,7 @@ from .._workers import Map
 from ..atoms.data.dataset import write
 from .journal import open_journal
 from .recipes import RECIPES, Recipe
-from .sampling import Sampling
+from .samplers import Sampling
 
 
 def make(

@@ -12,7 +12,8 @@ import numpy as np
 from .engines.fci import FCI, diatomic
 from .engines.pyscf import Molecular, program
 from .level import Level
-from .sampling import AbstractSampler, Listed, Sampling, Trajectory, relax, turned, wigner
+from .samplers import AbstractSampler, Listed, Sampling, Trajectory
+from .sampling import normal_mode_displacements, relax, turned
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def _harmonic(name: str) -> Callable[[Sampling], list[ase.Atoms]]:
         relaxed = relax(molecule(name), PBE0.label)
         hessian = _PBE0.hessian(relaxed)
         rng = np.random.default_rng(sampling.seed)
-        steps = wigner(relaxed, hessian, sampling.temperature, sampling.n_frames - 1, rng)
+        n = sampling.n_frames - 1
+        steps = normal_mode_displacements(relaxed, hessian, sampling.temperature, n, rng)
         drawn = []
         for step in steps:
             moved = relaxed.copy()

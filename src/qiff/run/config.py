@@ -102,7 +102,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Run:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is not valid TOML: {error}.") from None
     for override in overrides:
-        _override(table, override)
+        override_table(table, override, "--set")
     run = from_table(Run, table, partial(_where, path, text))
     try:
         skeleton(run.model)
@@ -136,11 +136,15 @@ def _where(path: Path, text: str, keys: tuple[str, ...]) -> str:
     return f"{path}: {dotted(keys)}"
 
 
-def _override(table: dict[str, Any], override: str) -> None:
-    """Put `a.b=value` into nested tables; the value is TOML, or else a bare string."""
+def override_table(table: dict[str, Any], override: str, option: str) -> None:
+    """Put `a.b=value` into nested tables; the value is TOML, or else a bare string.
+
+    Raises:
+        InputError: naming the option that gave it: it is not of this form.
+    """
     dotted, equals, text = override.partition("=")
     if not equals or not dotted.strip():
-        raise InputError(f"`--set` needs key=value, but got `{override}`.")
+        raise InputError(f"`{option}` needs key=value, but got `{override}`.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -149,7 +153,7 @@ def _override(table: dict[str, Any], override: str) -> None:
     for name in tables:
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
-            raise InputError(f"`--set {override}`: `{name}` is not a table.")
+            raise InputError(f"`{option} {override}`: `{name}` is not a table.")
     table[key] = value
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import packages_distributions, version
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import get_ident
 from typing import Any
@@ -47,7 +48,7 @@ class Calculated:
         with failures_of(self.path), TemporaryDirectory(prefix="qiff-") as folder:
             calculator = _calculator(self.path, self.settings, get_ident())
             if isinstance(calculator, (FileIOCalculator, GenericFileIOCalculator)):
-                calculator.directory = folder
+                calculator.directory = Path(folder)
             copy = atoms.copy()
             copy.calc = calculator
             energy = copy.get_potential_energy(apply_constraint=False)

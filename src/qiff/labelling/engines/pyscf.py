@@ -169,7 +169,7 @@ def _mean_field(method: str, molecule: Any) -> Any:
 
     if _is_functional(method):
         return dft.KS(molecule, xc=method)
-    field = scf.HF(molecule)
+    field: Any = scf.HF(molecule)
     field.disp = method.partition("-")[2] or None
     return field
 
