@@ -17,11 +17,13 @@ import pytest
 
 from qiff._checks import InputError, MissingExtraError, RunError
 from qiff.cli import main
-from qiff.labelling import levels
-from qiff.labelling.levels import FCI, MP2, PBE0, Level
+from qiff.labelling.engines import pyscf as engine
+from qiff.labelling.engines.fci import FCI
+from qiff.labelling.level import Level
 from qiff.labelling.maker import make
-from qiff.labelling.recipes import RECIPES, Recipe
-from qiff.labelling.sampling import Listed, Sampling, Trajectory, wigner
+from qiff.labelling.recipes import MP2, PBE0, RECIPES, Recipe
+from qiff.labelling.samplers import Listed, Sampling, Trajectory
+from qiff.labelling.sampling import normal_mode_displacements
 
 
 def lines(path):
@@ -133,7 +135,7 @@ def test_wigner_samples_have_the_variance_of_the_quantum_oscillator():
         quantum = hbar / (2 * reduced * omega)
         wanted = quantum / np.tanh(hbar * omega / (2 * ase.units.kB * temperature))
         rng = np.random.default_rng(0)
-        steps = wigner(atoms, hessian, temperature, 40000, rng)
+        steps = normal_mode_displacements(atoms, hessian, temperature, 40000, rng)
         stretch = steps[:, 1, 0] - steps[:, 0, 0]
         np.testing.assert_allclose(stretch.var(), wanted, rtol=0.03)
     np.testing.assert_allclose(wanted, ase.units.kB * temperature / spring, rtol=0.01)
@@ -301,10 +303,10 @@ def test_a_mean_field_that_did_not_converge_is_an_error_with_the_geometry():
     field = SimpleNamespace(
         converged=True, mol=SimpleNamespace(tostring=lambda: "H 0 0 0\nH 0 0 9")
     )
-    assert levels._converged(field) is field
+    assert engine.converged(field) is field
     field.converged = False
     with pytest.raises(RunError, match="the mean field did not converge at H 0 0 0; H 0 0 9"):
-        levels._converged(field)
+        engine.converged(field)
 
 
 @pytest.mark.slow

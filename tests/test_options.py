@@ -19,7 +19,7 @@ from qiff.cli.parser import Parser
 from qiff.dynamics.settings import Dynamics
 from qiff.hardware import Protocol
 from qiff.interfaces.ipi import PathIntegral
-from qiff.labelling.sampling import Sampling
+from qiff.labelling.samplers import Sampling
 
 RECORDS = (Dynamics, Source, Sampling, Protocol)
 OTHERS: dict[str, dict[str, Any]] = {

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from .._checks import InputError, RunError
-from . import data, dynamics, hardware, learn, models, runs
+from . import data, dynamics, hardware, label, learn, models, runs
 from .parser import Parser
 
 
@@ -71,6 +71,6 @@ def parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"qiff {version('qiff')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for group in (runs, learn, models, dynamics, hardware, data):
+    for group in (runs, learn, models, dynamics, hardware, label, data):
         group.add_commands(commands)
     return parser

@@ -9,7 +9,7 @@ from .._checks import InputError, check_known, check_suffix
 from .._progress import progress
 from ..atoms.properties import PROPERTIES, labels
 from ..labelling.recipes import RECIPES
-from ..labelling.sampling import Sampling
+from ..labelling.samplers import Sampling
 from .command import Commands, add, add_source, check_apart, print_table, source_of
 from .options import add_settings, settings_from
 

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 import ase
 import numpy as np
 
-from .levels import FCI, MP2, PBE0, Level, diatomic, pbe0_hessian
-from .sampling import AbstractSampler, Listed, Sampling, Trajectory, relax, turned, wigner
+from .engines.fci import FCI, diatomic
+from .engines.pyscf import Molecular, program
+from .level import Level
+from .samplers import AbstractSampler, Listed, Sampling, Trajectory
+from .sampling import normal_mode_displacements, relax, turned
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,14 @@ class Recipe:
     sampler: AbstractSampler
 
 
+# --- levels of theory ------------------------------------------------------------------------
+
+_PBE0 = Molecular("pbe0", "def2-tzvp")
+PBE0 = Level("PBE0/def2-TZVP (RKS); analytic forces with grid response", _PBE0, program)
+_MP2 = Molecular("mp2", "def2-svp")
+MP2 = Level("MP2/def2-SVP, frozen core; analytic forces", _MP2, program)
+
+
 # --- geometries -----------------------------------------------------------------------------
 
 
@@ -46,9 +57,10 @@ def _harmonic(name: str) -> Callable[[Sampling], list[ase.Atoms]]:
         from ase.build import molecule
 
         relaxed = relax(molecule(name), PBE0.label)
-        hessian = pbe0_hessian(relaxed)
+        hessian = _PBE0.hessian(relaxed)
         rng = np.random.default_rng(sampling.seed)
-        steps = wigner(relaxed, hessian, sampling.temperature, sampling.n_frames - 1, rng)
+        n = sampling.n_frames - 1
+        steps = normal_mode_displacements(relaxed, hessian, sampling.temperature, n, rng)
         drawn = []
         for step in steps:
             moved = relaxed.copy()

@@ -1,198 +1,159 @@
-"""How the frames of a computed data set are drawn and labelled."""
+"""Geometries to label: conformers, displacements along normal modes, relaxed structures."""
 
-import abc
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import io
 from functools import partial
-from itertools import count
+from typing import Any
 
 import ase
 import ase.units
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes, all_properties
-from ase.calculators.singlepoint import SinglePointCalculator
 from jaxtyping import Float
 
-from .._checks import check_at_least, check_positive, check_seed
+from .._checks import InputError, RunError
 from .._workers import Map
-from ..atoms.properties import labels
+from ..atoms.data.smiles import embedded, import_rdkit, molecule_of
 from ..atoms.rigid import n_rigid
-from .levels import Labeller
+from .level import Labeller, label_one
+
+_STEP = 0.005  # Å, of the central differences of forces
+_SOFTEST = 50.0  # 1/cm; displacements along softer modes would be too large to be along a line
+_SAME = 0.1  # Å; conformers whose sorted distances all agree within it are one
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How geometries are drawn.
+def conformers(structure: str | ase.Atoms, n: int, seed: int) -> list[ase.Atoms]:
+    """Different conformers of a molecule, relaxed with a force field, lowest energy first.
 
-    Args:
-        n_frames: number of frames; 0 means the number of the recipe.
-        temperature: K.
-        seed: of the geometries.
-    """
-
-    n_frames: int = 0
-    temperature: float = 300.0
-    seed: int = 0
-
-    def __post_init__(self):
-        check_at_least("n_frames", self.n_frames, 0)
-        check_seed(self.seed)
-        check_positive("temperature", self.temperature)
-
-
-class AbstractSampler(abc.ABC):
-    """Draws the frames of a data set and labels them; an interrupted computation resumes."""
-
-    @abc.abstractmethod
-    def start(self, sampling: Sampling, label: Labeller) -> list[ase.Atoms]:
-        """Structures that are computed once, before the first frame."""
-
-    @abc.abstractmethod
-    def frames(
-        self,
-        sampling: Sampling,
-        label: Labeller,
-        start: Sequence[ase.Atoms],
-        done: Mapping[int, ase.Atoms],
-        map: Map,
-    ) -> Iterator[tuple[int, ase.Atoms]]:
-        """Label the frames that are not done.
-
-        Args:
-            sampling: how frames are drawn.
-            label: the level of theory.
-            start: what the method `start` gave.
-            done: labelled frames by index.
-            map: applies a function to frames that do not depend on each other.
-
-        Returns:
-            Indices and labelled frames, in any order.
-        """
-
-
-@dataclass(frozen=True)
-class Listed(AbstractSampler):
-    """Structures drawn beforehand, labelled independently of each other."""
-
-    geometries: Callable[[Sampling], list[ase.Atoms]]
-
-    def start(self, sampling: Sampling, label: Labeller) -> list[ase.Atoms]:
-        return self.geometries(sampling)
-
-    def frames(
-        self,
-        sampling: Sampling,
-        label: Labeller,
-        start: Sequence[ase.Atoms],
-        done: Mapping[int, ase.Atoms],
-        map: Map,
-    ) -> Iterator[tuple[int, ase.Atoms]]:
-        missing = [(index, atoms) for index, atoms in enumerate(start) if index not in done]
-        yield from map(partial(_labelled, label), missing)
-
-
-def _labelled(label: Labeller, item: tuple[int, ase.Atoms]) -> tuple[int, ase.Atoms]:
-    """An index and its structure with results; runs where `Map` sends it."""
-    index, atoms = item
-    found = atoms.copy()
-    found.calc = SinglePointCalculator(found, **label(atoms))
-    return index, found
-
-
-@dataclass(frozen=True)
-class Trajectory(AbstractSampler):
-    """Ab initio molecular dynamics with a Langevin thermostat from a relaxed structure.
-
-    Frames follow from each other and are labelled one by one. Random numbers depend on seed and
-    frame alone, so that a trajectory can be resumed.
+    They are placed by distance geometry (ETKDG); mirror images count as one. Bonds are those of
+    the SMILES or are perceived from the positions.
 
     Args:
-        structure: the initial structure; it is relaxed first.
-        timestep: fs.
-        interval: steps from frame to frame.
-        equilibration: steps before the first frame.
-        friction_time: time constant of the thermostat in fs.
+        structure: a SMILES, or a molecule, whose atoms keep their order.
+        n: how many are placed; fewer are returned where some are the same.
+        seed: of the distance geometry.
+
+    Returns:
+        The conformers; a copy of the structure alone where no bonds are perceived, and of one that
+        is periodic or several molecules.
+
+    Raises:
+        InputError: the SMILES is not understood, or RDKit finds no structure for it.
+        MissingExtraError: RDKit is not installed.
     """
-
-    structure: Callable[[], ase.Atoms]
-    timestep: float
-    interval: int
-    equilibration: int
-    friction_time: float
-
-    def start(self, sampling: Sampling, label: Labeller) -> list[ase.Atoms]:
-        return [relax(self.structure(), label)]
-
-    def frames(
-        self,
-        sampling: Sampling,
-        label: Labeller,
-        start: Sequence[ase.Atoms],
-        done: Mapping[int, ase.Atoms],
-        map: Map,
-    ) -> Iterator[tuple[int, ase.Atoms]]:
-        from ase.md.langevinbaoab import LangevinBAOAB
-
-        random = [np.random.default_rng([sampling.seed, n]) for n in range(sampling.n_frames + 1)]
-        first = next(n for n in count() if n not in done)
-        last = done[first - 1] if first else start[0]
-        atoms, calculator = last.copy(), _Labelled(label)
-        if first:  # its results are known
-            calculator.atoms, calculator.results = last.copy(), dict(labels(last))
-        else:  # velocities of Maxwell and Boltzmann
-            spread = np.sqrt(atoms.get_masses() * ase.units.kB * sampling.temperature)
-            atoms.set_momenta(random[-1].standard_normal((len(atoms), 3)) * spread[:, None])
-        atoms.calc = calculator
-        dynamics = LangevinBAOAB(
-            atoms,
-            self.timestep * ase.units.fs,
-            temperature_K=sampling.temperature,
-            T_tau=self.friction_time * ase.units.fs,
-            rng=random[0],
-        )
-        for index in range(first, sampling.n_frames):
-            dynamics.rng = random[index]
-            dynamics.run(self.interval if index else self.equilibration)
-            atoms.get_potential_energy()
-            found = atoms.copy()
-            found.calc = SinglePointCalculator(found, **calculator.results)
-            yield index, found
+    if isinstance(structure, str):
+        atoms, molecule = molecule_of(structure)
+    else:
+        atoms, molecule = structure.copy(), _with_bonds(structure)
+        if molecule is None:
+            return [atoms]
+    rdkit_seed = int(np.random.default_rng(seed).integers(1, 2**20))
+    found = sorted(embedded(molecule, n, rdkit_seed), key=lambda each: each.energy)
+    if not found and isinstance(structure, str):
+        raise InputError(f"{structure}: RDKit finds no structure; give a file with positions.")
+    different: list[ase.Atoms] = []
+    for positions, _ in found:
+        conformer = atoms.copy()
+        conformer.positions = positions
+        if not any(_is_same(conformer, other) for other in different):
+            different.append(conformer)
+    return different or [atoms]
 
 
-class _Labelled(Calculator):
-    """A level of theory as a calculator of ASE, which computes all its results at once."""
+def _with_bonds(atoms: ase.Atoms) -> Any:
+    """The molecule of RDKit with bonds perceived from positions; None if that is not possible."""
+    from ase.io.xyz import write_xyz
 
-    implemented_properties = all_properties
+    rdkit = import_rdkit()
+    if atoms.pbc.any():
+        return None
+    xyz = io.StringIO()
+    write_xyz(xyz, [atoms])
+    try:
+        with rdkit.rdBase.BlockLogs():
+            molecule = rdkit.Chem.MolFromXYZBlock(xyz.getvalue())
+            charge = int(atoms.info.get("charge", 0))
+            rdkit.Chem.rdDetermineBonds.DetermineBonds(molecule, charge=charge)
+    except (RuntimeError, ValueError):
+        return None
+    return molecule if len(rdkit.Chem.GetMolFrags(molecule)) == 1 else None
 
-    def __init__(self, label: Labeller):
-        super().__init__()
-        self._label = label
 
-    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
-        super().calculate(atoms, properties, system_changes)
-        self.results = dict(self._label(self.atoms))  # pyright: ignore[reportArgumentType]
+def _is_same(one: ase.Atoms, other: ase.Atoms) -> bool:
+    """Whether the distances of all pairs of elements, in order of length, agree within 0.1 Å."""
+
+    def distances(atoms: ase.Atoms) -> np.ndarray:
+        first, second = np.triu_indices(len(atoms), 1)
+        pairs = np.sort([atoms.numbers[first], atoms.numbers[second]], axis=0)
+        lengths = atoms.get_all_distances()[first, second]
+        return lengths[np.lexsort((lengths, *pairs))]
+
+    return bool(np.all(np.abs(distances(one) - distances(other)) < _SAME))
 
 
-def wigner(
+def displaced(atoms: ase.Atoms) -> list[ase.Atoms]:
+    """The structures that `hessian_by_differences` labels: each coordinate moved both ways."""
+    moved = [atoms.copy() for _ in range(6 * len(atoms))]
+    for index, copy in enumerate(moved):
+        copy.positions.flat[index // 2] += _STEP if index % 2 else -_STEP
+    return moved
+
+
+def hessian_by_differences(
+    atoms: ase.Atoms, label: Labeller, map: Map = map
+) -> Float[np.ndarray, "3*n_atoms 3*n_atoms"]:
+    """Second derivatives of the energy in eV/Å², by central differences of forces.
+
+    Args:
+        atoms: the structure, for normal modes a relaxed one.
+        label: the level of theory; labels six structures for each atom.
+        map: applies a function to these, see `Map`.
+
+    Raises:
+        LabelError: a structure could not be labelled.
+    """
+    n = 3 * len(atoms)
+    forces = np.zeros((n, 2, n))
+    for index, found in map(partial(label_one, label), enumerate(displaced(atoms))):
+        forces[index // 2, index % 2] = found.get_forces(apply_constraint=False).ravel()
+    hessian = (forces[:, 0] - forces[:, 1]) / (2 * _STEP)
+    return (hessian + hessian.T) / 2
+
+
+def normal_mode_displacements(
     atoms: ase.Atoms,
     hessian: np.ndarray,
     temperature: float,
-    n_frames: int,
+    n: int,
     rng: np.random.Generator,
-) -> Float[np.ndarray, "n_frames n_atoms 3"]:
-    r"""Displacements of harmonic modes in thermal equilibrium, zero-point motion included.
+    *,
+    quantum: bool = True,
+) -> Float[np.ndarray, "n n_atoms 3"]:
+    r"""Displacements of harmonic modes in thermal equilibrium.
 
     Each mass-weighted normal coordinate is normal with variance
-    $\frac{\hbar}{2\omega}\coth\frac{\hbar\omega}{2k_BT}$; translations and rotations are left out.
+    $\frac{\hbar}{2\omega}\coth\frac{\hbar\omega}{2k_BT}$ (Wigner, zero-point motion included) or
+    $k_BT/\omega^2$ (classical); translations and rotations are left out. Modes below 50/cm, and
+    unstable ones, are taken to be at 50/cm.
+
+    Args:
+        atoms: a relaxed structure.
+        hessian: second derivatives of its energy in eV/Å².
+        temperature: K.
+        n: how many.
+        rng: of the normal coordinates.
+        quantum: the distribution of Wigner rather than the classical one.
     """
     root_mass = np.sqrt(atoms.get_masses()).repeat(3)
     squares, modes = np.linalg.eigh(hessian / np.outer(root_mass, root_mass))
-    rigid = n_rigid(atoms)
-    omega, modes = np.sqrt(squares[rigid:]), modes[:, rigid:]  # ASE units: 1/time with eV, Å, amu
-    quantum = ase.units._hbar * ase.units.J * ase.units.s * omega  # ħω in eV
-    variance = 1 / np.tanh(quantum / (2 * ase.units.kB * temperature)) / (2 * omega**2) * quantum
-    normal = rng.normal(size=(n_frames, len(omega))) * np.sqrt(variance)
-    return (normal @ modes.T / root_mass).reshape(n_frames, -1, 3)
+    kept = np.sort(np.argsort(np.abs(squares))[n_rigid(atoms) :])
+    hbar = ase.units._hbar * ase.units.J * ase.units.s  # ASE units: time with eV, Å, amu
+    omega = np.sqrt(np.maximum(squares[kept], (_SOFTEST * ase.units.invcm / hbar) ** 2))
+    thermal = ase.units.kB * temperature
+    if quantum:
+        variance = hbar / (2 * omega * np.tanh(hbar * omega / (2 * thermal)))
+    else:
+        variance = thermal / omega**2
+    normal = rng.normal(size=(n, len(omega))) * np.sqrt(variance)
+    return (normal @ modes[:, kept].T / root_mass).reshape(n, -1, 3)
 
 
 def turned(atoms: ase.Atoms, rng: np.random.Generator) -> ase.Atoms:
@@ -207,14 +168,34 @@ def turned(atoms: ase.Atoms, rng: np.random.Generator) -> ase.Atoms:
     return moved
 
 
-def relax(atoms: ase.Atoms, label: Labeller) -> ase.Atoms:
-    """Minimise the energy of `label` to forces below 1e-4 eV/Å."""
+def relax(atoms: ase.Atoms, label: Labeller, largest_force: float = 1e-4) -> ase.Atoms:
+    """A relaxed copy of a structure, in its cell if it has one.
+
+    Args:
+        atoms: the structure to start from.
+        label: the level of theory.
+        largest_force: component of a force in eV/Å that is aimed at; ten times as much is
+            accepted, where noise in the energies ends the search.
+
+    Raises:
+        RunError: the structure does not relax.
+        LabelError: a structure could not be labelled.
+    """
     from scipy.optimize import minimize
 
+    relaxed = atoms.copy()
+
     def energy_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        moved = ase.Atoms(numbers=atoms.numbers, positions=flat.reshape(-1, 3))
-        found = label(moved)
+        relaxed.positions = flat.reshape(-1, 3)
+        found = label(relaxed)
         return found["energy"], -found["forces"].ravel()
 
-    found = minimize(energy_and_gradient, atoms.positions.ravel(), jac=True, options={"gtol": 1e-4})
-    return ase.Atoms(numbers=atoms.numbers, positions=found.x.reshape(-1, 3))
+    start = atoms.positions.ravel()
+    found = minimize(energy_and_gradient, start, jac=True, options={"gtol": largest_force})
+    if (left := np.abs(found.jac).max()) > 10 * largest_force:
+        raise RunError(
+            f"the structure does not relax: the largest force is {left:.3g} eV/Å; start closer "
+            "to a minimum."
+        )
+    relaxed.positions = found.x.reshape(-1, 3)
+    return relaxed

@@ -12,8 +12,16 @@ from ..atoms.data.dataset import read, write
 from ..atoms.data.source import Source
 from ..atoms.properties import labels
 from ..dynamics.trajectory import read_trajectory
-from ..labelling.geometry import central_displacements, conformers, hessian_from, relax, wigner
+from ..labelling.journal import ELECTRONS
+from ..labelling.sampling import (
+    conformers,
+    displaced,
+    hessian_by_differences,
+    normal_mode_displacements,
+    relax,
+)
 from ..labelling.store import LabelStore
+from ..run.folder import log
 from .selection import broken, descriptors, farthest
 from .settings import Exploration, Learn
 from .show import Show
@@ -23,8 +31,6 @@ STRUCTURE = "structure"
 _RELAXED = 0.01  # eV/Å, the largest force on an atom of a relaxed structure
 _DRAWN = 4
 """Times as many displaced frames are drawn as are kept, the most different ones."""
-_SOFTEST = 100.0
-"""1/cm: softer modes are displaced like one of this frequency, for harmonic ones have no bound."""
 
 
 def starting_structures(
@@ -44,15 +50,21 @@ def starting_structures(
     """
     if path.exists():
         return read_trajectory(path)
-    given = [atoms for name in settings.structures for atoms in read(Source(name))]
-    drawn = [conformers(one, settings.explore.n_conformers, settings.seed) for one in given]
+    given = [(name, atoms) for name in settings.structures for atoms in read(Source(name))]
+    names = [name for name, _ in given]
+    drawn = [_drawn(atoms, settings) for _, atoms in given]
     found, n_done, total = [], 0, sum(map(len, drawn))
     for number, several in enumerate(drawn):
         relaxed = []
         for atoms in several:
             show("structures", n_done, total)
-            relaxed.append(_start(atoms, settings.explore, store))
             n_done += 1
+            try:
+                relaxed.append(_start(atoms, settings.explore, store))
+            except RunError as error:
+                log.warning("a conformer of %s was left out: %s", names[number], error)
+        if not relaxed:
+            raise RunError(f"{names[number]}: no structure to begin with could be relaxed.")
         relaxed.sort(key=lambda atoms: labels(atoms)["energy"])
         for index in sorted(farthest(descriptors(relaxed), np.zeros((0, 0)), len(relaxed))):
             found.append(bare(relaxed[index]))
@@ -61,18 +73,24 @@ def starting_structures(
     return read_trajectory(path)
 
 
+def _drawn(atoms: ase.Atoms, settings: Learn) -> list[ase.Atoms]:
+    """Conformers of a structure; the structure alone if one is asked for."""
+    n_conformers = settings.explore.n_conformers
+    return conformers(atoms, n_conformers, settings.seed) if n_conformers > 1 else [atoms]
+
+
 def _start(atoms: ase.Atoms, explore: Exploration, store: LabelStore) -> ase.Atoms:
     """A labelled structure, relaxed if that is asked for."""
-    moved = relax(atoms, store, tolerance=_RELAXED) if explore.relax else atoms.copy()
+    moved = relax(atoms, store, _RELAXED) if explore.relax else atoms.copy()
     moved.calc = SinglePointCalculator(moved, **store(moved))
     return moved
 
 
 def bare(atoms: ase.Atoms) -> ase.Atoms:
-    """A frame without labels and momenta."""
-    return ase.Atoms(
-        numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc
-    )
+    """A frame without labels and momenta; of its `info` only charge and multiplicity are kept."""
+    found = ase.Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    found.info = {key: atoms.info[key] for key in ELECTRONS if key in atoms.info}
+    return found
 
 
 def first_frames(
@@ -84,13 +102,13 @@ def first_frames(
     derivatives take six calculations for each atom; the others are reached by dynamics.
     """
     explore, rng = settings.explore, np.random.default_rng(settings.seed)
-    displaced = starts
+    centres = starts
     if explore.start == "modes":
         lowest = {atoms.info[STRUCTURE]: atoms for atoms in reversed(starts)}
-        displaced = list(lowest.values())
-    n_each = -(-_DRAWN * explore.n_initial // len(displaced))
+        centres = list(lowest.values())
+    n_each = -(-_DRAWN * explore.n_initial // len(centres))
     drawn = []
-    for start in displaced:
+    for start in centres:
         for step in _steps(explore, start, store, n_each, rng, show):
             moved = start.copy()
             moved.positions += step
@@ -113,10 +131,10 @@ def _steps(
     """Displacements in Å of all atoms, a frame each."""
     if explore.start == "random":
         return explore.displacement * rng.standard_normal((n_frames, len(start), 3))
-    displaced = central_displacements(start)
-    found = store.label(displaced, lambda n: show("second derivatives", n, len(displaced)))
+    moved = displaced(start)
+    found = store.label(moved, lambda n: show("second derivatives", n, len(moved)))
     if found.failures:
         reason = next(iter(found.failures.values()))
         raise RunError(f"the second derivatives of a structure failed: {reason}")
-    hessian = hessian_from([labels(atoms)["forces"] for atoms in found.frames])
-    return wigner(start, hessian, explore.temperature(1), n_frames, rng, softest=_SOFTEST)
+    hessian = hessian_by_differences(start, store)
+    return normal_mode_displacements(start, hessian, explore.temperature(1), n_frames, rng)

@@ -160,10 +160,10 @@ class _Loop:
                 walks.append(walk(ensemble, starts[n % len(starts)], dynamics, path, model, after))
                 frames += walks[-1].frames
             uncertainties = force_uncertainties(ensemble, frames)
-            for atoms, value in zip(frames, uncertainties, strict=True):
-                atoms.calc, atoms.info = None, {UNCERTAINTY: float(value)}
-                atoms.arrays.pop("momenta", None)
-            write(generation.candidates, frames)
+            candidates = [bare(atoms) for atoms in frames]
+            for atoms, value in zip(candidates, uncertainties, strict=True):
+                atoms.info[UNCERTAINTY] = float(value)
+            write(generation.candidates, candidates)
         return save_record(
             kept,
             {

@@ -126,7 +126,7 @@ def parse_settings(
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{name}: is not valid TOML: {error}.") from None
     for override in overrides:
-        _override(table, override)
+        override_table(table, override, "--set")
     return from_table(record_type, table, partial(_where, name, text))
 
 
@@ -155,11 +155,15 @@ def _where(path: str, text: str, keys: tuple[str, ...]) -> str:
     return f"{path}: {dotted(keys)}"
 
 
-def _override(table: dict[str, Any], override: str) -> None:
-    """Put `a.b=value` into nested tables; the value is TOML, or else a bare string."""
+def override_table(table: dict[str, Any], override: str, option: str) -> None:
+    """Put `a.b=value` into nested tables; the value is TOML, or else a bare string.
+
+    Raises:
+        InputError: naming the option that gave it: it is not of this form.
+    """
     dotted, equals, text = override.partition("=")
     if not equals or not dotted.strip():
-        raise InputError(f"`--set` needs key=value, but got `{override}`.")
+        raise InputError(f"`{option}` needs key=value, but got `{override}`.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -168,7 +172,7 @@ def _override(table: dict[str, Any], override: str) -> None:
     for name in tables:
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
-            raise InputError(f"`--set {override}`: `{name}` is not a table.")
+            raise InputError(f"`{option} {override}`: `{name}` is not a table.")
     table[key] = value
 
 

@@ -4,10 +4,13 @@ Atoms are placed by distance geometry (ETKDG) and relaxed with the force field M
 MMFF94 has no parameters. The same SMILES gives the same structure with the same version of RDKit.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ase
+import ase.units
+import numpy as np
 
 from ..._checks import InputError, missing_extra
 from .source import SMILES, RawFrames, Source
@@ -25,30 +28,74 @@ def read_smiles(path: Path, source: Source) -> RawFrames:
         MissingExtraError: RDKit is not installed.
     """
     del path
-    rdkit, smiles = _import_rdkit(), source.path.removeprefix(SMILES)
-    chemistry = rdkit.Chem.AllChem
-    with rdkit.rdBase.BlockLogs():
-        molecule = chemistry.MolFromSmiles(smiles)
-    if molecule is None or not molecule.GetNumAtoms():
-        raise InputError(f"{source.path}: is not a SMILES that RDKit understands; check it.")
-    if "." in smiles:
-        raise InputError(f"{source.path}: is of several molecules; give one.")
-    molecule = chemistry.AddHs(molecule)
-    if chemistry.EmbedMolecule(molecule, randomSeed=_SEED):
+    atoms, molecule = molecule_of(source.path)
+    found = embedded(molecule, 1, _SEED)
+    if not found:
         raise InputError(f"{source.path}: RDKit finds no structure; give a file with positions.")
+    atoms.positions = found[0].positions
+    return RawFrames([atoms], "eV", "Angstrom")
+
+
+def molecule_of(smiles: str) -> tuple[ase.Atoms, Any]:
+    """The atoms of a SMILES, without positions, and its molecule of RDKit.
+
+    A charge and a multiplicity other than 0 and the lowest are kept in `info`.
+
+    Raises:
+        InputError: RDKit does not understand it, or it is of several molecules.
+        MissingExtraError: RDKit is not installed.
+    """
+    smiles = smiles.removeprefix(SMILES)
+    rdkit = import_rdkit()
+    with rdkit.rdBase.BlockLogs():
+        molecule = rdkit.Chem.AllChem.MolFromSmiles(smiles)
+    if molecule is None or not molecule.GetNumAtoms():
+        raise InputError(f"{SMILES}{smiles}: is not a SMILES that RDKit understands; check it.")
+    if "." in smiles:
+        raise InputError(f"{SMILES}{smiles}: is of several molecules; give one.")
+    molecule = rdkit.Chem.AllChem.AddHs(molecule)
+    info: dict[str, Any] = {"smiles": smiles}
+    if charge := rdkit.Chem.GetFormalCharge(molecule):
+        info["charge"] = charge
+    if (unpaired := sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())) > 1:
+        info["multiplicity"] = 1 + unpaired
+    return ase.Atoms([atom.GetSymbol() for atom in molecule.GetAtoms()], info=info), molecule
+
+
+class Embedding(NamedTuple):
+    """Positions of a molecule, and its energy in eV by the force field that relaxed it."""
+
+    positions: np.ndarray
+    energy: float
+
+
+def embedded(molecule: Any, n: int, seed: int) -> Sequence[Embedding]:
+    """Relaxed positions of a molecule of RDKit by distance geometry; fewer than `n` if some fail.
+
+    With the seed 0 all are the same.
+    """
+    chemistry = import_rdkit().Chem.AllChem
+    if not len(chemistry.EmbedMultipleConfs(molecule, n, randomSeed=seed)):
+        return []
     if chemistry.MMFFHasAllMoleculeParams(molecule):
-        chemistry.MMFFOptimizeMolecule(molecule, maxIters=_STEPS)
+        found = chemistry.MMFFOptimizeMoleculeConfs(molecule, maxIters=_STEPS)
     else:
-        chemistry.UFFOptimizeMolecule(molecule, maxIters=_STEPS)
-    symbols = [atom.GetSymbol() for atom in molecule.GetAtoms()]
-    positions = molecule.GetConformer().GetPositions()
-    return RawFrames([ase.Atoms(symbols, positions, info={"smiles": smiles})], "eV", "Angstrom")
+        found = chemistry.UFFOptimizeMoleculeConfs(molecule, maxIters=_STEPS)
+    energies = [energy * ase.units.kcal / ase.units.mol for _, energy in found]
+    positions = [conformer.GetPositions() for conformer in molecule.GetConformers()]
+    return [Embedding(*each) for each in zip(positions, energies, strict=True)]
 
 
-def _import_rdkit() -> Any:
+def import_rdkit() -> Any:
+    """RDKit with what is used of it.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         import rdkit
         import rdkit.Chem.AllChem
+        import rdkit.Chem.rdDetermineBonds
     except ImportError:
         raise missing_extra("rdkit", "smiles", "A structure from SMILES") from None
     return rdkit

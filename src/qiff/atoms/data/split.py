@@ -46,8 +46,7 @@ def split(frames: Sequence[ase.Atoms], train: float, valid: float, test: float, 
     drawn = {name: size for name, size in sizes.items() if name not in apart}
     ends = _cut(len(others), where, **drawn)
     found = {
-        name: others[begin:end]
-        for name, begin, end in zip(drawn, [0, *ends], ends, strict=False)
+        name: others[begin:end] for name, begin, end in zip(drawn, [0, *ends], ends, strict=False)
     }
     for name, indices in apart.items():
         (end,) = _cut(len(indices), f" in the {name} part of the data", **{name: sizes[name]})

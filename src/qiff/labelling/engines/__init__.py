@@ -1,0 +1,1 @@
+"""Programs that label structures, one file for each; `levels.py` lists them."""
