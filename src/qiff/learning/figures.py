@@ -66,15 +66,10 @@ def progress_figure(
     """
     figure, panels = new_figure(2, width=9)
     for axes, (key, target), unit in zip(panels, targets.items(), ("meV/Å", "meV"), strict=True):
-        points = [
-            (before["n_labels"], 1000 * error_of(after["check"], key))
-            for before, after in pairwise(generations)
-            if after.get("check")
-        ]
-        if points:
-            axes.plot(
-                *np.transpose(points), "o-", color=COLOURS["test"], label="dynamics of the model"
-            )
+        pairs = [(a, b["check"]) for a, b in pairwise(generations) if b.get("check")]
+        spent = [before["n_labels"] for before, _ in pairs]
+        errors = [1000 * error_of(check, key) for _, check in pairs]
+        axes.plot(spent, errors, "o-", color=COLOURS["test"], label="dynamics of the model")
         axes.axhline(1000 * target, color=COLOURS["valid"], lw=1, label="target")
         axes.set(xlabel="labels", ylabel=f"{key} MAE ({unit})", yscale="log")
         axes.legend(frameon=False, fontsize=8)

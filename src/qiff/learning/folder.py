@@ -46,6 +46,11 @@ class Generation:
         return self.path / "checked.xyz"
 
     @property
+    def chosen(self) -> Path:
+        """Candidates that are to be labelled to learn from."""
+        return self.path / "chosen.xyz"
+
+    @property
     def selected(self) -> Path:
         """Labelled frames to learn from."""
         return self.path / "selected.xyz"

@@ -25,7 +25,7 @@ from ..labelling.store import LabelStore
 from ..model.potential import AbstractPotential
 from ..run.folder import log, log_to
 from ..training.checkpoint import load
-from ..training.metrics import evaluate
+from ..training.metrics import Metrics, evaluate
 from .exploration import force_uncertainties, walk
 from .fitting import fit_frames
 from .folder import CHOSEN, UNCERTAINTY, Generation, LearnFolder, frames_in
@@ -118,16 +118,15 @@ class _Loop:
     ) -> tuple[Path, str]:
         """One generation: the model after it, and why it is the last one; empty if it is not."""
         if not (done := generation.record):
-            if end := self._spent():
+            if not generation.path.exists() and (end := self._spent()):
                 return model, end
             ensemble = load(model)
             walks = self._explore(generation, ensemble, starts, model)
-            found = self._check(generation, ensemble) | walks
-            found["end"] = self._good_enough(generation, found) or self._spent()
+            found = self._check(generation, ensemble, walks)
             n_selected = 0 if found["end"] else self._select(generation)
             if n_selected:
                 self._fit(generation, model)
-            done = self._record(generation, {**found, "n_selected": n_selected})
+            done = self._record(generation, {**walks, **found, "n_selected": n_selected})
         return (generation.model if generation.model.exists() else model), done["end"]
 
     def _explore(
@@ -175,23 +174,33 @@ class _Loop:
             },
         )
 
-    def _check(self, generation: Generation, ensemble: AbstractPotential) -> dict[str, Any]:
-        """Errors of the model before on candidates drawn at random, never to be learned from."""
-        if not generation.checked.exists():
-            frames = frames_in(generation.candidates)
-            rng = np.random.default_rng([self.settings.seed, generation.number])
-            n_frames = min(self.settings.targets.n_checked, len(frames) // 2)
-            for index in sorted(rng.permutation(len(frames))[:n_frames]):
-                frames[index].info |= {CHOSEN: "check", "generation": generation.number}
-            chosen = [atoms for atoms in frames if CHOSEN in atoms.info]
-            with self._timed("label"):
-                write(generation.checked, self._labelled(chosen, "labels to check"))
-        checked = frames_in(generation.checked)
-        return {"check": evaluate(ensemble, checked) if checked else {}}
+    def _check(
+        self, generation: Generation, ensemble: AbstractPotential, walks: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Errors of the model before on candidates drawn at random, never to be learned from; and
+        why the generation is the last, empty if it is not."""
+        kept = generation.path / "check.json"
+        if record := read_record(kept):
+            return record
+        frames = frames_in(generation.candidates)
+        rng = np.random.default_rng([self.settings.seed, generation.number])
+        n_frames = min(self.settings.targets.n_checked, len(frames) // 2)
+        chosen = [frames[n] for n in sorted(rng.permutation(len(frames))[:n_frames])]
+        for atoms in chosen:
+            atoms.info |= {CHOSEN: "check", "generation": generation.number}
+        with self._timed("label"):
+            checked = self._labelled(chosen, "labels to check")
+            write(generation.checked, checked)
+        check = evaluate(ensemble, checked) if checked else {}
+        end = self._good_enough(generation, walks, check) or self._spent()
+        return save_record(kept, {"check": check, "end": end})
 
     def _select(self, generation: Generation) -> int:
-        """Label candidates to learn from; how many there are."""
-        if not generation.selected.exists():
+        """Label candidates to learn from; how many there are.
+
+        Which ones is kept before the first is labelled, for it depends on what may be spent.
+        """
+        if not generation.chosen.exists():
             select, seed = self.settings.select, self.settings.seed + generation.number
             checked = {_place(atoms) for atoms in frames_in(generation.checked)}
             pool = [a for a in frames_in(generation.candidates) if _place(a) not in checked]
@@ -202,19 +211,21 @@ class _Loop:
                     *(pool, uncertainties, self._learned()),
                     *(self.settings.threshold, n_frames, seed),
                 )
-            frames = [pool[index] for index in chosen]
-            for atoms in frames:
-                atoms.info |= {CHOSEN: select.method, "generation": generation.number}
+            for index in chosen:
+                pool[index].info |= {CHOSEN: select.method, "generation": generation.number}
+            write(generation.chosen, [pool[index] for index in chosen])
+        if not generation.selected.exists():
             with self._timed("label"):
-                write(generation.selected, self._labelled(frames, "labels"))
+                found = self._labelled(frames_in(generation.chosen), "labels")
+                write(generation.selected, found)
         return len(frames_in(generation.selected))
 
-    def _good_enough(self, generation: Generation, found: dict[str, Any]) -> str:
+    def _good_enough(self, generation: Generation, walks: dict[str, Any], check: Metrics) -> str:
         """Why no other generation is needed; empty if one is."""
         explore, targets = self.settings.explore, self.settings.targets
         hottest = generation.number >= len(explore.temperatures)
-        sure = not found["broken"] and found["uncertain"] <= targets.uncertain
-        good = hottest and sure and meets(found["check"], targets)
+        sure = not walks["broken"] and walks["uncertain"] <= targets.uncertain
+        good = hottest and sure and meets(check, targets)
         return "the targets are met" if good else ""
 
     def _spent(self) -> str:
