@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 from qiff import InputError, read_config
-from qiff.run.config import TEMPLATES, template, config_text
+from qiff.run.config import RUN_TEMPLATES, config_text, template
 
 TEXT = """
 output = "runs/x"

@@ -15,7 +15,8 @@ ROOT = Path(qiff.__file__).parent
 EVERYONE = {"_types", "_checks", "_files", "_records", "_precision", "_workers"}
 MODEL_AND_BELOW = {"model", "quantum", "atoms"}
 BELOW_CLI = MODEL_AND_BELOW | {
-    *("training", "interfaces", "dynamics", "hardware", "labelling", "report", "run", "studies")
+    *("training", "interfaces", "dynamics", "hardware", "labelling", "report", "run", "studies"),
+    "learning",
 }
 MAY_IMPORT = {
     "quantum": set(),
@@ -28,7 +29,8 @@ MAY_IMPORT = {
     "labelling": {"atoms"},
     "report": MODEL_AND_BELOW | {"training", "dynamics"},
     "run": MODEL_AND_BELOW | {"training", "report"},
-    "studies": BELOW_CLI - {"studies"},
+    "learning": MODEL_AND_BELOW | {"training", "dynamics", "labelling", "report", "run"},
+    "studies": BELOW_CLI - {"studies", "learning"},
     "cli": BELOW_CLI | {"_progress"},
     "testing": MODEL_AND_BELOW,
     "_types": set(),

@@ -7,12 +7,13 @@ import ase
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from .._checks import RunError
+from .._checks import InputError, RunError
 from ..atoms.data.dataset import read, write
 from ..atoms.data.source import Source
 from ..atoms.properties import labels
 from ..dynamics.trajectory import read_trajectory
 from ..labelling.journal import ELECTRONS
+from ..labelling.level import Level
 from ..labelling.sampling import (
     conformers,
     displaced,
@@ -33,24 +34,42 @@ _DRAWN = 4
 """Times as many displaced frames are drawn as are kept, the most different ones."""
 
 
+def given_structures(settings: Learn, level: Level) -> list[tuple[str, ase.Atoms]]:
+    """The structures that are named, each with its name.
+
+    Raises:
+        InputError: a structure cannot be read, or the level of theory cannot describe it.
+    """
+    given = [(name, atoms) for name in settings.structures for atoms in read(Source(name))]
+    for name, atoms in given:
+        try:
+            level.check(atoms)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
+    return given
+
+
 def starting_structures(
-    settings: Learn, store: LabelStore, path: Path, show: Show
+    given: Sequence[tuple[str, ase.Atoms]],
+    settings: Learn,
+    store: LabelStore,
+    path: Path,
+    show: Show,
 ) -> list[ase.Atoms]:
     """Structures and their conformers, relaxed at the level of theory unless that is not asked for.
 
     Args:
-        settings: which structures, and how many conformers of each.
+        given: structures, each with its name.
+        settings: how many conformers of each, and whether they are relaxed.
         store: the level of theory.
         path: where they are kept.
         show: called with what is being done.
 
     Raises:
-        InputError: a structure cannot be read.
-        RunError: a structure cannot be labelled.
+        RunError: no conformer of a structure can be labelled.
     """
     if path.exists():
         return read_trajectory(path)
-    given = [(name, atoms) for name in settings.structures for atoms in read(Source(name))]
     names = [name for name, _ in given]
     drawn = [_drawn(atoms, settings) for _, atoms in given]
     found, n_done, total = [], 0, sum(map(len, drawn))

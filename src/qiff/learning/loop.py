@@ -29,7 +29,7 @@ from ..training.metrics import Metrics, evaluate
 from .exploration import force_uncertainties, walk
 from .fitting import fit_frames
 from .folder import CHOSEN, UNCERTAINTY, Generation, LearnFolder, frames_in
-from .initial import bare, first_frames, starting_structures
+from .initial import bare, first_frames, given_structures, starting_structures
 from .records import forces_rms, meets
 from .report import save_report
 from .selection import SELECTIONS
@@ -68,9 +68,10 @@ def learn(
     """
     folder = LearnFolder(Path(settings.output))
     level = find_level(settings.label.level, settings.label.settings)
+    structures = given_structures(settings, level)
     folder.begin(settings, resume=resume, overwrite=overwrite)
     with log_to(folder.path / "learn.log"):
-        return _Loop(settings, folder, LabelStore(folder.labels, level, map), show).run()
+        return _Loop(settings, folder, LabelStore(folder.labels, level, map), show).run(structures)
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,13 @@ class _Loop:
     show: Show
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def run(self) -> dict[str, Any]:
+    def run(self, structures: Sequence[tuple[str, ase.Atoms]]) -> dict[str, Any]:
         finished = read_record(self.folder.path / "metrics.json")
         if finished:
             return finished
         with self._timed("structures"):
             starts = starting_structures(
-                self.settings, self.store, self.folder.structures, self.show
+                structures, self.settings, self.store, self.folder.structures, self.show
             )
         model, end, numbers = self._first(starts), "", count(1)
         while not end:

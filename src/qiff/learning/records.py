@@ -7,16 +7,16 @@ import ase
 import numpy as np
 
 from ..atoms.properties import labels
-from ..training.metrics import PER_ATOM, Metrics
+from ..training.metrics import PER_ATOM
 from .settings import Targets
 
 
-def meets(found: Metrics, targets: Targets) -> bool:
+def meets(found: Mapping[str, Any], targets: Targets) -> bool:
     """Whether errors are at most the targeted ones."""
     return all(error_of(found, key) <= getattr(targets, key) for key in ("forces", "energy"))
 
 
-def error_of(found: Metrics, key: str) -> float:
+def error_of(found: Mapping[str, Any], key: str) -> float:
     """Mean absolute error, of the energy of periodic systems by atom; infinite without labels."""
     value = found.get(f"{key}{PER_ATOM}_mae", found.get(f"{key}_mae"))
     return float("inf") if value is None else float(value)
