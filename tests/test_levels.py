@@ -345,7 +345,7 @@ def test_a_mean_field_that_does_not_converge_is_a_label_error(name, settings, me
 class Faulty(Calculator):
     """A calculator that has no stress and fails as it is told to."""
 
-    implemented_properties = ("energy", "forces")
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
 
     def __init__(self, fault: str = "", **kwargs):
         super().__init__(**kwargs)
@@ -363,7 +363,7 @@ class Faulty(Calculator):
 class Writing(FileIOCalculator):
     """A calculator that writes a file, and gives the number of files in its folder as energy."""
 
-    implemented_properties = ("energy", "forces")
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         Calculator.calculate(self, atoms, properties, system_changes)
