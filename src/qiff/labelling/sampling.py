@@ -63,7 +63,7 @@ def _with_bonds(atoms: ase.Atoms) -> Any:
     from ase.io.xyz import write_xyz
 
     rdkit = import_rdkit()
-    if atoms.pbc.any():
+    if atoms.pbc.any() or len(atoms) < 2:
         return None
     xyz = io.StringIO()
     write_xyz(xyz, [atoms])

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import get_ident
@@ -84,9 +84,12 @@ class _Program:
     path: str
 
     def __call__(self) -> str:
-        package = self.path.partition(".")[0].partition(":")[0]
-        names = packages_distributions().get(package, ())
-        return " ".join([names[0], version(names[0])]) if names else f"{package}, no version"
+        package = self.path.partition(":")[0].partition(".")[0]
+        try:
+            return f"{package} {version(package)}"
+        except PackageNotFoundError:
+            names = packages_distributions().get(package, ())
+            return f"{names[0]} {version(names[0])}" if names else f"{package}, no version"
 
 
 @lru_cache(maxsize=16)

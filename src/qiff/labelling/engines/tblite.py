@@ -5,6 +5,7 @@ Reference: Bannwarth, Ehlert, Grimme, J. Chem. Theory Comput. 15, 1652 (2019).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import ase
@@ -32,6 +33,8 @@ class TightBinding:
             2e-6 eV/Å at 0.01.
         electronic_temperature: K, of the occupation of orbitals.
         max_iterations: of the mean field.
+        threads: of one calculation. For molecules one is as fast as several, which wait for each
+            other wherever processors are busy.
     """
 
     method: str
@@ -40,11 +43,13 @@ class TightBinding:
     accuracy: float = 0.01
     electronic_temperature: float = 300.0
     max_iterations: int = 250
+    threads: int = 1
 
     def __post_init__(self):
         check_positive("accuracy", self.accuracy)
         check_at_least("electronic_temperature", self.electronic_temperature, 0)
         check_at_least("max_iterations", self.max_iterations, 1)
+        check_at_least("threads", self.threads, 1)
 
     def check(self, atoms: ase.Atoms) -> None:
         """Raise unless elements, electrons and cell are such as tblite can describe."""
@@ -61,7 +66,7 @@ class TightBinding:
         charge, unpaired = electrons(atoms, self.charge, self.multiplicity)
         periodic = has_volume(atoms)
         cell = {"lattice": np.asarray(atoms.cell) / ase.units.Bohr, "periodic": atoms.pbc}
-        with failures_of("tblite"):
+        with failures_of("tblite"), _thread_pools().limit(limits=self.threads):
             calculator = _interface().Calculator(
                 self.method,
                 atoms.numbers,
@@ -90,15 +95,25 @@ def level(name: str, settings: Mapping[str, Any]) -> Level:
     """The level of a method of `METHODS`."""
     _interface()
     label = from_table(TightBinding, {**settings, "method": METHODS[name.lower()]})
-    return Level(label.method, label, _program, given(label, "method"), label.check)
+    return Level(label.method, label, _program, given(label, "method", "threads"), label.check)
 
 
 def _interface() -> Any:
     try:
+        import threadpoolctl  # noqa: F401
         from tblite import interface
-    except ImportError:
-        raise missing_extra("tblite", "xtb", "Tight binding") from None
+    except ImportError as error:
+        raise missing_extra(error.name or "tblite", "xtb", "Tight binding") from None
     return interface
+
+
+@lru_cache
+def _thread_pools() -> Any:
+    """What limits the threads of tblite."""
+    from threadpoolctl import ThreadpoolController
+
+    _interface()
+    return ThreadpoolController()
 
 
 def _program() -> str:
