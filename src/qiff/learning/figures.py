@@ -72,5 +72,7 @@ def progress_figure(
         axes.plot(spent, errors, "o-", color=COLOURS["test"], label="dynamics of the model")
         axes.axhline(1000 * target, color=COLOURS["valid"], lw=1, label="target")
         axes.set(xlabel="labels", ylabel=f"{key} MAE ({unit})", yscale="log")
+        for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            which("{x:g}")
         axes.legend(frameon=False, fontsize=8)
     return png(figure)
