@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import qiff
-from qiff.training.checkpoint import BUNDLED
+from qiff.training.bundled import BUNDLED
 
 from .conftest import reference
 

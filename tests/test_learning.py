@@ -23,7 +23,8 @@ from qiff.learning.folder import LearnFolder
 from qiff.learning.records import error_of, meets
 from qiff.learning.selection import SELECTIONS, broken, descriptors, farthest, n_fragments
 from qiff.learning.settings import Exploration, Learn, Targets
-from qiff.run.config import parse_settings, template
+from qiff.run.config import parse_settings
+from qiff.run.templates import template
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 def leaves(parser: Parser) -> Iterator[Parser]:
     """The parsers of all commands."""
-    below = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    below = [a for a in parser.fill()._actions if isinstance(a, argparse._SubParsersAction)]
     for action in below:
         for name in action.choices:
             yield from leaves(action.choices[name])

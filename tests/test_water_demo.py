@@ -8,7 +8,7 @@ import pytest
 import qiff
 from qiff.atoms.properties import labels
 from qiff.cli import main
-from qiff.run.config import template
+from qiff.run.templates import template
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
-"""Progress on stderr: a progress bar on a terminal, lines elsewhere; interrupts are not lost."""
+"""Progress on stderr: a progress bar on a terminal, lines elsewhere."""
 
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -18,7 +17,7 @@ def progress(total: int) -> Iterator[Callable[[int, str], None]]:
     """A context that yields a function which shows progress, given what is done and a text.
 
     A progress bar on a terminal, elsewhere a line for every tenth of `total`; nothing before the
-    first call. An interrupt that a library caught is raised again at the next call.
+    first call.
     """
     from rich.console import Console
     from rich.progress import (
@@ -34,16 +33,9 @@ def progress(total: int) -> Iterator[Callable[[int, str], None]]:
     columns = (text, bar, MofNCompleteColumn(), TimeRemainingColumn())
     bars = Progress(*columns, console=console, transient=True)
     task = bars.add_task("", total=total)
-    interrupted: list[int] = []
     last_tenth = [-1]
 
-    def interrupt(number: int, frame: object) -> None:
-        interrupted.append(number)
-        raise KeyboardInterrupt
-
     def show(done: int, description: str) -> None:
-        if interrupted:
-            raise KeyboardInterrupt
         if console.is_terminal:
             bars.start()
             bars.update(task, completed=done, description=description)
@@ -51,11 +43,9 @@ def progress(total: int) -> Iterator[Callable[[int, str], None]]:
             last_tenth[0] = tenth
             print(f"{10 * tenth:3d} %  {done} of {total}  {description}", file=sys.stderr)
 
-    before = signal.signal(signal.SIGINT, interrupt)
     try:
         yield show
     finally:
-        signal.signal(signal.SIGINT, before)
         if bars.live.is_started:
             bars.stop()
 

@@ -5,50 +5,52 @@ Exit codes: 0 done; 1 a run failed (nan in training, exploded dynamics); 2 a mis
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from typing import NoReturn
 
+from .. import _process
 from .._checks import InputError, RunError
 from . import data, dynamics, hardware, label, learn, models, runs
 from .parser import Parser
 
 
-def entry() -> None:
+def entry() -> NoReturn:
     """The command: run `main` and exit with its code."""
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if code == INTERRUPTED:
-        os._exit(code)  # a thread of XLA may still compile; Python torn down under it crashes
-    sys.exit(code)
-
-
-INTERRUPTED = 130
+    _process.run(main)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     remedy = "."
     try:
+        if sys.stdout is None:
+            raise InputError("standard output is closed; redirect it, for instance to /dev/null.")
         options = _parsed(arguments)
         remedy = options.remedy
         options.command(options)
         sys.stdout.flush()
-    except InputError as error:
-        return _fail(error, 2)
     except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
+        _process.discard_output()
+    except (Exception, KeyboardInterrupt) as error:
+        return _failed(error, remedy)
+    return 0
+
+
+def _failed(error: BaseException, remedy: str) -> int:
+    """Report an error and return the exit code; raise it again if it is none that is expected."""
+    if isinstance(error, KeyboardInterrupt) or _process.interrupted():
+        _process.settle()
+        return _fail(f"interrupted{remedy}", _process.INTERRUPTED)
+    if isinstance(error, InputError):
+        return _fail(error, 2)
+    if isinstance(error, RunError):
+        return _fail(error, 1)
+    if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         reason = (error.strerror or str(error)).lower()
         return _fail(f"{place}{reason}; check the path, its permissions and the disk.", 2)
-    except RunError as error:
-        return _fail(error, 1)
-    except KeyboardInterrupt:
-        return _fail(f"interrupted{remedy}", INTERRUPTED)
-    return 0
+    raise error
 
 
 def _fail(message: object, code: int) -> int:
@@ -69,8 +71,18 @@ def parser() -> Parser:
         description="Interatomic potentials from quantum circuits with built-in symmetry.",
         epilog="Begin with: qiff template water > run.toml; qiff train run.toml",
     )
-    parser.add_argument("--version", action="version", version=f"qiff {version('qiff')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for group in (runs, learn, models, dynamics, hardware, label, data):
         group.add_commands(commands)
     return parser
+
+
+class _Version(argparse.Action):
+    """Reads the version of the installed package only if it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *others: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"qiff {version('qiff')}")
+        parser.exit()

@@ -4,19 +4,17 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeAlias
-
-import ase
+from typing import TYPE_CHECKING, TypeAlias
 
 from .._checks import InputError
-from ..atoms.data.dataset import read
-from ..atoms.data.source import Source, split_index
-from ..atoms.reference import is_isolated_atom
-from ..model.potential import AbstractPotential
-from ..model.predict import check_atoms
-from ..training.checkpoint import BUNDLED, load
 from .options import add_settings, settings_from
 from .parser import Parser
+
+if TYPE_CHECKING:
+    import ase
+
+    from ..atoms.data.source import Source
+    from ..model.potential import AbstractPotential
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
@@ -25,43 +23,54 @@ def add(
     commands: Commands,
     name: str,
     command: Callable[[argparse.Namespace], None],
+    arguments: Callable[[Parser], None],
     help: str,
     remedy: str = ".",
-) -> Parser:
+) -> None:
     """Add a command.
 
     Args:
         commands: of the parser.
         name: as it is typed.
         command: the function that carries it out.
+        arguments: adds its arguments to its parser, when they are needed.
         help: one line.
         remedy: ends the message of an interrupt: what to do next.
     """
     sub = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
     sub.set_defaults(command=command, parser=sub, remedy=remedy)
-    return sub
+    sub.arguments = arguments
 
 
 def check_apart(target: Path, source: str) -> None:
     """Raise if an output is the input as well."""
+    from ..atoms.data.source import split_index
+
     source, _ = split_index(source)
     if target.exists() and Path(source).exists() and target.samefile(source):
         raise InputError(f"{target}: is the input as well; choose another output.")
 
 
-def source_of(options: argparse.Namespace, path: str) -> Source:
+def source_of(options: argparse.Namespace, path: str) -> "Source":
     """A data source with the units and keys that `add_source` takes."""
+    from ..atoms.data.source import Source
+
     return settings_from(options, Source, path=path)
 
 
 def model_and_frames(
     options: argparse.Namespace, *, need_energy: bool = False
-) -> tuple[AbstractPotential, list[ase.Atoms]]:
+) -> "tuple[AbstractPotential, list[ase.Atoms]]":
     """The model, and the frames of the source, without those of isolated atoms if it has others.
 
     Raises:
         InputError: the model cannot describe a frame.
     """
+    from ..atoms.data.dataset import read
+    from ..atoms.reference import is_isolated_atom
+    from ..model.predict import check_atoms
+    from ..training.checkpoint import load
+
     potential = load(options.model)
     found = read(source_of(options, options.source), need_energy=need_energy)
     kept = [i for i, a in enumerate(found) if not is_isolated_atom(a)] or range(len(found))
@@ -82,6 +91,8 @@ def print_table(lines: Mapping[str, object]) -> None:
 
 def add_model_and_source(sub: argparse.ArgumentParser, name: str) -> None:
     """Arguments for `model_and_frames`."""
+    from ..training.bundled import BUNDLED
+
     sub.add_argument(
         "model",
         metavar="MODEL",
@@ -104,5 +115,7 @@ def add_source(sub: argparse.ArgumentParser, name: str) -> None:
 
 def add_source_options(sub: argparse.ArgumentParser) -> None:
     """Units and labels of a source, for `source_of`."""
+    from ..atoms.data.source import Source
+
     group = sub.add_argument_group("units and labels of the file")
     add_settings(group, Source, except_=("path",))

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from .._checks import InputError, check_known, check_suffix
 from .._progress import progress
-from ..atoms.properties import PROPERTIES, labels
-from ..labelling.recipes import RECIPES
-from ..labelling.samplers import Sampling
 from .command import Commands, add, add_source, check_apart, print_table, source_of
 from .options import add_settings, settings_from
+from .parser import Parser
 
 
 def _data_make(options: argparse.Namespace) -> None:
     from ..labelling.maker import make
+    from ..labelling.recipes import RECIPES
+    from ..labelling.samplers import Sampling
 
     check_known("Data set", options.name, RECIPES)
     sampling = settings_from(options, Sampling)
@@ -57,6 +57,7 @@ def _data_info(options: argparse.Namespace) -> None:
 
 def _data_convert(options: argparse.Namespace) -> None:
     from ..atoms.data.dataset import read, write
+    from ..atoms.properties import PROPERTIES, labels
 
     target = Path(options.target)
     check_suffix(target, (".xyz", ".extxyz"))
@@ -68,28 +69,42 @@ def _data_convert(options: argparse.Namespace) -> None:
     print(f"{len(frames)} frames with labels: {counts or 'none'}: {target}")
 
 
+def _make_arguments(parser: Parser) -> None:
+    from ..labelling.recipes import RECIPES
+    from ..labelling.samplers import Sampling
+
+    parser.add_argument("name", metavar="NAME", help=", ".join(RECIPES))
+    text = "if not given NAME.xyz; its provenance is written beside it"
+    parser.add_argument("--out", metavar="FILE.xyz", help=text)
+    add_settings(parser, Sampling)
+
+
+def _fetch_arguments(parser: Parser) -> None:
+    parser.add_argument("name", metavar="NAME", help="rmd17: revised MD17, ten molecules, 1.1 GB")
+    text = "if not given the folder that QIFF_DATA names, else data"
+    parser.add_argument("--to", metavar="FOLDER", default="", help=text)
+    parser.add_argument("--url", default="", help="another address of the same archive")
+
+
+def _info_arguments(parser: Parser) -> None:
+    add_source(parser, "FILE")
+
+
+def _convert_arguments(parser: Parser) -> None:
+    add_source(parser, "IN")
+    parser.add_argument("target", metavar="OUT.xyz", help="extxyz with energy, forces and stress")
+
+
 def add_commands(commands: Commands) -> None:
     """Add these commands to the parser."""
     data = commands.add_parser("data", help="compute, fetch or describe data sets").add_subparsers(
         metavar="COMMAND", required=True
     )
     text = "compute a data set with PySCF; resumes an interrupted computation"
-    sub = add(data, "make", _data_make, text, "; repeat the command to resume.")
-    sub.add_argument("name", metavar="NAME", help=", ".join(RECIPES))
-    text = "if not given NAME.xyz; its provenance is written beside it"
-    sub.add_argument("--out", metavar="FILE.xyz", help=text)
-    add_settings(sub, Sampling)
-
+    again = "; repeat the command to resume."
+    add(data, "make", _data_make, _make_arguments, text, again)
     text = "download a published data set; resumes an interrupted download"
-    sub = add(data, "fetch", _data_fetch, text, "; repeat the command to resume.")
-    sub.add_argument("name", metavar="NAME", help="rmd17: revised MD17, ten molecules, 1.1 GB")
-    text = "if not given the folder that QIFF_DATA names, else data"
-    sub.add_argument("--to", metavar="FOLDER", default="", help=text)
-    sub.add_argument("--url", default="", help="another address of the same archive")
-
-    sub = add(data, "info", _data_info, "describe a data file")
-    add_source(sub, "FILE")
-
-    sub = add(data, "convert", _data_convert, "write a data file as extxyz in eV and Å")
-    add_source(sub, "IN")
-    sub.add_argument("target", metavar="OUT.xyz", help="extxyz with energy, forces and stress")
+    add(data, "fetch", _data_fetch, _fetch_arguments, text, again)
+    add(data, "info", _data_info, _info_arguments, "describe a data file")
+    text = "write a data file as extxyz in eV and Å"
+    add(data, "convert", _data_convert, _convert_arguments, text)

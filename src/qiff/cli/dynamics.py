@@ -7,8 +7,6 @@ from typing import Any
 
 from .._checks import InputError, check_suffix
 from .._progress import progress
-from ..dynamics.settings import Dynamics
-from ..interfaces.ipi import FILES, PathIntegral, write_inputs
 from .command import (
     Commands,
     add,
@@ -25,6 +23,7 @@ from .hardware import (
     protocol_of,
 )
 from .options import add_settings, settings_from
+from .parser import Parser
 
 VALIDATION: dict[str, Any] = {"steps": 200_000, "interval": 50}
 """Defaults of `validate` that are not those of `Dynamics`."""
@@ -33,6 +32,7 @@ _NOT_VALIDATED = ("ensemble", "pressure", "barostat_time", "compressibility", "c
 
 def _md(options: argparse.Namespace) -> None:
     from ..dynamics.resume import checkpoint_path, origin_of, read_checkpoint, run_resumable
+    from ..dynamics.settings import Dynamics
     from ..dynamics.simulate import run_dynamics
     from ..report.dynamics import dynamics_line, save_dynamics
 
@@ -90,6 +90,7 @@ def _origin(model: str) -> dict[str, object]:
 
 
 def _validate(options: argparse.Namespace) -> None:
+    from ..dynamics.settings import Dynamics
     from ..dynamics.validation import simulations, validate
     from ..report.validation import validation_section
 
@@ -106,6 +107,7 @@ def _validate(options: argparse.Namespace) -> None:
 
 def _ipi(options: argparse.Namespace) -> None:
     from ..dynamics.velocities import fixed_atoms
+    from ..interfaces.ipi import FILES, PathIntegral, write_inputs
 
     settings, folder = settings_from(options, PathIntegral), Path(options.out)
     for target in (folder / name for name in FILES):
@@ -119,38 +121,53 @@ def _ipi(options: argparse.Namespace) -> None:
         print(f"cd {shlex.quote(str(folder))} && {command}")
 
 
-def add_commands(commands: Commands) -> None:
-    """Add these commands to the parser."""
-    text = "molecular dynamics from the first configuration of a file"
-    sub = add(
-        commands,
-        "md",
-        _md,
-        text,
-        "; the frames so far are in the trajectory, continue it with --resume.",
-    )
-    add_model_and_source(sub, "START.xyz")
-    add_settings(sub, Dynamics)
+def _md_arguments(parser: Parser) -> None:
+    from ..dynamics.settings import Dynamics
+
+    add_model_and_source(parser, "START.xyz")
+    add_settings(parser, Dynamics)
     text = "trajectory; .csv, .json and .png are written beside it (default %(default)s)"
-    sub.add_argument("--out", default="traj.xyz", help=text)
-    existing = sub.add_mutually_exclusive_group()
+    parser.add_argument("--out", default="traj.xyz", help=text)
+    existing = parser.add_mutually_exclusive_group()
     text = "continue the trajectory with the same settings, or with more steps"
     existing.add_argument("--resume", action="store_true", help=text)
     existing.add_argument("--overwrite", action="store_true", help="replace the trajectory")
-    add_executor(sub)
+    add_executor(parser)
 
-    text = "compare dynamics of a model with its data and write a report"
-    sub = add(commands, "validate", _validate, text, "; repeat the command to resume.")
-    add_model_and_source(sub, "DATA")
-    add_settings(sub, Dynamics, except_=(*_NOT_VALIDATED, "velocities"), defaults=VALIDATION)
-    sub.add_argument("--out", default="validation", help="folder (default %(default)s)")
 
-    text = "write the input files of path-integral dynamics with i-PI"
-    sub = add(commands, "ipi", _ipi, text)
-    add_model_and_source(sub, "START.xyz")
-    add_settings(sub, PathIntegral)
+def _validate_arguments(parser: Parser) -> None:
+    from ..dynamics.settings import Dynamics
+
+    add_model_and_source(parser, "DATA")
+    add_settings(parser, Dynamics, except_=(*_NOT_VALIDATED, "velocities"), defaults=VALIDATION)
+    parser.add_argument("--out", default="validation", help="folder (default %(default)s)")
+
+
+def _ipi_arguments(parser: Parser) -> None:
+    from ..interfaces.ipi import PathIntegral
+
+    add_model_and_source(parser, "START.xyz")
+    add_settings(parser, PathIntegral)
     text = "folder of the input files (default %(default)s)"
-    sub.add_argument("--out", default="ipi", help=text)
+    parser.add_argument("--out", default="ipi", help=text)
     text = "i-PI waits for clients at this Unix socket, or HOST:PORT, instead of computing itself"
-    sub.add_argument("--socket", default="", metavar="NAME", help=text)
-    sub.add_argument("--overwrite", action="store_true", help="replace the input files")
+    parser.add_argument("--socket", default="", metavar="NAME", help=text)
+    parser.add_argument("--overwrite", action="store_true", help="replace the input files")
+
+
+def add_commands(commands: Commands) -> None:
+    """Add these commands to the parser."""
+    text = "molecular dynamics from the first configuration of a file"
+    again = "; the frames so far are in the trajectory, continue it with --resume."
+    add(commands, "md", _md, _md_arguments, text, again)
+    text = "compare dynamics of a model with its data and write a report"
+    add(
+        commands,
+        "validate",
+        _validate,
+        _validate_arguments,
+        text,
+        "; repeat the command to resume.",
+    )
+    text = "write the input files of path-integral dynamics with i-PI"
+    add(commands, "ipi", _ipi, _ipi_arguments, text)

@@ -4,34 +4,28 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
-
-import ase
-import numpy as np
+from typing import TYPE_CHECKING
 
 from .._checks import InputError, check_known
 from .._files import atomic_write
 from .._progress import progress
-from ..atoms.data.dataset import read
-from ..hardware import (
-    AbstractExecutor,
-    MeasuredIntegrator,
-    Measurement,
-    Protocol,
-    circuits,
-    make_executor,
-    resources,
-)
-from ..hardware.estimate import energy_offset, measure
-from ..hardware.files import FORMATS, Files
-from ..hardware.measure import MITIGATIONS, Laboratory, mitigation
-from ..interfaces.stablehlo import FORMATS as FUNCTION_FORMATS
-from ..model.potential import AbstractPotential
-from ..training.checkpoint import load
 from .command import Commands, add, add_source_options, print_table, source_of
 from .options import add_settings, settings_from
+from .parser import Parser
+
+if TYPE_CHECKING:
+    import ase
+
+    from ..hardware import AbstractExecutor, MeasuredIntegrator, Measurement, Protocol
+    from ..hardware.files import Files
+    from ..model.potential import AbstractPotential
 
 
 def _export(options: argparse.Namespace) -> None:
+    from ..hardware.files import FORMATS
+    from ..interfaces.stablehlo import FORMATS as FUNCTION_FORMATS
+    from ..training.checkpoint import load
+
     check_known("Format", options.to, (*FORMATS, *FUNCTION_FORMATS))
     write = FUNCTION_FORMATS.get(options.to) or partial(_circuit_files, options.to)
     found = write(load(options.model), _geometry(options))
@@ -45,8 +39,12 @@ def _export(options: argparse.Namespace) -> None:
         print(path)
 
 
-def _circuit_files(to: str, potential: AbstractPotential, atoms: ase.Atoms) -> Files:
+def _circuit_files(to: str, potential: "AbstractPotential", atoms: "ase.Atoms") -> "Files":
     """Contents of the files of every circuit, by what ends their names."""
+    from ..hardware import circuits
+    from ..hardware.estimate import energy_offset
+    from ..hardware.files import FORMATS
+
     groups, offset = circuits(potential, atoms), energy_offset(potential, atoms)
     items = [(group, k) for group in groups for k in range(len(group.angles))]
     return {
@@ -57,6 +55,8 @@ def _circuit_files(to: str, potential: AbstractPotential, atoms: ase.Atoms) -> F
 
 
 def _resources(options: argparse.Namespace) -> None:
+    from ..training.checkpoint import load
+
     potential = load(options.model)
     atoms = _geometry(options) if options.geometry else _at_random_positions(potential)
     print_resources(options, potential, atoms)
@@ -64,13 +64,18 @@ def _resources(options: argparse.Namespace) -> None:
         print("at random positions: give a --geometry for meaningful errors")
 
 
-def _geometry(options: argparse.Namespace) -> ase.Atoms:
+def _geometry(options: argparse.Namespace) -> "ase.Atoms":
     """The first configuration of the file that `--geometry` names."""
+    from ..atoms.data.dataset import read
+
     return read(source_of(options, options.geometry))[0]
 
 
-def _at_random_positions(potential: AbstractPotential) -> ase.Atoms:
+def _at_random_positions(potential: "AbstractPotential") -> "ase.Atoms":
     """The atoms that the config of a model names, at random positions about 1 Å apart."""
+    import ase
+    import numpy as np
+
     elements = _elements(potential.config())
     places = np.random.default_rng(0).normal(size=(len(elements), 3))
     return ase.Atoms(elements, places)
@@ -103,14 +108,18 @@ def _elements(config: object) -> list[str]:
 # --- with an executor -------------------------------------------------------------------------
 
 
-def protocol_of(options: argparse.Namespace) -> Protocol:
+def protocol_of(options: argparse.Namespace) -> "Protocol":
     """The protocol that the options of `add_executor` describe."""
+    from ..hardware.measure import Protocol, mitigation
+
     names = [name.strip() for name in options.mitigate.split(",") if name.strip()]
     return settings_from(options, Protocol, mitigation=mitigation(names))
 
 
-def executor_of(options: argparse.Namespace, cache: Path | None) -> AbstractExecutor:
+def executor_of(options: argparse.Namespace, cache: Path | None) -> "AbstractExecutor":
     """The executor that `--executor` names; results go to `--cache`, else to `cache`."""
+    from ..hardware import make_executor
+
     if not options.executor:
         raise InputError("`--dry-run` needs an --executor to say what it would send.")
     folder = Path(options.cache) if options.cache else cache
@@ -118,17 +127,22 @@ def executor_of(options: argparse.Namespace, cache: Path | None) -> AbstractExec
 
 
 def print_resources(
-    options: argparse.Namespace, potential: AbstractPotential, atoms: ase.Atoms
+    options: argparse.Namespace, potential: "AbstractPotential", atoms: "ase.Atoms"
 ) -> None:
     """Print what a geometry needs, before anything is sent."""
+    from ..hardware import resources
+
     found = resources(potential, atoms, executor_of(options, None), protocol_of(options))
     print_table({k: f"{v:.3g}" if isinstance(v, float) else v for k, v in found.items()})
 
 
 def measured(
-    options: argparse.Namespace, potential: AbstractPotential, frames: list[ase.Atoms]
-) -> list[Measurement]:
+    options: argparse.Namespace, potential: "AbstractPotential", frames: "list[ase.Atoms]"
+) -> "list[Measurement]":
     """Energies and forces of frames from the executor that `--executor` names."""
+    from ..hardware.estimate import measure
+    from ..hardware.measure import Laboratory
+
     cache = Path(options.target).with_suffix(".results")
     executor, protocol, found = executor_of(options, cache), protocol_of(options), []
     with progress(len(frames)) as show:
@@ -141,7 +155,7 @@ def measured(
     return found
 
 
-def mention_more_shots(protocol: Protocol, found: Measurement) -> None:
+def mention_more_shots(protocol: "Protocol", found: "Measurement") -> None:
     """Say so if more shots were sent than asked for."""
     if found.n_shots > protocol.shots:
         print(
@@ -151,8 +165,10 @@ def mention_more_shots(protocol: Protocol, found: Measurement) -> None:
         )
 
 
-def integrator_of(options: argparse.Namespace, path: Path) -> MeasuredIntegrator:
+def integrator_of(options: argparse.Namespace, path: Path) -> "MeasuredIntegrator":
     """Dynamics on forces from the executor that `--executor` names."""
+    from ..hardware import MeasuredIntegrator
+
     executor = executor_of(options, path.with_suffix(".results"))
     return MeasuredIntegrator(executor, protocol_of(options))
 
@@ -161,6 +177,8 @@ def add_executor(
     sub: argparse.ArgumentParser, default: str | None = None, *, dry_run: bool = True
 ) -> None:
     """Arguments for `executor_of` and `protocol_of`."""
+    from ..hardware.measure import MITIGATIONS, Protocol
+
     group = sub.add_argument_group("execution on quantum hardware or its simulators")
     text = "exact, shots, aer:NOISE, fake:DEVICE, pennylane:DEVICE or runtime:DEVICE"
     text += " (default %(default)s)" if default else ""
@@ -174,23 +192,33 @@ def add_executor(
         group.add_argument("--dry-run", action="store_true", help=text)
 
 
-def add_commands(commands: Commands) -> None:
-    """Add these commands to the parser."""
-    sub = add(commands, "export", _export, "write circuits or a potential for another package")
-    sub.add_argument("model", metavar="MODEL")
+def _export_arguments(parser: Parser) -> None:
+    from ..hardware.files import FORMATS
+    from ..interfaces.stablehlo import FORMATS as FUNCTION_FORMATS
+
+    parser.add_argument("model", metavar="MODEL")
     text = "its first configuration: of the circuits, or for the sizes of the function"
-    sub.add_argument("--geometry", required=True, metavar="FILE", help=text)
+    parser.add_argument("--geometry", required=True, metavar="FILE", help=text)
     text = f"circuits: {', '.join(FORMATS)}; energy, forces and virial as a function: "
     text += ", ".join(FUNCTION_FORMATS)
-    sub.add_argument("--to", required=True, metavar="FORMAT", help=text)
-    sub.add_argument("--out", help="file name without suffix; if not given the name of the model")
-    sub.add_argument("--overwrite", action="store_true", help="replace files")
-    add_source_options(sub)
+    parser.add_argument("--to", required=True, metavar="FORMAT", help=text)
+    text = "file name without suffix; if not given the name of the model"
+    parser.add_argument("--out", help=text)
+    parser.add_argument("--overwrite", action="store_true", help="replace files")
+    add_source_options(parser)
 
-    text = "resources that a geometry needs on a quantum computer"
-    sub = add(commands, "resources", _resources, text)
-    sub.add_argument("model", metavar="MODEL")
+
+def _resources_arguments(parser: Parser) -> None:
+    parser.add_argument("model", metavar="MODEL")
     text = "its first configuration; if not given atoms at random positions"
-    sub.add_argument("--geometry", metavar="FILE", help=text)
-    add_executor(sub, "shots", dry_run=False)
-    add_source_options(sub)
+    parser.add_argument("--geometry", metavar="FILE", help=text)
+    add_executor(parser, "shots", dry_run=False)
+    add_source_options(parser)
+
+
+def add_commands(commands: Commands) -> None:
+    """Add these commands to the parser."""
+    text = "write circuits or a potential for another package"
+    add(commands, "export", _export, _export_arguments, text)
+    text = "resources that a geometry needs on a quantum computer"
+    add(commands, "resources", _resources, _resources_arguments, text)

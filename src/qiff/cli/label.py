@@ -14,6 +14,7 @@ from .._files import save_record
 from .._progress import progress
 from .._workers import workers
 from .command import Commands, add, add_source, check_apart, source_of
+from .parser import Parser
 
 
 def _label(options: argparse.Namespace) -> None:
@@ -84,10 +85,7 @@ def _with_reasons(frames: Sequence[ase.Atoms], failures: Mapping[int, str]) -> l
     return copies
 
 
-def add_commands(commands: Commands) -> None:
-    """Add these commands to the parser."""
-    text = "label structures: energy, forces, and stress in a cell; resumes"
-    sub = add(commands, "label", _label, text, "; repeat the command to resume.")
+def _arguments(sub: Parser) -> None:
     add_source(sub, "IN")
     sub.add_argument("target", metavar="OUT.xyz", help="extxyz; provenance goes to OUT.json")
     text = "gfn2 or gfn1 (tblite), METHOD/BASIS such as pbe0/def2-svp (PySCF), MODULE:CLASS (ASE)"
@@ -99,3 +97,9 @@ def add_commands(commands: Commands) -> None:
     sub.add_argument("--multiplicity", type=int, help=text)
     text = "a setting of the level, for instance accuracy=0.1; can be repeated"
     sub.add_argument("--setting", action="append", default=[], metavar="KEY=VALUE", help=text)
+
+
+def add_commands(commands: Commands) -> None:
+    """Add these commands to the parser."""
+    text = "label structures: energy, forces, and stress in a cell; resumes"
+    add(commands, "label", _label, _arguments, text, "; repeat the command to resume.")

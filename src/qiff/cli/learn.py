@@ -6,8 +6,8 @@ from pathlib import Path
 
 from .._checks import InputError
 from .._progress import stages
-from ..atoms.data.source import SMILES
 from .command import Commands, add
+from .parser import Parser
 
 
 def _learn(options: argparse.Namespace) -> None:
@@ -25,8 +25,10 @@ def _learn(options: argparse.Namespace) -> None:
 
 def _settings(options: argparse.Namespace):
     """The settings in a config, or those of the template for the structures that are named."""
+    from ..atoms.data.source import SMILES
     from ..learning.settings import Learn
-    from ..run.config import parse_settings, read_settings, template
+    from ..run.config import parse_settings, read_settings
+    from ..run.templates import template
 
     names = [*options.structures, *(f"{SMILES}{text}" for text in options.smiles)]
     overrides = _overrides(options)
@@ -47,15 +49,14 @@ def _overrides(options: argparse.Namespace) -> Sequence[str]:
 
 def _name(structure: str) -> str:
     """The name of a folder for what is learned of a structure."""
-    plain = structure.removeprefix(SMILES)
-    text = plain if plain != structure else Path(plain.partition("@")[0]).stem
+    from ..atoms.data.source import SMILES
+
+    smiles = structure.startswith(SMILES)
+    text = structure.removeprefix(SMILES) if smiles else Path(structure.partition("@")[0]).stem
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in text)
 
 
-def add_commands(commands: Commands) -> None:
-    """Add this command to the parser."""
-    text = "learn a force field from structures without labels"
-    sub = add(commands, "learn", _learn, text, "; continue with --resume.")
+def _arguments(sub: Parser) -> None:
     text = "a config (see `qiff template learn`), or structures to begin with: files"
     sub.add_argument("structures", metavar="CONFIG or STRUCTURE", nargs="*", help=text)
     text = "a structure to begin with; can be repeated"
@@ -68,3 +69,9 @@ def add_commands(commands: Commands) -> None:
     again = sub.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue what is in the folder")
     again.add_argument("--overwrite", action="store_true", help="replace what is in the folder")
+
+
+def add_commands(commands: Commands) -> None:
+    """Add this command to the parser."""
+    text = "learn a force field from structures without labels"
+    add(commands, "learn", _learn, _arguments, text, "; continue with --resume.")

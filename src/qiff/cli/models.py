@@ -5,17 +5,17 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import ase
+from typing import TYPE_CHECKING, Any
 
 from .._checks import check_suffix
 from .._progress import working
-from ..atoms.properties import PROPERTIES, labels
-from ..hardware.measure import Protocol
 from .command import Commands, add, add_model_and_source, check_apart, model_and_frames, print_table
 from .hardware import add_executor, measured, print_resources
 from .options import add_settings
+from .parser import Parser
+
+if TYPE_CHECKING:
+    import ase
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -33,6 +33,7 @@ def _predict(options: argparse.Namespace) -> None:
     from ase.calculators.singlepoint import SinglePointCalculator
 
     from ..atoms.data.dataset import write
+    from ..atoms.properties import PROPERTIES, labels
     from ..model.ensemble import uncertainty
     from ..model.predict import Prediction, predict
 
@@ -67,14 +68,16 @@ def _predict(options: argparse.Namespace) -> None:
     print(f"{len(frames)} frames with {names}{errors}: {target}")
 
 
-def _keep(atoms: ase.Atoms, values: Mapping[str, Any], suffix: str) -> None:
+def _keep(atoms: "ase.Atoms", values: Mapping[str, Any], suffix: str) -> None:
     """Store a value of each property with the frame, under its key and a suffix."""
     for key, value in values.items():
         _store(atoms, key, f"{key}{suffix}", value)
 
 
-def _store(atoms: ase.Atoms, key: str, name: str, value: Any) -> None:
+def _store(atoms: "ase.Atoms", key: str, name: str, value: Any) -> None:
     """Store a value of a property with the frame, under a name."""
+    from ..atoms.properties import PROPERTIES
+
     (atoms.arrays if PROPERTIES[key].per_atom else atoms.info)[name] = value
 
 
@@ -105,17 +108,29 @@ def _info(options: argparse.Namespace) -> None:
     print_table(lines | read_notes(options.model))
 
 
+def _evaluate_arguments(parser: Parser) -> None:
+    add_model_and_source(parser, "DATA")
+    parser.add_argument("--json", action="store_true", help="print JSON in eV and eV/Å")
+
+
+def _predict_arguments(parser: Parser) -> None:
+    from ..hardware.measure import Protocol
+
+    add_model_and_source(parser, "IN.xyz")
+    parser.add_argument("target", metavar="OUT.xyz", help="extxyz with energy and forces")
+    add_executor(parser)
+    add_settings(parser, Protocol, only=("seed",))
+
+
+def _info_arguments(parser: Parser) -> None:
+    parser.add_argument("model", metavar="MODEL")
+
+
 def add_commands(commands: Commands) -> None:
     """Add these commands to the parser."""
-    sub = add(commands, "evaluate", _evaluate, "errors of a model on labelled configurations")
-    add_model_and_source(sub, "DATA")
-    sub.add_argument("--json", action="store_true", help="print JSON in eV and eV/Å")
-
+    text = "errors of a model on labelled configurations"
+    add(commands, "evaluate", _evaluate, _evaluate_arguments, text)
     text = "energy and forces of every configuration of a file"
-    sub = add(commands, "predict", _predict, text, "; repeat the command to resume.")
-    add_model_and_source(sub, "IN.xyz")
-    sub.add_argument("target", metavar="OUT.xyz", help="extxyz with energy and forces")
-    add_executor(sub)
-    add_settings(sub, Protocol, only=("seed",))
-
-    add(commands, "info", _info, "describe a model").add_argument("model", metavar="MODEL")
+    again = "; repeat the command to resume."
+    add(commands, "predict", _predict, _predict_arguments, text, again)
+    add(commands, "info", _info, _info_arguments, "describe a model")

@@ -2,8 +2,8 @@
 
 import argparse
 import re
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from .._checks import InputError, check_known
 
@@ -11,7 +11,24 @@ _UNKNOWN_CHOICE = re.compile(r"argument (.+): invalid choice: '(.*)' \(choose fr
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises `InputError` where `argparse` prints its usage and exits."""
+    """Raises `InputError` where `argparse` prints its usage and exits.
+
+    `arguments`, a function that adds its arguments, is called when they are needed: they may
+    depend on modules that take long to load.
+    """
+
+    arguments: Callable[["Parser"], None] | None = None
+
+    def fill(self) -> "Parser":
+        """Add what `arguments` adds, once."""
+        if self.arguments:
+            add, self.arguments = self.arguments, None
+            add(self)
+        return self
+
+    def parse_known_args(self, *given: Any, **named: Any) -> Any:
+        self.fill()
+        return super().parse_known_args(*given, **named)
 
     def error(self, message: str) -> NoReturn:
         if found := _UNKNOWN_CHOICE.fullmatch(message):

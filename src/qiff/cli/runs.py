@@ -1,23 +1,22 @@
 """Commands that run something: train, report, reproduce, template."""
 
 import argparse
+from importlib import import_module
 from pathlib import Path
 
 from .._checks import check_known
 from .._progress import progress
-from ..run.config import TEMPLATES, read_config, template
-from ..studies import couzinie2025, hardware, le2023
+from ..run.templates import TEMPLATES, template
 from .command import Commands, add
+from .parser import Parser
 
-STUDIES = {
-    "le2023": le2023.PARTS,
-    "couzinie2025": couzinie2025.PARTS,
-    "hardware": hardware.PARTS,
-}
+STUDIES = ("le2023", "couzinie2025", "hardware")
+"""Modules of `qiff.studies`."""
 
 
 def _train(options: argparse.Namespace) -> None:
     from ..report.tables import summary
+    from ..run.config import read_config
     from ..run.train import train
 
     run = read_config(Path(options.config), options.set)
@@ -46,7 +45,7 @@ def _reproduce(options: argparse.Namespace) -> None:
     from ..studies.harness.reproduce import reproduce, total_runs
 
     check_known("Study", options.study, STUDIES)
-    study = STUDIES[options.study]
+    study = import_module(f"qiff.studies.{options.study}").PARTS
     parts = tuple(study) if options.part in ([], ["all"]) else tuple(options.part)
     settings = QUICK if options.quick else StudySettings()
     out = Path(options.out or options.study + "-quick" * options.quick)
@@ -60,27 +59,40 @@ def _template(options: argparse.Namespace) -> None:
     print(template(options.name), end="")
 
 
-def add_commands(commands: Commands) -> None:
-    """Add these commands to the parser."""
-    text = "train a model described by a config and write a run folder"
-    sub = add(commands, "train", _train, text, "; continue with --resume.")
-    sub.add_argument("config", metavar="RUN.toml", help="see `qiff template`")
+def _train_arguments(parser: Parser) -> None:
+    parser.add_argument("config", metavar="RUN.toml", help="see `qiff template`")
     text = "replace a value of the config, for instance train.steps=100"
-    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
-    again = sub.add_mutually_exclusive_group()
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+    again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue the run in the folder")
     again.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
 
-    text = "summarise a run folder and write its report.html"
-    add(commands, "report", _report, text).add_argument("folder", metavar="RUN_FOLDER")
 
-    text = "run a study: tables, figures, claims"
-    sub = add(commands, "reproduce", _reproduce, text, "; repeat the command to resume.")
-    sub.add_argument("study", metavar="STUDY", help=", ".join(STUDIES))
-    sub.add_argument("part", metavar="PART", nargs="*", help="for instance lih; all if not given")
-    sub.add_argument("--quick", action="store_true", help="minutes: one seed, few steps")
+def _report_arguments(parser: Parser) -> None:
+    parser.add_argument("folder", metavar="RUN_FOLDER")
+
+
+def _reproduce_arguments(parser: Parser) -> None:
+    parser.add_argument("study", metavar="STUDY", help=", ".join(STUDIES))
+    text = "for instance lih; all if not given"
+    parser.add_argument("part", metavar="PART", nargs="*", help=text)
+    text = "minutes: one seed, few steps"
+    parser.add_argument("--quick", action="store_true", help=text)
     text = "folder, if not given STUDY or STUDY-quick; results in it are kept"
-    sub.add_argument("--out", help=text)
+    parser.add_argument("--out", help=text)
 
-    sub = add(commands, "template", _template, "print a config to start from")
-    sub.add_argument("name", metavar="NAME", help=", ".join(TEMPLATES))
+
+def _template_arguments(parser: Parser) -> None:
+    parser.add_argument("name", metavar="NAME", help=", ".join(TEMPLATES))
+
+
+def add_commands(commands: Commands) -> None:
+    """Add these commands to the parser."""
+    text = "train a model described by a config and write a run folder"
+    add(commands, "train", _train, _train_arguments, text, "; continue with --resume.")
+    text = "summarise a run folder and write its report.html"
+    add(commands, "report", _report, _report_arguments, text)
+    text = "run a study: tables, figures, claims"
+    again = "; repeat the command to resume."
+    add(commands, "reproduce", _reproduce, _reproduce_arguments, text, again)
+    add(commands, "template", _template, _template_arguments, "print a config to start from")

@@ -24,7 +24,8 @@ from .._files import atomic_write
 from ..atoms.data.dataset import write
 from ..atoms.graph import complete_cell
 from ..model.predict import Prediction, predict
-from ..training.checkpoint import load, model_file
+from ..training.bundled import model_file
+from ..training.checkpoint import load
 
 Answer = tuple[float, Float[np.ndarray, "n_atoms 3"], Float[np.ndarray, "3 3"], str]
 """Potential energy, forces and virial in atomic units, and a text that i-PI can record."""

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from .._checks import InputError, check_known
 from ..atoms.rigid import connected
 from ..model.predict import check_atoms, evaluator
-from ..training.checkpoint import load, model_file
+from ..training.bundled import model_file
+from ..training.checkpoint import load
 
 KJ_PER_MOL = ase.units.kJ / ase.units.mol
 """In eV."""

@@ -6,7 +6,6 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,6 @@ from ..atoms.data.source import Source
 from ..model.build import skeleton
 from ..training.settings import Training
 
-RUN_TEMPLATES = ("water", "lih", "ammonia", "water-dimer")
-TEMPLATES = (*RUN_TEMPLATES, "learn")
 DTYPES = ("float64", "float32")
 
 
@@ -133,12 +130,6 @@ def parse_settings(
 def config_text(settings: Any) -> str:
     """The TOML text of a record, every default spelled out."""
     return tomli_w.dumps(_plain(dataclasses.asdict(settings)))
-
-
-def template(name: str) -> str:
-    """The text of a config that comes with the package."""
-    check_known("Template", name, TEMPLATES)
-    return (files("qiff") / "templates" / f"{name}.toml").read_text()
 
 
 def _where(path: str, text: str, keys: tuple[str, ...]) -> str:

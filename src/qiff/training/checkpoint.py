@@ -6,7 +6,6 @@ by its path in the potential, for instance `potential.circuit.weights`. Nothing 
 
 import io
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,14 +17,11 @@ from .._files import atomic_write
 from ..atoms.data.dataset import file_hash
 from ..model.build import skeleton
 from ..model.potential import AbstractPotential
+from .bundled import model_file
 from .migrations import FORMAT, migrated
 
 PREFIX = "qiff "
 """Begins the name of every format; its number follows."""
-
-_FOLDER = Path(str(files("qiff.model"))) / "bundled"
-BUNDLED = tuple(sorted(path.stem for path in _FOLDER.glob("*.qiff")))
-"""Names of the models that come with the package."""
 
 Tree = TypeVar("Tree")
 
@@ -47,7 +43,7 @@ def load(path: Path | str) -> AbstractPotential:
     """Read a potential from a model file of this or an older format.
 
     Args:
-        path: the file, or the name of a model that comes with the package, see `BUNDLED`.
+        path: the file, or the name of a model that comes with the package, see `bundled.BUNDLED`.
 
     Raises:
         InputError: the file is missing, corrupt, of another format or not a model; it holds
@@ -69,18 +65,6 @@ def read_notes(path: Path | str) -> dict[str, Any]:
     """The notes saved with a model, of a file or of the package."""
     header, _ = read_arrays(model_file(path), oldest=1)
     return header.get("notes", {})
-
-
-def model_file(model: Path | str) -> Path:
-    """The file of a model: where there is none of this path, it may come with the package."""
-    path = Path(model)
-    if path.suffix or path.exists() or path.name != str(model):
-        return path
-    if path.name not in BUNDLED:
-        raise InputError(
-            f"{model}: no such file, nor a model that comes with qiff: {', '.join(BUNDLED)}."
-        )
-    return _FOLDER / f"{model}.qiff"
 
 
 def model_hash(model: Path | str) -> str:

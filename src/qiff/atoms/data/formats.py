@@ -5,6 +5,7 @@ A new format is one function, from a source to frames in the units of the file, 
 """
 
 import io
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -50,7 +51,9 @@ def read_ase(path: Path, source: Source) -> RawFrames:
     import ase.io
 
     try:
-        frames = list(ase.io.iread(path, index=":")) if path.stat().st_size else []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # plans of ASE for its readers
+            frames = list(ase.io.iread(path, index=":")) if path.stat().st_size else []
     except Exception as error:  # every reader of ASE fails in its own way
         frames = _read_repaired(path, source)
         if frames is None:

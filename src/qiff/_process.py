@@ -1,0 +1,103 @@
+"""The process of the command line: its exit code, its interrupts and its standard streams."""
+
+import codecs
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn
+
+INTERRUPTED = 130
+_AGAIN, _SOON = 5.0, 0.01  # s
+
+
+def run(main: Callable[[], int]) -> NoReturn:
+    """Run the command line and exit with its code.
+
+    An interrupt waits while modules load. One that is lost, since a library caught it or it came
+    while garbage was collected, is raised again, until `settle` is called.
+    """
+    _open_streams()
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _interrupt)
+        signal.signal(signal.SIGALRM, _interrupt)
+        sys.unraisablehook = _unraisable
+    try:
+        code: Any = main()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done
+    except SystemExit as error:
+        code = error.code
+    except (Exception, KeyboardInterrupt):
+        if not interrupted():
+            raise
+        print("qiff: interrupted.", file=sys.stderr)
+        code = INTERRUPTED
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    settle()
+    _flush()
+    if code == INTERRUPTED:
+        os._exit(code)  # a thread of XLA may still compile; Python torn down under it crashes
+    sys.exit(code)
+
+
+def interrupted() -> bool:
+    """Whether an interrupt has come that is not settled."""
+    return signal.getitimer(signal.ITIMER_REAL) != (0.0, 0.0)
+
+
+def settle() -> None:
+    """The interrupt has been dealt with: it is not raised again."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def discard_output() -> None:
+    """Let standard output go nowhere, since it cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise `KeyboardInterrupt`, but not while modules load: some compiled ones crash then."""
+    loading = _is_loading(frame)
+    signal.setitimer(signal.ITIMER_REAL, _SOON if loading else _AGAIN)
+    if not loading:
+        raise KeyboardInterrupt
+
+
+def _is_loading(frame: FrameType | None) -> bool:
+    while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
+
+
+def _unraisable(found: Any) -> None:
+    """Errors that Python cannot raise are printed; an interrupt is raised again at once."""
+    if isinstance(found.exc_value, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, _SOON)
+    else:
+        sys.__unraisablehook__(found)
+
+
+def _flush() -> None:
+    """Write what is buffered; what cannot be written has been reported by now."""
+    try:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+    except OSError:
+        discard_output()
+
+
+def _open_streams() -> None:
+    """Let closed streams go nowhere, lest a file take their number; write what a locale cannot."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number, this one
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            is_ascii = codecs.lookup(stream.encoding).name == "ascii"
+            encoding = "utf-8" if is_ascii else None
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
