@@ -3,12 +3,14 @@
 import argparse
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeAlias
 
 import ase
 
 from .._checks import InputError
+from .._workers import Map, workers
 from ..atoms.data.dataset import read
 from ..atoms.data.source import Source, split_index
 from ..atoms.reference import is_isolated_atom
@@ -89,6 +91,20 @@ def add_model_and_source(sub: argparse.ArgumentParser, name: str) -> None:
         + ", ".join(BUNDLED),
     )
     add_source(sub, name)
+
+
+def add_workers(sub: argparse.ArgumentParser) -> None:
+    """Options for `task_map`."""
+    group = sub.add_argument_group("other processes")
+    text = "processes on this machine for independent tasks; 0 for this process alone (extra dask)"
+    group.add_argument("--workers", type=int, default=0, metavar="N", help=text)
+    text = "scheduler of a running Dask cluster, such as tcp://host:8786, or its scheduler file"
+    group.add_argument("--scheduler", default="", metavar="ADDRESS", help=text)
+
+
+def task_map(options: argparse.Namespace) -> AbstractContextManager[Map]:
+    """A context that yields what applies a function to independent tasks, see `add_workers`."""
+    return workers(options.workers, options.scheduler)
 
 
 def add_source(sub: argparse.ArgumentParser, name: str) -> None:

@@ -10,7 +10,16 @@ from .._progress import progress
 from ..atoms.properties import PROPERTIES, labels
 from ..labelling.recipes import RECIPES
 from ..labelling.sampling import Sampling
-from .command import Commands, add, add_source, check_apart, print_table, source_of
+from .command import (
+    Commands,
+    add,
+    add_source,
+    add_workers,
+    check_apart,
+    print_table,
+    source_of,
+    task_map,
+)
 from .options import add_settings, settings_from
 
 
@@ -26,9 +35,9 @@ def _data_make(options: argparse.Namespace) -> None:
             raise InputError(f"{target}: exists; choose another --out or delete it first.")
     print(f"{options.name}: {RECIPES[options.name].level.description}")
     total = sampling.n_frames or RECIPES[options.name].n_frames
-    with progress(total) as show:
+    with task_map(options) as map, progress(total) as show:
         show(0, "geometries")
-        make(options.name, path, sampling, lambda n_done: show(n_done, "labels"))
+        make(options.name, path, sampling, lambda n_done: show(n_done, "labels"), map)
     print(f"data set: {path}, provenance: {path.with_suffix('.json')}")
 
 
@@ -79,6 +88,7 @@ def add_commands(commands: Commands) -> None:
     text = "if not given NAME.xyz; its provenance is written beside it"
     sub.add_argument("--out", metavar="FILE.xyz", help=text)
     add_settings(sub, Sampling)
+    add_workers(sub)
 
     text = "download a published data set; resumes an interrupted download"
     sub = add(data, "fetch", _data_fetch, text, "; repeat the command to resume.")

@@ -1,4 +1,4 @@
-"""Commands that run something: train, report, reproduce, template."""
+"""Commands that run something: train, sweep, report, reproduce, template."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,7 @@ from .._checks import check_known
 from .._progress import progress
 from ..run.config import TEMPLATES, read_config, template
 from ..studies import couzinie2025, hardware, le2023
-from .command import Commands, add
+from .command import Commands, add, add_workers, task_map
 
 STUDIES = {
     "le2023": le2023.PARTS,
@@ -32,6 +32,18 @@ def _train(options: argparse.Namespace) -> None:
     print("\n".join(summary(Path(run.output))))
 
 
+def _sweep(options: argparse.Namespace) -> None:
+    from ..run.sweep import read_sweep, sweep
+
+    out = Path(options.out) if options.out else None
+    grid = {"n_seeds": options.seeds, "out": out, "by": options.by}
+    found = read_sweep(Path(options.config), options.set, options.grid, **grid)
+    with task_map(options) as map, progress(len(found.combinations)) as show:
+        table = sweep(found, show, map, with_tests=options.tests)
+    print(table.read_text())
+    print(f"table: {table}, runs: {found.out / 'runs'}")
+
+
 def _report(options: argparse.Namespace) -> None:
     from ..report.page import html_page
     from ..report.tables import summary
@@ -50,8 +62,8 @@ def _reproduce(options: argparse.Namespace) -> None:
     parts = tuple(study) if options.part in ([], ["all"]) else tuple(options.part)
     settings = QUICK if options.quick else StudySettings()
     out = Path(options.out or options.study + "-quick" * options.quick)
-    with progress(total_runs(study, parts, settings)) as show:
-        reports = reproduce(study, parts, out, settings, show)
+    with task_map(options) as map, progress(total_runs(study, parts, settings)) as show:
+        reports = reproduce(study, parts, out, settings, show, map)
     for part, path in reports.items():
         print(f"{part}: {path}")
 
@@ -65,11 +77,25 @@ def add_commands(commands: Commands) -> None:
     text = "train a model described by a config and write a run folder"
     sub = add(commands, "train", _train, text, "; continue with --resume.")
     sub.add_argument("config", metavar="RUN.toml", help="see `qiff template`")
-    text = "replace a value of the config, for instance train.steps=100"
-    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+    _add_set(sub)
     again = sub.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue the run in the folder")
     again.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+
+    text = "train a run for each combination of settings and compare their validation errors"
+    sub = add(commands, "sweep", _sweep, text, "; repeat the command to resume.")
+    sub.add_argument("config", metavar="RUN.toml", help="see `qiff template`")
+    text = "a setting and its values, for instance train.learning_rate=0.01,0.003; several times"
+    sub.add_argument("--grid", action="append", default=[], metavar="KEY=VALUES", help=text)
+    text = "seeds of each combination, from that of the config on; errors are means over them"
+    sub.add_argument("--seeds", type=int, default=0, metavar="N", help=text)
+    _add_set(sub)
+    sub.add_argument("--out", help="folder, if not given the `output` of the config with -sweep")
+    text = "property whose validation error decides, if not given forces where they are learned"
+    sub.add_argument("--by", metavar="PROPERTY", default="", help=text)
+    text = "show the test errors of all combinations, not of the best alone"
+    sub.add_argument("--tests", action="store_true", help=text)
+    add_workers(sub)
 
     text = "summarise a run folder and write its report.html"
     add(commands, "report", _report, text).add_argument("folder", metavar="RUN_FOLDER")
@@ -81,6 +107,12 @@ def add_commands(commands: Commands) -> None:
     sub.add_argument("--quick", action="store_true", help="minutes: one seed, few steps")
     text = "folder, if not given STUDY or STUDY-quick; results in it are kept"
     sub.add_argument("--out", help=text)
+    add_workers(sub)
 
     sub = add(commands, "template", _template, "print a config to start from")
     sub.add_argument("name", metavar="NAME", help=", ".join(TEMPLATES))
+
+
+def _add_set(sub: argparse.ArgumentParser) -> None:
+    text = "replace a value of the config, for instance train.steps=100"
+    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
