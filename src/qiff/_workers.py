@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -120,8 +121,17 @@ def _local_cluster(n: int) -> Any:
         host="127.0.0.1",
         dashboard_address=None,
         memory_limit=0,
+        preload=[__name__],
         silence_logs=logging.CRITICAL,
     )
+
+
+def dask_setup(worker: Any) -> None:
+    """Called by Dask in a worker: the process that started it acts on an interrupt, not itself.
+
+    A handler rather than `SIG_IGN`, which the programs that a task starts would inherit.
+    """
+    signal.signal(signal.SIGINT, _nothing)
 
 
 def _reached(scheduler: str) -> str:
