@@ -15,15 +15,17 @@ from qiff.model.build import skeleton
 from qiff.model.predict import Prediction, enable_x64
 from qiff.quantum.gate import PAULIS
 from qiff.report.section import Claim, Section
+from qiff.report.tables import spread
+from qiff.run import tasks
 from qiff.studies import hardware, le2023
 from qiff.studies.hardware.errors import Errors, standard_error
 from qiff.studies.hardware.models import SMALL_MODELS
-from qiff.studies.harness import experiment, figures
+from qiff.studies.harness import figures
 from qiff.studies.harness.data import read_frames, shuffled
 from qiff.studies.harness.experiment import Experiment, carry_out
 from qiff.studies.harness.parts import QUICK, ExperimentsPart, StudySettings
 from qiff.studies.harness.reproduce import reproduce, total_runs
-from qiff.studies.harness.rows import error_row, ratio, spread
+from qiff.studies.harness.rows import error_row, ratio
 from qiff.studies.le2023 import lih
 from qiff.studies.le2023.families import (
     FAMILIES,
@@ -70,7 +72,7 @@ def test_rate_is_chosen_by_validation_and_every_seed_is_tested(tiny, tmp_path, m
     def refuse(*arguments, **options):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(experiment, "train", refuse)
+    monkeypatch.setattr(tasks, "train", refuse)
     again = carry_out(tiny, (0, 1), tmp_path, silent)
     assert again.tests == outcome.tests  # nothing is trained twice
     with pytest.raises(AssertionError, match="trained again"):

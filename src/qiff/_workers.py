@@ -1,8 +1,20 @@
 """Independent tasks: in this process, on a local Dask cluster, or on the user's own."""
 
+import asyncio
+import json
+import logging
+import os
+import signal
+import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from itertools import islice
+from pathlib import Path
 from typing import Any
+
+from ._checks import InputError, RunError, check_at_least, check_file, missing_extra
 
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 """Applies a function to items, as the builtin `map` does; results may come in any order.
@@ -11,8 +23,170 @@ Functions and items can be pickled. For instance `Pool.imap_unordered` of `multi
 `ThreadPoolExecutor.map`.
 """
 
+TIMEOUT = 10.0
+"""Seconds to wait for a scheduler."""
+WINDOW = 1000
+"""Largest number of tasks that are sent and not finished."""
+_ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    "NPROC": "1",  # the size of the thread pool of XLA
+}
+_SETTINGS = {
+    "distributed.nanny.pre-spawn-environ": _ENVIRONMENT,
+    "distributed.scheduler.worker-ttl": None,  # a task may hold the interpreter for minutes
+    "distributed.comm.timeouts.connect": f"{TIMEOUT:g}s",
+}
+
+log = logging.getLogger("qiff")
+
+
+class InThisProcess:
+    """A function that is called in this process alone; a copy sent to another does nothing."""
+
+    def __init__(self, function: Callable[..., None]):
+        self._function = function
+
+    def __call__(self, *args: Any) -> None:
+        self._function(*args)
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return InThisProcess, (_nothing,)
+
+
+def _nothing(*args: Any) -> None:
+    pass
+
 
 @contextmanager
-def workers() -> Iterator[Map]:
-    """A context that yields what applies a function to items: the builtin `map`."""
-    yield map
+def workers(n: int = 0, scheduler: str = "") -> Iterator[Map]:
+    """A context that yields what applies a function to items, see `Map`.
+
+    Without arguments that is the builtin `map`. Otherwise the items are tasks of
+    `dask.distributed`: results arrive as they are computed, an error in a task is raised here, and
+    the task of a worker that dies is repeated on another one.
+
+    Args:
+        n: above 0 a local cluster of so many processes, one task at a time in each.
+        scheduler: the address of the scheduler of a running cluster, or its scheduler file.
+
+    Raises:
+        InputError: the scheduler cannot be reached, or both arguments are given.
+        MissingExtraError: `dask.distributed` is not installed.
+        RunError: from the map: each of several workers died at the same task.
+    """
+    check_at_least("workers", n, 0)
+    if n and scheduler:
+        raise InputError("`workers` and `scheduler` exclude each other; give one of them.")
+    if not (n or scheduler):
+        yield map
+        return
+    distributed = _distributed()
+    with _settings(), _local_cluster(n) if n else nullcontext(_reached(scheduler)) as address:
+        client = distributed.Client(address, timeout=TIMEOUT, set_as_default=False)
+        try:
+            yield partial(_unordered, client)
+        finally:
+            client.close(timeout=1)
+
+
+def _distributed() -> Any:
+    try:
+        import dask.distributed
+    except ImportError:
+        raise missing_extra("distributed", "dask", "Running tasks in other processes") from None
+    return dask.distributed
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """A context with settings of Dask, at whose end the environment variables are as before."""
+    from dask import config
+
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="qiff-", ignore_cleanup_errors=True) as folder:
+        try:
+            with config.set({**_SETTINGS, "temporary-directory": folder}):
+                yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def _local_cluster(n: int) -> Any:
+    """A cluster of `n` processes of one thread."""
+    return _distributed().LocalCluster(
+        n_workers=n,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=None,
+        memory_limit=0,
+        preload=[__name__],
+        silence_logs=logging.CRITICAL,
+    )
+
+
+def dask_setup(worker: Any) -> None:
+    """Called by Dask in a worker: the process that started it acts on an interrupt, not itself.
+
+    A handler rather than `SIG_IGN`, which the programs that a task starts would inherit.
+    """
+    signal.signal(signal.SIGINT, _nothing)
+
+
+def _reached(scheduler: str) -> str:
+    """The address of a scheduler, which may stand in its scheduler file, once it has answered."""
+    address = _address(scheduler)
+    try:
+        found = asyncio.run(_identity(address))
+    except OSError:
+        remedy = "check the address, and that the scheduler runs."
+        raise InputError(
+            f"{address}: no scheduler answers within {TIMEOUT:g} s; {remedy}"
+        ) from None
+    except Exception as error:  # whatever another server may answer
+        raise InputError(f"{address}: is no scheduler of Dask ({error}).") from None
+    if not found["workers"]:
+        log.warning("%s has no workers yet; waiting for them", address)
+    return address
+
+
+def _address(scheduler: str) -> str:
+    path = Path(scheduler)
+    if ":" in scheduler and not path.exists():
+        return scheduler
+    check_file(path)
+    try:
+        return json.loads(path.read_text())["address"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: is not a scheduler file of Dask.") from None
+
+
+async def _identity(address: str) -> Any:
+    distributed = _distributed()
+    arguments = distributed.Security().get_connection_args("client")
+    async with asyncio.timeout(TIMEOUT):
+        async with distributed.rpc(address, connection_args=arguments) as found:
+            return await found.identity()
+
+
+def _unordered(client: Any, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    """Results of tasks as they arrive; at most `WINDOW` tasks are sent at a time.
+
+    The keys of the tasks have a common name, so that the scheduler keeps those for which no worker
+    is free.
+    """
+    distributed = _distributed()
+    name, left = f"qiff-{uuid.uuid4().hex}", enumerate(items)
+    submitted = (client.submit(function, item, key=(name, index)) for index, item in left)
+    arrived = distributed.as_completed(islice(submitted, WINDOW), client.loop, with_results=True)
+    try:
+        for future, result in arrived:
+            if future.status != "finished":
+                raise RunError("the connection to the scheduler is lost; start it again.")
+            arrived.update(islice(submitted, 1))
+            yield result
+    except distributed.KilledWorker:
+        raise RunError(
+            "several workers died at the same task, perhaps for lack of memory; see their log."
+        ) from None

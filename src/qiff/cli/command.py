@@ -3,10 +3,12 @@
 import argparse
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from .._checks import InputError
+from .._workers import Map, workers
 from .options import add_settings, settings_from
 from .parser import Parser
 
@@ -100,6 +102,26 @@ def add_model_and_source(sub: argparse.ArgumentParser, name: str) -> None:
         + ", ".join(BUNDLED),
     )
     add_source(sub, name)
+
+
+def add_set(sub: argparse.ArgumentParser) -> None:
+    """`--set`, a list of overrides of a config."""
+    text = "replace a value of the config, for instance train.steps=100"
+    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+
+
+def add_workers(sub: argparse.ArgumentParser) -> None:
+    """Options for `task_map`."""
+    group = sub.add_argument_group("other processes")
+    text = "processes on this machine for independent tasks; 0 for this process alone (extra dask)"
+    group.add_argument("--workers", type=int, default=0, metavar="N", help=text)
+    text = "scheduler of a running Dask cluster, such as tcp://host:8786, or its scheduler file"
+    group.add_argument("--scheduler", default="", metavar="ADDRESS", help=text)
+
+
+def task_map(options: argparse.Namespace) -> AbstractContextManager[Map]:
+    """A context that yields what applies a function to independent tasks, see `add_workers`."""
+    return workers(options.workers, options.scheduler)
 
 
 def add_source(sub: argparse.ArgumentParser, name: str) -> None:

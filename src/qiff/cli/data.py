@@ -7,7 +7,16 @@ from pathlib import Path
 
 from .._checks import InputError, check_known, check_suffix
 from .._progress import progress
-from .command import Commands, add, add_source, check_apart, print_table, source_of
+from .command import (
+    Commands,
+    add,
+    add_source,
+    add_workers,
+    check_apart,
+    print_table,
+    source_of,
+    task_map,
+)
 from .options import add_settings, settings_from
 from .parser import Parser
 
@@ -26,9 +35,9 @@ def _data_make(options: argparse.Namespace) -> None:
             raise InputError(f"{target}: exists; choose another --out or delete it first.")
     print(f"{options.name}: {RECIPES[options.name].level.description}")
     total = sampling.n_frames or RECIPES[options.name].n_frames
-    with progress(total) as show:
+    with task_map(options) as map, progress(total) as show:
         show(0, "geometries")
-        make(options.name, path, sampling, lambda n_done: show(n_done, "labels"))
+        make(options.name, path, sampling, lambda n_done: show(n_done, "labels"), map)
     print(f"data set: {path}, provenance: {path.with_suffix('.json')}")
 
 
@@ -77,6 +86,7 @@ def _make_arguments(parser: Parser) -> None:
     text = "if not given NAME.xyz; its provenance is written beside it"
     parser.add_argument("--out", metavar="FILE.xyz", help=text)
     add_settings(parser, Sampling)
+    add_workers(parser)
 
 
 def _fetch_arguments(parser: Parser) -> None:

@@ -12,8 +12,7 @@ import ase
 from .._checks import InputError, RunError, check_suffix
 from .._files import save_record
 from .._progress import progress
-from .._workers import workers
-from .command import Commands, add, add_source, check_apart, source_of
+from .command import Commands, add, add_source, add_workers, check_apart, source_of, task_map
 from .parser import Parser
 
 
@@ -32,7 +31,7 @@ def _label(options: argparse.Namespace) -> None:
             raise InputError(f"{path}: exists; choose another OUT.xyz or delete it first.")
     level = find_level(options.level, _settings(options))
     frames = read(source_of(options, options.source))
-    with workers() as map, progress(len(frames)) as show:
+    with task_map(options) as map, progress(len(frames)) as show:
         found = label_frames(level, frames, journal, map, _with_rate(show))
     if found.failures:
         write(failed, _with_reasons(frames, found.failures))
@@ -97,6 +96,7 @@ def _arguments(sub: Parser) -> None:
     sub.add_argument("--multiplicity", type=int, help=text)
     text = "a setting of the level, for instance accuracy=0.1; can be repeated"
     sub.add_argument("--setting", action="append", default=[], metavar="KEY=VALUE", help=text)
+    add_workers(sub)
 
 
 def add_commands(commands: Commands) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .._checks import InputError
 from .._progress import stages
-from .command import Commands, add
+from .command import Commands, add, add_set, add_workers, task_map
 from .parser import Parser
 
 
@@ -16,8 +16,9 @@ def _learn(options: argparse.Namespace) -> None:
     from ..learning.report import summary
 
     settings = _settings(options)
-    with stages() as show:
-        metrics = learn(settings, resume=options.resume, overwrite=options.overwrite, show=show)
+    again = {"resume": options.resume, "overwrite": options.overwrite}
+    with task_map(options) as map, stages() as show:
+        metrics = learn(settings, **again, map=map, show=show)
     folder = LearnFolder(Path(settings.output))
     print("\n".join([*summary(metrics, settings), f"model: {folder.model}"]))
     print(f"report: {folder.path / 'report.html'}")
@@ -64,11 +65,11 @@ def _arguments(sub: Parser) -> None:
     text = "level of theory: gfn2, gfn1, METHOD/BASIS or the import path of a calculator of ASE"
     sub.add_argument("--level", default="", help=text)
     sub.add_argument("--out", default="", metavar="FOLDER", help="instead of that of the config")
-    text = "replace a value of the config, for instance label.budget=500"
-    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+    add_set(sub)
     again = sub.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue what is in the folder")
     again.add_argument("--overwrite", action="store_true", help="replace what is in the folder")
+    add_workers(sub)
 
 
 def add_commands(commands: Commands) -> None:

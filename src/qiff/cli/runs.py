@@ -1,4 +1,4 @@
-"""Commands that run something: train, report, reproduce, template."""
+"""Commands that run something: train, sweep, report, reproduce, template."""
 
 import argparse
 from importlib import import_module
@@ -7,7 +7,7 @@ from pathlib import Path
 from .._checks import check_known
 from .._progress import progress
 from ..run.templates import TEMPLATES, template
-from .command import Commands, add
+from .command import Commands, add, add_set, add_workers, task_map
 from .parser import Parser
 
 STUDIES = ("le2023", "couzinie2025", "hardware")
@@ -31,6 +31,18 @@ def _train(options: argparse.Namespace) -> None:
     print("\n".join(summary(Path(run.output))))
 
 
+def _sweep(options: argparse.Namespace) -> None:
+    from ..run.sweep import read_sweep, sweep
+
+    out = Path(options.out) if options.out else None
+    grid = {"n_seeds": options.seeds, "out": out, "by": options.by}
+    found = read_sweep(Path(options.config), options.set, options.grid, **grid)
+    with task_map(options) as map, progress(len(found.combinations)) as show:
+        table = sweep(found, show, map, with_tests=options.tests)
+    print(table.read_text())
+    print(f"table: {table}, runs: {found.out / 'runs'}")
+
+
 def _report(options: argparse.Namespace) -> None:
     from ..report.page import html_page
     from ..report.tables import summary
@@ -49,8 +61,8 @@ def _reproduce(options: argparse.Namespace) -> None:
     parts = tuple(study) if options.part in ([], ["all"]) else tuple(options.part)
     settings = QUICK if options.quick else StudySettings()
     out = Path(options.out or options.study + "-quick" * options.quick)
-    with progress(total_runs(study, parts, settings)) as show:
-        reports = reproduce(study, parts, out, settings, show)
+    with task_map(options) as map, progress(total_runs(study, parts, settings)) as show:
+        reports = reproduce(study, parts, out, settings, show, map)
     for part, path in reports.items():
         print(f"{part}: {path}")
 
@@ -61,11 +73,25 @@ def _template(options: argparse.Namespace) -> None:
 
 def _train_arguments(parser: Parser) -> None:
     parser.add_argument("config", metavar="RUN.toml", help="see `qiff template`")
-    text = "replace a value of the config, for instance train.steps=100"
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+    add_set(parser)
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue the run in the folder")
     again.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+
+
+def _sweep_arguments(parser: Parser) -> None:
+    parser.add_argument("config", metavar="RUN.toml", help="see `qiff template`")
+    text = "a setting and its values, for instance train.learning_rate=0.01,0.003; several times"
+    parser.add_argument("--grid", action="append", default=[], metavar="KEY=VALUES", help=text)
+    text = "seeds of each combination, from that of the config on; errors are means over them"
+    parser.add_argument("--seeds", type=int, default=0, metavar="N", help=text)
+    add_set(parser)
+    parser.add_argument("--out", help="folder, if not given the `output` of the config with -sweep")
+    text = "property whose validation error decides, if not given forces where they are learned"
+    parser.add_argument("--by", metavar="PROPERTY", default="", help=text)
+    text = "show the test errors of all combinations, not of the best alone"
+    parser.add_argument("--tests", action="store_true", help=text)
+    add_workers(parser)
 
 
 def _report_arguments(parser: Parser) -> None:
@@ -80,6 +106,7 @@ def _reproduce_arguments(parser: Parser) -> None:
     parser.add_argument("--quick", action="store_true", help=text)
     text = "folder, if not given STUDY or STUDY-quick; results in it are kept"
     parser.add_argument("--out", help=text)
+    add_workers(parser)
 
 
 def _template_arguments(parser: Parser) -> None:
@@ -90,6 +117,8 @@ def add_commands(commands: Commands) -> None:
     """Add these commands to the parser."""
     text = "train a model described by a config and write a run folder"
     add(commands, "train", _train, _train_arguments, text, "; continue with --resume.")
+    text = "train a run for each combination of settings and compare their validation errors"
+    add(commands, "sweep", _sweep, _sweep_arguments, text, "; repeat the command to resume.")
     text = "summarise a run folder and write its report.html"
     add(commands, "report", _report, _report_arguments, text)
     text = "run a study: tables, figures, claims"

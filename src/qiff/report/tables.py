@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from ..atoms.properties import PROPERTIES
 from ..training.metrics import N_FRAMES, PER_ATOM, Metrics
 from .dynamics import dynamics_line
@@ -79,3 +81,10 @@ def reliability_lines(metrics: Mapping[str, Metrics]) -> list[str]:
     ]
     names = "uncertainty  " + "".join(f"  {name}" for name in columns)
     return [names, *lines] if lines else []
+
+
+def spread(values: np.ndarray) -> str:
+    """Mean ± standard deviation."""
+    if len(values) == 1:
+        return f"{values[0]:.3g}"
+    return f"{np.mean(values):.3g} ± {np.std(values, ddof=1):.2g}"

@@ -12,11 +12,11 @@ import numpy as np
 from ...atoms.data.rmd17 import MOLECULES
 from ...atoms.properties import labels
 from ...report.section import Claim, Section, TableRow
+from ...report.tables import spread
 from ..harness import figures
 from ..harness.data import SeedData, read_frames
 from ..harness.experiment import Experiment, Outcome
 from ..harness.parts import ExperimentsPart, StudySettings
-from ..harness.rows import spread
 from .learning_curve import sample, training
 
 HELD_OUT = ("ethanol", "malonaldehyde", "toluene")

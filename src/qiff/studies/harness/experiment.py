@@ -6,20 +6,20 @@ Every run has a folder below one directory, so that an interrupted study resumes
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import ase
-import jax
 import numpy as np
 
+from ..._checks import RunError
 from ..._files import atomic_write, read_record
+from ..._workers import Map
 from ...atoms.data.dataset import write
 from ...run.config import Data, Run
-from ...run.train import train
+from ...run.tasks import is_trained, train_all
 from ...training.checkpoint import load
 from ...training.metrics import evaluate
 from ...training.settings import Training
@@ -100,6 +100,18 @@ def n_runs(experiment: Experiment, seeds: Sequence[int]) -> int:
     return len(experiment.rates) - 1 + len(seeds[: experiment.n_seeds])
 
 
+class _Trial(NamedTuple):
+    """One run of an experiment: its learning rate and its seed."""
+
+    experiment: Experiment
+    rate: float
+    seed: int
+
+    def folder(self, out: Path) -> Path:
+        """The folder of the run."""
+        return out / "runs" / f"{self.experiment.name}-rate{self.rate:g}-seed{self.seed}"
+
+
 def carry_out(experiment: Experiment, seeds: Sequence[int], out: Path, show: Progress) -> Outcome:
     """Choose the learning rate with the first seed, then train with every seed.
 
@@ -109,56 +121,87 @@ def carry_out(experiment: Experiment, seeds: Sequence[int], out: Path, show: Pro
         out: folder of the runs; finished ones are kept and unfinished ones resume.
         show: see `Progress`.
     """
+    carry_out_runs([experiment], seeds, out, show)
+    best = _best(experiment, seeds, out)
     seeds = seeds[: experiment.n_seeds]
-    first = seeds[0]
-    train_one = partial(
-        _run, experiment, out=out, show=show, start=_start(experiment, first, out, show)
-    )
-    trials = {rate: train_one(rate, first) for rate in experiment.rates}
-    best = min(trials, key=lambda rate: _validation_loss(trials[rate]))
-    folders = [trials[best] if seed == first else train_one(best, seed) for seed in seeds]
+    folders = [best._replace(seed=seed).folder(out) for seed in seeds]
     tests = [
         _test(folder, experiment.sample(seed).tests)
         for seed, folder in zip(seeds, folders, strict=True)
     ]
-    return Outcome(experiment, best, tuple(seeds), tuple(folders), tuple(tests))
+    return Outcome(experiment, best.rate, tuple(seeds), tuple(folders), tuple(tests))
 
 
-def _start(experiment: Experiment, seed: int, out: Path, show: Progress) -> str:
-    """The model file that an experiment starts from; empty if there is none."""
-    before = experiment.start
-    if before is None:
-        return ""
-    start = _start(before, seed, out, show)
-    return str(_run(before, before.rates[0], seed, out, show, start) / "model.qiff")
+def carry_out_runs(
+    experiments: Iterable[Experiment],
+    seeds: Sequence[int],
+    out: Path,
+    show: Progress,
+    map: Map = map,
+) -> None:
+    """The runs of experiments that are not finished, those at once that wait for no other.
+
+    Args:
+        experiments: what to train.
+        seeds, out, show: see `carry_out`.
+        map: applies a function to each run, see `Map`; results do not depend on it.
+
+    Raises:
+        RunError: a run failed.
+    """
+    experiments = tuple(experiments)
+    while trials := [trial for e in experiments for trial in _ready(e, seeds, out)]:
+        folders = {trial.folder(out): trial for trial in trials}  # some have a start in common
+        runs = (_run(trial, seeds, out) for trial in folders.values())
+        for folder, failure in train_all(runs, show, map):
+            if failure:
+                raise RunError(f"{folder}: {failure}")
 
 
-def _run(
-    experiment: Experiment, rate: float, seed: int, out: Path, show: Progress, start: str
-) -> Path:
-    """The folder of a run, trained if it is not yet."""
-    name = f"{experiment.name}-rate{rate:g}-seed{seed}"
-    folder = out / "runs" / name
-    if (folder / "metrics.json").exists():
-        return folder
-    show(name)
-    sample, path = experiment.sample(seed), folder / "frames.xyz"
+def _ready(experiment: Experiment, seeds: Sequence[int], out: Path) -> list[_Trial]:
+    """The runs of an experiment that are not finished and wait for no other."""
+    if experiment.start is not None and (before := _ready(_first(experiment.start), seeds, out)):
+        return before
+    trials = _trials(experiment, seeds)
+    if missing := [trial for trial in trials if not is_trained(trial.folder(out))]:
+        return missing
+    best = _best(experiment, seeds, out)
+    others = [best._replace(seed=seed) for seed in seeds[: experiment.n_seeds]]
+    return [trial for trial in others if not is_trained(trial.folder(out))]
+
+
+def _first(experiment: Experiment) -> Experiment:
+    """An experiment with its first learning rate and one seed alone."""
+    return dataclasses.replace(experiment, rates=experiment.rates[:1], n_seeds=1)
+
+
+def _trials(experiment: Experiment, seeds: Sequence[int]) -> list[_Trial]:
+    return [_Trial(experiment, rate, seeds[0]) for rate in experiment.rates]
+
+
+def _best(experiment: Experiment, seeds: Sequence[int], out: Path) -> _Trial:
+    """The trial of lowest validation loss."""
+    return min(_trials(experiment, seeds), key=lambda trial: _validation_loss(trial.folder(out)))
+
+
+def _run(trial: _Trial, seeds: Sequence[int], out: Path) -> Run:
+    """The config of a run, whose frames are written."""
+    experiment, folder = trial.experiment, trial.folder(out)
+    sample, path = experiment.sample(trial.seed), folder / "frames.xyz"
     if not path.exists():
         write(path, sample.frames)
-    n_valid = sample.n_valid
-    run = Run(
+    n_valid, start = sample.n_valid, ""
+    if experiment.start is not None:
+        start = str(_trials(experiment.start, seeds)[0].folder(out) / "model.qiff")
+    return Run(
         data=Data(str(path), train=len(sample.frames) - n_valid, valid=n_valid, test=0),
         model=experiment.model,
-        train=dataclasses.replace(experiment.training, learning_rate=rate),
+        train=dataclasses.replace(experiment.training, learning_rate=trial.rate),
         output=str(folder),
-        seed=seed,
+        seed=trial.seed,
         dtype=experiment.dtype,
         start=start,
     )
-    begun = (folder / "config.toml").exists()
-    train(run, resume=begun, after_validation=lambda state: show(name))
-    jax.clear_caches()  # every run compiles its own; hundreds of them exhaust the memory maps
-    return folder
 
 
 def _validation_loss(folder: Path) -> float:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from ..._workers import Map
 from ...report.section import Section
 from ...training.settings import Training
-from .experiment import RATES, Experiment, Outcome, Progress, carry_out, n_runs
+from .experiment import RATES, Experiment, Outcome, Progress, carry_out, carry_out_runs, n_runs
 
 LOSSES = {"energies": 0.0, "energies and forces": 1.0}
 """What a model is trained on, and the weight of forces in the loss."""
@@ -51,8 +52,13 @@ class StudyPart(Protocol):
         """Largest number of runs, for the progress bar."""
         ...
 
-    def carry_out(self, settings: StudySettings, out: Path, show: Progress) -> Section:
-        """Carry out the runs that are not in the folder `out`, then make tables and figures."""
+    def carry_out(
+        self, settings: StudySettings, out: Path, show: Progress, map: Map = map
+    ) -> Section:
+        """Carry out the runs that are not in the folder `out`, then make tables and figures.
+
+        `map` is applied to runs that do not depend on each other, see `Map`.
+        """
         ...
 
 
@@ -72,11 +78,15 @@ class ExperimentsPart:
         """See `StudyPart`."""
         return sum(n_runs(e, settings.seeds) for e in self.experiments(settings).values())
 
-    def carry_out(self, settings: StudySettings, out: Path, show: Progress) -> Section:
+    def carry_out(
+        self, settings: StudySettings, out: Path, show: Progress, map: Map = map
+    ) -> Section:
         """See `StudyPart`."""
+        experiments = self.experiments(settings)
+        carry_out_runs(experiments.values(), settings.seeds, out, show, map)
         outcomes = {
             label: carry_out(experiment, settings.seeds, out, show)
-            for label, experiment in self.experiments(settings).items()
+            for label, experiment in experiments.items()
         }
         return self.section(outcomes)
 
@@ -97,6 +107,8 @@ class FunctionPart:
         """See `StudyPart`."""
         return self.runs
 
-    def carry_out(self, settings: StudySettings, out: Path, show: Progress) -> Section:
-        """See `StudyPart`."""
+    def carry_out(
+        self, settings: StudySettings, out: Path, show: Progress, map: Map = map
+    ) -> Section:
+        """See `StudyPart`; all in this process."""
         return self.section(settings, out, show)

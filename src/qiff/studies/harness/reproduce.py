@@ -9,6 +9,7 @@ from typing import Any
 
 from ..._checks import InputError, check_known
 from ..._files import read_record, save_record
+from ..._workers import Map
 from ...run.prepare import VERSIONS
 from .parts import StudyPart, StudySettings
 
@@ -32,6 +33,7 @@ def reproduce(
     out: Path,
     settings: StudySettings,
     show: Callable[[int, str], None],
+    map: Map = map,
 ) -> dict[str, Path]:
     """Carry out parts of a study; finished runs in `out` are kept.
 
@@ -41,6 +43,7 @@ def reproduce(
         out: folder of runs and reports.
         settings: seeds, steps and learning rates.
         show: called with the number of runs before this one and the name of this one.
+        map: applies a function to runs that do not depend on each other, see `Map`.
 
     Returns:
         The report of each part.
@@ -58,7 +61,9 @@ def reproduce(
         show(len(begun) - 1, name)
 
     record = {**asdict(settings), "versions": {package: version(package) for package in VERSIONS}}
-    return {part: study[part].carry_out(settings, out, count).save(out, record) for part in parts}
+    return {
+        part: study[part].carry_out(settings, out, count, map).save(out, record) for part in parts
+    }
 
 
 def _check_settings(out: Path, settings: StudySettings) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 
 from ...atoms.properties import PROPERTIES, Property
 from ...report.section import TableRow
+from ...report.tables import spread
 from .experiment import Outcome
 
 REPORTED: dict[str, Property] = {key: PROPERTIES[key] for key in ("energy", "forces")}
@@ -35,13 +36,6 @@ def error_row(label: str, outcome: Outcome, test: str) -> TableRow:
 def squared(unit: str) -> str:
     """The square of a unit such as eV/Å."""
     return "/".join(f"{part}²" for part in unit.split("/"))
-
-
-def spread(values: np.ndarray) -> str:
-    """Mean ± standard deviation."""
-    if len(values) == 1:
-        return f"{values[0]:.3g}"
-    return f"{np.mean(values):.3g} ± {np.std(values, ddof=1):.2g}"
 
 
 def ratio(one: np.ndarray, other: np.ndarray) -> float:

@@ -1,0 +1,330 @@
+"""Independent tasks in other processes: nothing is lost, repeated or left behind."""
+
+import collections
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from qiff._checks import InputError, MissingExtraError, RunError
+from qiff._workers import WINDOW, InThisProcess, workers
+from qiff.cli import main
+
+QIFF = (sys.executable, "-c", "from qiff.cli import entry; entry()")
+
+
+def square(number):
+    return number * number
+
+
+def slowly(number):
+    """A number and the process that it was sent to."""
+    time.sleep(0.02)
+    return number, os.getpid()
+
+
+def refuse_five(number):
+    if number == 5:
+        raise InputError("`number` must not be 5.")
+    return 1 / number
+
+
+def kill_at_three(number):
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def threads_allowed(number):
+    return [os.environ[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC")]
+
+
+def session(leader: int) -> list[str]:
+    """The living processes of the session of a process."""
+    listed = subprocess.run(["ps", "-o", "stat=,args=", "-s", str(leader)], capture_output=True)
+    return [line for line in listed.stdout.decode().splitlines() if not line.startswith("Z")]
+
+
+def wait_until(condition, seconds=120.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+# --- in this process --------------------------------------------------------------------------
+
+
+def test_without_arguments_it_is_the_builtin_map():
+    with workers() as found:
+        assert found is map
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((-1,), "`workers` must be at least 0, but is -1"),
+        ((2, "tcp://localhost:8786"), "exclude each other"),
+        ((0, "no-such.json"), r"no-such\.json: no such file"),
+        ((0, __file__), "is not a scheduler file of Dask"),
+        ((0, "xyz://localhost:1"), "is no scheduler of Dask"),
+    ],
+)
+def test_mistakes_are_refused(arguments, message):
+    pytest.importorskip("distributed")
+    with pytest.raises(InputError, match=message), workers(*arguments):
+        pass
+
+
+def test_the_extra_is_named_where_dask_is_absent(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "dask.distributed", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'qiff\[dask\]'"), workers(2):
+        pass
+    out = str(tmp_path / "lih.xyz")
+    assert main(["data", "make", "lih", "--workers", "2", "--out", out]) == 2
+    assert "pip install 'qiff[dask]'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_function_for_this_process_does_nothing_in_another():
+    seen = []
+    function = InThisProcess(seen.append)
+    function("here")
+    pickle.loads(pickle.dumps(function))("there")
+    assert seen == ["here"]
+
+
+# --- with Dask --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """The map of two workers, whose temporary files are below `tmp_path`."""
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with workers(2) as found:
+        yield found
+
+
+@pytest.mark.slow
+def test_every_task_arrives_once_when_a_worker_is_killed(cluster):
+    found, killed = [], 0
+    for index, process in cluster(slowly, range(200)):
+        found.append(index)
+        if len(found) == 50:
+            killed = process
+            os.kill(killed, signal.SIGKILL)
+    assert collections.Counter(found) == dict.fromkeys(range(200), 1)
+    assert killed
+    processes = {process for _, process in cluster(slowly, range(20))}
+    assert len(processes - {killed, os.getpid()}) == 2  # the killed one is replaced
+
+
+@pytest.mark.slow
+def test_errors_are_those_of_the_task(cluster):
+    with pytest.raises(InputError, match="`number` must not be 5"):
+        list(cluster(refuse_five, range(5, 20)))
+    with pytest.raises(ZeroDivisionError):
+        list(cluster(refuse_five, range(2)))
+    assert sorted(cluster(square, range(4))) == [0, 1, 4, 9]  # the workers are there still
+
+
+@pytest.mark.slow
+def test_a_task_that_kills_every_worker_is_an_error(cluster):
+    with pytest.raises(RunError, match="several workers died at the same task"):
+        list(cluster(kill_at_three, [3]))
+    assert sorted(cluster(square, range(4))) == [0, 1, 4, 9]
+
+
+@pytest.mark.slow
+def test_not_all_tasks_are_sent_at_once(cluster):
+    drawn = []
+
+    def items():
+        for number in range(100_000):
+            drawn.append(number)
+            yield number
+
+    results = iter(cluster(square, items()))
+    for _ in range(5):
+        next(results)
+    assert WINDOW <= len(drawn) <= WINDOW + 5
+
+
+@pytest.mark.slow
+def test_workers_have_one_thread_and_leave_nothing_behind(tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = dict(os.environ)
+    with workers(1) as found:
+        assert list(found(threads_allowed, [0])) == [["1", "1", "1"]]
+        assert list(tmp_path.iterdir())  # control: there are temporary files
+    assert list(tmp_path.iterdir()) == []
+    assert dict(os.environ) == before
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path, capsys):
+    pytest.importorskip("distributed")
+    began = time.monotonic()
+    options = ["--scheduler", "tcp://127.0.0.1:9", "--out", str(tmp_path / "lih.xyz")]
+    assert main(["data", "make", "lih", *options]) == 2
+    assert time.monotonic() - began < 20
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("qiff: tcp://127.0.0.1:9: no scheduler answers within 10 s;")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_cluster_of_dask_jobqueue(tmp_path):
+    jobqueue = pytest.importorskip("dask_jobqueue.local")
+    options = {"local_directory": str(tmp_path), "log_directory": str(tmp_path)}
+    settings = {"cores": 1, "memory": "1GB", "scheduler_options": {"dashboard": False}}
+    with jobqueue.LocalCluster(**settings, **options) as cluster:
+        cluster.scale(jobs=2)
+        with workers(scheduler=cluster.scheduler_address) as found:
+            results = dict(found(slowly, range(50)))
+    assert results.keys() == set(range(50))
+    assert os.getpid() not in results.values()
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_lost_is_an_error(tmp_path):
+    pytest.importorskip("distributed")
+    file = tmp_path / "scheduler.json"
+    options = ("--scheduler-file", str(file), "--host", "127.0.0.1", "--port", "0")
+    command = (sys.executable, "-m", "distributed.cli.dask_scheduler", *options, "--no-dashboard")
+    scheduler = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(file.exists)
+        lost = pytest.raises(RunError, match="connection to the scheduler is lost")
+        with workers(scheduler=str(file)) as found, lost:
+            list(found(slowly, items_that_kill(scheduler)))
+    finally:
+        scheduler.kill()
+        scheduler.wait()
+
+
+def items_that_kill(process):
+    """Two tasks, which no worker ever takes; the process is killed before they are sent."""
+    yield 0
+    process.kill()
+    yield 1
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_labelling_in_workers(tmp_path):
+    pytest.importorskip("pyscf")
+    pytest.importorskip("distributed")
+    part = tmp_path / "lih.xyz.part"
+    options = ("--n-frames", "100000", "--workers", "2", "--out", str(tmp_path / "lih.xyz"))
+    interrupted(
+        ("data", "make", "lih", *options),
+        lambda: part.exists() and part.read_text().count('"index"') > 3,
+        "qiff: interrupted; repeat the command to resume.",
+        tmp_path,
+    )
+
+
+def interrupted(arguments, condition, line, folder):
+    """Interrupt a command and its workers, as a terminal does, as soon as a condition holds."""
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    process = subprocess.Popen(
+        (*QIFF, *arguments),
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(scratch)},
+        start_new_session=True,
+    )
+    wait_until(lambda: process.poll() is not None or condition())
+    assert len(session(process.pid)) >= 3  # control: this process and its workers are there
+    began = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == line
+    assert "Traceback" not in error
+    assert time.monotonic() - began < 30
+    wait_until(lambda: session(process.pid) == [], 5)
+    assert list(scratch.iterdir()) == []
+
+
+# --- sweeps -----------------------------------------------------------------------------------
+
+CONFIG = """
+output = "runs/lih"
+[data]
+path = "bundled:lih"
+train = 8
+valid = 4
+test = 4
+[model]
+kind = "diatomic"
+elements = ["Li", "H"]
+n_layers = 1
+[train]
+steps = 400
+evaluate_every = 4
+"""
+GRID = ("--grid", "train.learning_rate=0.01,0.03", "--seeds", "3", "--workers", "2")
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch) -> Path:
+    """A config of runs of seconds."""
+    pytest.importorskip("distributed")
+    monkeypatch.setenv("QIFF_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "run.toml").write_text(CONFIG)
+    return tmp_path / "run.toml"
+
+
+def states(out: Path) -> list[Path]:
+    return sorted(out.glob("runs/*/state.npz"))
+
+
+def table(out: Path) -> list[list[str]]:
+    """`sweep.csv` without the time of training."""
+    rows = [line.split(",") for line in (out / "sweep.csv").read_text().splitlines()]
+    place = rows[0].index("training s")
+    return [row[:place] + row[place + 1 :] for row in rows]
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_a_sweep_in_workers(config, tmp_path):
+    out = tmp_path / "out"
+    interrupted(
+        ("sweep", str(config), *GRID, "--out", str(out), "--set", "train.steps=1000000"),
+        lambda: states(out),
+        "qiff: interrupted; repeat the command to resume.",
+        tmp_path,
+    )
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_killed_resumes_and_equals_an_undisturbed_one(config, tmp_path):
+    out, other = tmp_path / "out", tmp_path / "other"
+    command = (*QIFF, "sweep", str(config), *GRID)
+    process = subprocess.Popen((*command, "--out", str(out)), start_new_session=True)
+    finished = lambda: sorted(out.glob("runs/*/report.html"))
+    wait_until(lambda: len(finished()) >= 2 and len(states(out)) > len(finished()), 600)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    before = {path: path.stat().st_mtime_ns for path in finished()}
+    assert 2 <= len(before) < 6  # control: it was killed in the middle
+    subprocess.run((*command, "--out", str(out)), check=True)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    subprocess.run((*command, "--out", str(other)), check=True)
+    assert table(out) == table(other)
+    assert len(table(out)) == 7
+    for path in states(out):
+        assert (
+            path.parent.joinpath("history.csv").read_bytes()
+            == (other / "runs" / path.parent.name / "history.csv").read_bytes()
+        )
