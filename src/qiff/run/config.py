@@ -13,7 +13,7 @@ from typing import Any
 import tomli_w
 from ase.data import chemical_symbols
 
-from .._checks import InputError, check_at_least, check_file, check_known, check_seed
+from .._checks import InputError, check_file, check_known, check_seed, check_size
 from .._records import dotted, from_table
 from ..atoms.data.source import Source
 from ..model.build import skeleton
@@ -80,7 +80,7 @@ class Run:
     def __post_init__(self):
         check_known("`dtype`", self.dtype, DTYPES)
         check_seed(self.seed)
-        check_at_least("members", self.members, 1)
+        check_size("members", self.members, 1)
         check_seed(self.seed + self.members - 1)
         if self.start and self.members > 1:
             raise InputError(f"`members` must be 1 with a `start`, but is {self.members}.")
@@ -99,7 +99,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Run:
     try:
         text = path.read_text()
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (RecursionError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is not valid TOML: {error}.") from None
     for override in overrides:
         _override(table, override)

@@ -60,7 +60,7 @@ def load(path: Path | str) -> AbstractPotential:
     try:
         model, arrays = migrated(header["format"], header["model"], arrays)
         structure = skeleton(model)
-    except (AttributeError, InputError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: does not describe a model this version knows ({error})."
         ) from None
