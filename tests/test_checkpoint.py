@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import time
 import zipfile
 
 import ase.build
@@ -40,7 +41,7 @@ def test_numpy_alone_reads_it(path):
         assert header["model"]["kind"] == "triatomic"
         assert archive["circuit.weights"].shape == (2, 3)
         assert set(archive.files) == {
-            *("header", "bias", "readout", "circuit.scales", "circuit.weights")
+            *("header", "checksum", "bias", "readout", "circuit.scales", "circuit.weights")
         }
     assert read_notes(path) == {"note": 1}
 
@@ -54,10 +55,15 @@ def test_missing_unknown_and_misshaped_arrays_are_named(path):
             {"circuit.weights": np.zeros((2, 4))},
             r"must be float.* of shape \(2, 3\), but is .*\(2, 4\)",
         ),
-        ({"circuit.weights": np.full((2, 3), np.nan)}, r"`circuit\.weights` must be finite"),
+        (
+            {"circuit.weights": np.full((2, 3), np.nan, np.float32)},
+            r"`circuit\.weights` must be finite",
+        ),
         ({"bias": np.array(1)}, "array `bias` must be float"),
-        ({"header": None}, "not a file of qiff"),
-        ({"header": np.array("{")}, "not a file of qiff"),
+        ({"bias": np.array(1.0, np.float16)}, "must be float32 .* but is float16"),
+        ({"bias": np.array(1.0, np.longdouble)}, "must be float32 .* but is (float128|longdouble)"),
+        ({"header": np.array("[]")}, "not a file of qiff"),
+        ({"header": np.array("{}")}, "its header names no format"),
         ({"header": np.array('{"format": "qiff 9"}')}, "is of format 9, but this version"),
         ({"header": np.array('{"format": "qiff 1", "model": {"kind": "os"}}')}, "Model kind `os`"),
         ({"header": np.array('{"format": "qiff 1"}')}, "does not describe a model"),
@@ -66,7 +72,78 @@ def test_missing_unknown_and_misshaped_arrays_are_named(path):
         path.write_bytes(original)
         rewrite(path, **change)
         with pytest.raises(InputError, match=message):
+            accepted(path)
+    for header in (None, np.array("{")):
+        path.write_bytes(original)
+        rewrite(path, header=header)
+        with pytest.raises(InputError, match="not a file of qiff"):
             qiff.load(path)
+
+
+def accepted(path):
+    """The potential of a file that was changed by hand."""
+    qiff.rewrite_checksum(path)
+    return qiff.load(path)
+
+
+def test_a_changed_file_is_refused_until_the_change_is_accepted(path):
+    """A number of the header decides energies as a weight does."""
+    original = path.read_bytes()
+    header = json.loads(str(np.load(path)["header"]))
+    header["model"]["initial_scale"] = 10.0
+    for change in (
+        {"header": np.array(json.dumps(header))},
+        {"header": np.array(json.dumps(header | {"format": "qiff 2"}))},
+        {"bias": np.array(0.25, np.float32)},
+        {"checksum": None},
+        {"checksum": np.array("0" * 64)},
+    ):
+        path.write_bytes(original)
+        rewrite(path, **change)
+        with pytest.raises(InputError, match=r"does not agree with its checksum.*rewrite_checksum"):
+            qiff.load(path)
+    rewrite(path, header=np.array(json.dumps(header)), bias=np.array(0.25, ">f4"))
+    assert accepted(path).config()["initial_scale"] == 10.0
+    assert qiff.load(path).bias == 0.25  # of the other order of bytes
+
+
+def test_archives_with_more_than_they_should_have_are_refused(path):
+    whole = path.read_bytes()
+    with np.load(path) as archive:
+        members = {name: archive[name] for name in archive.files}
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **members)
+    for content in (whole + b"\0", whole + whole, b"\0" + whole, packed.getvalue()):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="not a file of qiff"):
+            qiff.load(path)
+    path.write_bytes(whole)
+    with (
+        zipfile.ZipFile(path, "a") as archive,
+        pytest.warns(UserWarning, match="Duplicate name"),
+    ):
+        archive.writestr("bias.npy", archive.read("bias.npy"))
+    with pytest.raises(InputError, match="not a file of qiff"):
+        qiff.load(path)
+    path.write_bytes(whole)
+    assert qiff.load(path).config()["kind"] == "triatomic"  # control
+
+
+@pytest.mark.slow
+def test_an_archive_that_unpacks_to_gigabytes_is_refused_before_it_is_unpacked(tmp_path):
+    with (
+        zipfile.ZipFile(tmp_path / "bomb.qiff", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("bias.npy", "w", force_zip64=True) as member,
+    ):
+        header = {"descr": "<f8", "fortran_order": False, "shape": (1 << 29,)}
+        np.lib.format.write_array_header_1_0(member, header)
+        for _ in range(1 << 8):
+            member.write(bytes(1 << 24))
+    assert (tmp_path / "bomb.qiff").stat().st_size < 5e6
+    begin = time.perf_counter()
+    with pytest.raises(InputError, match="not a file of qiff"):
+        qiff.load(tmp_path / "bomb.qiff")
+    assert time.perf_counter() - begin < 1
 
 
 def test_cut_short_at_any_place_is_refused(path):

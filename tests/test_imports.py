@@ -12,7 +12,7 @@ import pytest
 import qiff
 
 ROOT = Path(qiff.__file__).parent
-EVERYONE = {"_types", "_checks", "_files", "_records", "_precision", "_workers"}
+EVERYONE = {"_types", "_checks", "_archive", "_files", "_records", "_precision", "_workers"}
 MODEL_AND_BELOW = {"model", "quantum", "atoms"}
 BELOW_CLI = MODEL_AND_BELOW | {
     *("training", "interfaces", "dynamics", "hardware", "labelling", "report", "run", "studies"),
@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "testing": MODEL_AND_BELOW,
     "_types": set(),
     "_checks": set(),
+    "_archive": set(),
     "_records": set(),
     "_files": set(),
     "_precision": {"_compiled"},

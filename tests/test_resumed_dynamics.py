@@ -8,6 +8,7 @@ import equinox as eqx
 import pytest
 
 from qiff import Dynamics, InputError, RunError
+from qiff._archive import write_archive
 from qiff.cli import main
 from qiff.dynamics import integrator, resume
 from qiff.dynamics.resume import checkpoint_path, run_resumable
@@ -115,6 +116,9 @@ def test_what_cannot_be_resumed(potential, tmp_path):
     path.write_bytes(content[:-1])
     refused("frames that the checkpoint counts on are gone")
     checkpoint_path(path).write_bytes(b"no archive")
+    refused("is not a file of qiff: corrupt, .* copy it again or start anew")
+    checkpoint_path(path).unlink()
+    write_archive(checkpoint_path(path), {"format": "qiff dynamics 2"}, {})
     refused(r"is not a checkpoint of this version; start anew \(--overwrite\)")
 
 

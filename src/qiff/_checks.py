@@ -41,6 +41,27 @@ def check_at_least(name: str, value: int | float, minimum: int | float) -> None:
         raise InputError(f"`{name}` must be at least {minimum}, but is {value}.")
 
 
+LARGEST = {
+    **dict.fromkeys(("n_basis", "n_channels", "n_circuits", "n_embedding", "n_layers"), 1000),
+    "n_messages": 1000,
+    "n_hidden": 10_000,
+    "n_interactions": 20,
+    "n_repeats": 100,
+    "n_qubits": 32,
+    "members": 100,
+    "evaluate_every": 100_000,
+    "steps": 10**9,
+}
+"""Sizes up to which a model is described and a run prepared in a second and some 100 MB."""
+
+
+def check_size(name: str, value: int, minimum: int) -> None:
+    """Raise unless `value` is at least `minimum` and not above the entry of `name` in `LARGEST`."""
+    check_at_least(name, value, minimum)
+    if value > LARGEST[name]:
+        raise InputError(f"`{name}` must be at most {LARGEST[name]}, but is {value}.")
+
+
 def check_finite(name: str, value: int | float) -> None:
     """Raise unless `value` is a finite number."""
     if not math.isfinite(value):
@@ -92,7 +113,7 @@ def typed(name: str, value: Any, hint: Any) -> Any:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     fits = is_number if kind in (int, float) else not isinstance(value, str) or kind is str
     if not (fits and isinstance(value, kind)):
-        raise InputError(f"`{name}` must be {_wanted(hint)}, but is {value!r}.")
+        raise InputError(f"`{name}` must be {_wanted(hint)}, but is {_shown(value)}.")
     if isinstance(value, Mapping) and get_args(hint):
         return {key: typed(f"{name}.{key}", item, get_args(hint)[1]) for key, item in value.items()}
     return value
@@ -103,7 +124,15 @@ def _one_of(name: str, value: Any, hints: tuple[Any, ...]) -> Any:
     for hint in hints:
         with suppress(InputError):
             return typed(name, value, hint)
-    raise InputError(f"`{name}` must be {' or '.join(map(_wanted, hints))}, but is {value!r}.")
+    raise InputError(
+        f"`{name}` must be {' or '.join(map(_wanted, hints))}, but is {_shown(value)}."
+    )
+
+
+def _shown(value: Any) -> str:
+    """A value as Python writes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def _wanted(hint: Any) -> str:

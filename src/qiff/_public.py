@@ -3,6 +3,7 @@
 from importlib.metadata import version as _version
 
 from . import hardware as hardware
+from ._archive import rewrite_checksum as rewrite_checksum
 from ._checks import InputError as InputError
 from ._checks import RunError as RunError
 from .atoms.data.dataset import read as read

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 
 from qiff._checks import InputError
+from qiff._precision import enable_x64
 from qiff.quantum import engine
 from qiff.quantum.circuit import Simulation
 from qiff.quantum.engine import Engine
@@ -237,6 +238,16 @@ def test_angles_that_are_not_finite_are_an_error(value):
             order(angles).block_until_ready()
 
 
+def word(place: int, value: int):
+    """A call with one of the numbers of its program replaced."""
+
+    def change(call):
+        places = np.arange(len(call["program"]))
+        return call | {"program": np.where(places == place, value, call["program"])}
+
+    return change
+
+
 @needs_native
 @pytest.mark.parametrize(
     ("change", "message"),
@@ -247,27 +258,18 @@ def test_angles_that_are_not_finite_are_an_error(value):
         (lambda call: call | {"program": call["program"][:4]}, "too short"),
         (lambda call: call | {"program": call["program"][:-1]}, "wrong size"),
         (lambda call: call | {"coefficients": np.ones(1)}, "wrong size"),
-        (
-            lambda call: (
-                call
-                | {"program": np.where(np.arange(len(call["program"])) == 0, 99, call["program"])}
-            ),
-            "qubits",
-        ),
-        (
-            lambda call: (
-                call
-                | {"program": np.where(np.arange(len(call["program"])) == 5, 77, call["program"])}
-            ),
-            "on no qubit",
-        ),
-        (
-            lambda call: (
-                call
-                | {"program": np.where(np.arange(len(call["program"])) == 7, 77, call["program"])}
-            ),
-            "gate is unknown",
-        ),
+        (lambda call: call | {"coefficients": np.full(3, np.nan)}, "coefficient is not finite"),
+        (word(0, 99), "qubits"),
+        (word(5, 77), "on no qubit"),
+        (word(6, 1), "in two singlets"),
+        (word(7, 77), "gate is unknown"),
+        (word(8, 2), "on no qubit"),
+        (word(10, -1), "has no slot"),
+        (word(10, 2**31 - 1), "has no slot"),
+        (word(10, 2**30), "wrong shape"),
+        (word(15, 1), "has no observable"),
+        (word(16, 4), "on no qubit"),
+        (word(18, 1), "wrong number of Y"),
     ],
 )
 def test_a_wrong_call_of_a_kernel_is_an_error_and_no_crash(change, message):
@@ -288,6 +290,45 @@ def test_a_wrong_call_of_a_kernel_is_an_error_and_no_crash(change, message):
             program=call["program"].astype(np.int32),
             coefficients=call["coefficients"],
         ).block_until_ready()
+
+
+@needs_native
+@pytest.mark.slow
+def test_whatever_number_of_a_program_is_damaged_no_kernel_crashes():
+    """What is not refused is another program of the same size."""
+    program = every_gate(3)
+    words, factors = native.encode(program)
+    n_slots, n_observables = program.n_slots, len(program.observables)
+    inputs = [np.full((n, 2), 0.1) for n in (n_slots, n_observables, n_slots, n_observables)]
+    shapes = [jax.ShapeDtypeStruct((n, 2), np.float64) for n in (n_observables, n_slots)]
+    accepted, refused = 0, 0
+    for place in range(len(words)):
+        for value in (-(2**31), -1, 0, 1, 2, 5, 31, 2**30, 2**31 - 7, 2**31 - 1):
+            damaged = np.where(np.arange(len(words)) == place, value, words).astype(np.int32)
+            call = jax.ffi.ffi_call("qiff_second", shapes)
+            try:
+                with enable_x64(True):
+                    found = call(*inputs, program=damaged, coefficients=factors)
+                assert all(np.isfinite(array).all() for array in found)
+                accepted += 1
+            except jax.errors.JaxRuntimeError:
+                refused += 1
+    assert accepted > len(words) // 2  # control: not everything is refused
+    assert refused > len(words)
+
+
+def test_a_program_whose_gates_read_angles_that_are_not_there_is_refused():
+    state, observables = Singlets(2, ()), (mean_z(2),)
+    for first, layer in (
+        ((Gate("rx", (0,), 1),), ()),
+        ((Gate("rx", (0,), -1),), ()),
+        ((), (Gate("spin", (0,), 0), Gate("rx", (1,), 2**31))),
+    ):
+        with pytest.raises(InputError, match="must have slots below"):
+            Program(state, first, layer, 1, observables)
+    with pytest.raises(InputError, match="`n_layers` must be at least 0"):
+        Program(state, (), (), -1, observables)
+    Program(state, (Gate("cz", (0, 1), 9),), (), 0, observables)  # control: it reads none
 
 
 @pytest.mark.parametrize("name", [pytest.param("native", marks=needs_native), "xla"])

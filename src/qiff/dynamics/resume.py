@@ -6,8 +6,6 @@ then, to which it is cut before it grows again.
 """
 
 import hashlib
-import io
-import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -19,8 +17,9 @@ import ase
 import jax
 import numpy as np
 
+from .._archive import check_unchanged, read_archive, write_archive
 from .._checks import InputError, RunError, check_at_least
-from .._files import atomic_write, read_record, save_record
+from .._files import read_record, save_record
 from ..model.potential import AbstractPotential
 from .forces import Listing
 from .integrator import CompiledIntegrator, Restart
@@ -33,7 +32,7 @@ from .velocities import fixed_atoms
 
 CHECKPOINT = ".checkpoint.npz"
 """Ends the name of a checkpoint, instead of the suffix of the trajectory."""
-_FORMAT = "qiff dynamics 1"
+_FORMAT, _UNCHECKED = "qiff dynamics 2", "qiff dynamics 1"  # the second without a checksum
 _STATE = tuple(field.name for field in fields(MDState))
 _SECONDS = 5.0  # between checkpoints; the last is written at the end or on an interrupt
 
@@ -192,12 +191,9 @@ def _save(path: Path, checkpoint: Checkpoint, origin: Mapping[str, Any]) -> None
         "listing.cell": listing.cell,
         "samples": np.array(rows),
         "total_momenta": np.array(total_momenta),
-        "header": np.array(json.dumps({**header, "origin": dict(origin)})),
     }
-    content = io.BytesIO()
-    there: dict[str, Any] = {name: value for name, value in arrays.items() if value is not None}
-    np.savez(content, **there)
-    atomic_write(checkpoint_path(path), content.getvalue())
+    there = {name: np.asarray(value) for name, value in arrays.items() if value is not None}
+    write_archive(checkpoint_path(path), {**header, "origin": dict(origin)}, there)
 
 
 def read_checkpoint(path: Path, origin: Mapping[str, Any], dynamics: Dynamics) -> Checkpoint:
@@ -215,18 +211,11 @@ def read_checkpoint(path: Path, origin: Mapping[str, Any], dynamics: Dynamics) -
     file = checkpoint_path(path)
     if not file.exists():
         raise InputError(f"{path}: cannot resume, there is no checkpoint {file.name} beside it.")
+    archive = read_archive(file)
+    check_unchanged(file, archive, required=archive.header.get("format") != _UNCHECKED)
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        header = json.loads(str(arrays.pop("header")))
-        if header["format"] != _FORMAT:
-            raise ValueError(header["format"])
-        found, skin, width, size = (header[name] for name in ("origin", "skin", "width", "size"))
-        state = MDState(**{name: arrays.get(f"state.{name}") for name in _STATE})  # pyright: ignore[reportArgumentType]
-        listing = Listing(arrays["listing.positions"], arrays.get("listing.cell"), skin, width)
-        samples = [Sample(*row) for row in arrays["samples"].tolist()]
-        total_momenta = list(arrays["total_momenta"])
-    except Exception as error:  # zipfile, zlib, numpy and json raise many kinds
+        found, checkpoint = _checkpoint(archive.header, archive.arrays)
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{file}: is not a checkpoint of this version; start anew (--overwrite)."
         ) from error
@@ -235,7 +224,24 @@ def read_checkpoint(path: Path, origin: Mapping[str, Any], dynamics: Dynamics) -
             what = {"model": "the model", "start": "the start"}.get(name, f"`{name}`")
             was = "" if what[0] != "`" else f", which was {found.get(name)} and is {value}"
             raise InputError(f"{path}: cannot resume, {what} is not what it began with{was}.")
-    check_at_least("steps", dynamics.steps, int(state.step))
-    if not path.exists() or path.stat().st_size < size:
+    check_at_least("steps", dynamics.steps, int(checkpoint.restart.state.step))
+    if not path.exists() or path.stat().st_size < checkpoint.size:
         raise InputError(f"{path}: cannot resume, frames that the checkpoint counts on are gone.")
-    return Checkpoint(Restart(state, listing), samples, total_momenta, size)
+    return checkpoint
+
+
+def _checkpoint(
+    header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> tuple[dict[str, Any], Checkpoint]:
+    """What the simulation of a checkpoint was determined by, and the checkpoint."""
+    if header["format"] not in (_FORMAT, _UNCHECKED):
+        raise ValueError(header["format"])
+    found, skin, width, size = (header[name] for name in ("origin", "skin", "width", "size"))
+    state = MDState(**{name: arrays.get(f"state.{name}") for name in _STATE})  # pyright: ignore[reportArgumentType]
+    positions, cell = arrays["listing.positions"], arrays.get("listing.cell")
+    samples = [Sample(*row) for row in arrays["samples"].tolist()]
+    shapes = [arrays[f"state.{name}"].shape for name in _STATE[:6]]
+    if shapes != [*[positions.shape] * 2, (), positions.shape, (), ()]:
+        raise ValueError(shapes)
+    restart = Restart(state, Listing(positions, cell, float(skin), int(width)))
+    return dict(found), Checkpoint(restart, samples, list(arrays["total_momenta"]), int(size))

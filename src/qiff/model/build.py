@@ -32,6 +32,9 @@ from .potential import AbstractPotential, ScaleShift, ScaleShiftSettings, Sum, n
 from .predict import enable_x64, predict
 from .triplets import CartesianTriplets, RadialTriplets
 
+MOST_POTENTIALS, MOST_WEIGHTS = 100, 10**7
+"""Of one model: so that its structure is made in seconds, and a training of it has 1 GB at most."""
+
 POTENTIALS: dict[str, type[AbstractPotential]] = {
     "scale_shift": ScaleShift,
     "sum": Sum,
@@ -72,10 +75,32 @@ def skeleton(config: Mapping[str, Any]) -> AbstractPotential:
     """The structure that `config` describes, with shapes in place of weights: nothing is computed.
 
     Raises:
-        InputError: as `build`.
+        InputError: as `build`; or it is of too many potentials or weights.
     """
+    if _count(config) > MOST_POTENTIALS:
+        raise InputError(f"A model must be of at most {MOST_POTENTIALS} potentials, but has more.")
     with enable_x64(True):
-        return eqx.filter_eval_shape(lambda: build(config, jax.random.key(0)))
+        found = eqx.filter_eval_shape(lambda: build(config, jax.random.key(0)))
+    n_weights = sum(leaf.size for leaf in jax.tree.leaves(found))
+    if n_weights > MOST_WEIGHTS:
+        raise InputError(
+            f"A model must have at most {MOST_WEIGHTS} weights, but would have {n_weights}; choose "
+            "smaller sizes."
+        )
+    return found
+
+
+def _count(config: Any) -> int:
+    """Number of potentials that a config describes."""
+    found, left = 0, [config]
+    while left:
+        node = left.pop()
+        if isinstance(node, Mapping):
+            found += "kind" in node
+            left += node.values()
+        elif isinstance(node, (list, tuple)):
+            left += node
+    return found
 
 
 def check_engines(config: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._checks import check_at_least
+from .._checks import check_size
 from .message_passing import (
     AbstractInteraction,
     AbstractMessagePassingPotential,
@@ -38,7 +38,7 @@ class ClassicalSettings(MessagePassingSettings):
 
     def __post_init__(self):
         super().__post_init__()
-        check_at_least("n_channels", self.n_channels, 1)
+        check_size("n_channels", self.n_channels, 1)
 
 
 class Classical(AbstractMessagePassingPotential):

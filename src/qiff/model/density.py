@@ -10,7 +10,7 @@ import numpy as np
 from ase.data import atomic_numbers
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .._checks import InputError, check_at_least, check_positive
+from .._checks import InputError, check_positive, check_size
 from .._types import Numbers
 from ..atoms.graph import Graph, displacements
 from .multipoles import Moments, by_rank, of_directions, of_products
@@ -65,7 +65,7 @@ class Density:
     def __post_init__(self):
         check_distinct(self.elements)
         check_positive("cutoff", self.cutoff)
-        check_at_least("n_basis", self.n_basis, 1)
+        check_size("n_basis", self.n_basis, 1)
 
     def edges(
         self,

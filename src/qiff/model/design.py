@@ -116,8 +116,11 @@ def _four_qubits(elements: tuple[str, ...], origin: tuple[int, ...], encoded: Pa
     )
 
 
+_MOST_OUTER = 7  # atoms of `central`, whose circuit has 1440 images then
+
+
 def central(elements: Sequence[str]) -> Design:
-    """A central atom, the first element that occurs once, and three or more alike atoms.
+    """A central atom, the first element that occurs once, and three to seven alike atoms.
 
     Each outer atom is on two qubits, `i` and `i + n`. Pairs (i, i + n) and (i, i + 1 + n) make a
     ring through all qubits; their orbits under cyclic exchanges are disjoint, and the second are
@@ -127,9 +130,9 @@ def central(elements: Sequence[str]) -> Design:
     """
     elements = once_first(elements)
     n = len(elements) - 1
-    if n < 3 or len(set(elements[1:])) != 1:
+    if not 3 <= n <= _MOST_OUTER or len(set(elements[1:])) != 1:
         raise InputError(
-            "`elements` must be a central atom and three or more that are alike, but are "
+            f"`elements` must be a central atom and 3 to {_MOST_OUTER} that are alike, but are "
             f"{list(elements)}."
         )
     own = tuple((i, i + n) for i in range(n))

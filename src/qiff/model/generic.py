@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._checks import InputError, check_at_least, check_positive
+from .._checks import InputError, check_positive, check_size
 from .._types import Numbers
 from ..atoms.graph import Graph
 from ..quantum.ansatz import HardwareEfficient
@@ -54,8 +54,8 @@ class GenericSettings:
         check_symbols(self.elements)
         if len(self.elements) not in (2, 3):
             raise InputError(f"`elements` must be 2 or 3 symbols, but are {list(self.elements)}.")
-        check_at_least("n_qubits", self.n_qubits, 2)
-        check_at_least("n_layers", self.n_layers, 1)
+        check_size("n_qubits", self.n_qubits, 2)
+        check_size("n_layers", self.n_layers, 1)
         check_positive("initial_scale", self.initial_scale)
         check_positive("initial_spread", self.initial_spread)
         choose(self.engine)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._checks import InputError, check_at_least
+from .._checks import InputError, check_size
 from .._types import Numbers
 from ..atoms.graph import Graph
 from .molecule import Molecule
@@ -32,7 +32,7 @@ class HybridSettings:
     n_hidden: int = 16
 
     def __post_init__(self):
-        check_at_least("n_hidden", self.n_hidden, 1)
+        check_size("n_hidden", self.n_hidden, 1)
 
 
 class Hybrid(AbstractGlobalPotential):

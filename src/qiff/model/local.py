@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._checks import InputError, check_at_least
+from .._checks import InputError, check_size
 from .._types import Pair
 from ..quantum.circuit import Simulation
 from ..quantum.engine import AUTO, choose
@@ -53,9 +53,9 @@ class LocalSettings(MessagePassingSettings):
 
     def __post_init__(self):
         super().__post_init__()
-        check_at_least("n_qubits", self.n_qubits, 2)
-        check_at_least("n_layers", self.n_layers, 1)
-        check_at_least("n_circuits", self.n_circuits, 1)
+        check_size("n_qubits", self.n_qubits, 2)
+        check_size("n_layers", self.n_layers, 1)
+        check_size("n_circuits", self.n_circuits, 1)
         if self.n_qubits % 2:
             raise InputError(f"`n_qubits` must be even, but is {self.n_qubits}.")
         choose(self.engine)

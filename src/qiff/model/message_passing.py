@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._checks import check_at_least
+from .._checks import check_size
 from .._types import Energies
 from ..atoms.graph import Graph
 from .blocks import by_blocks
@@ -75,10 +75,10 @@ class MessagePassingSettings:
     n_hidden: int = 0
 
     def __post_init__(self):
-        check_at_least("n_interactions", self.n_interactions, 1)
-        check_at_least("n_messages", self.n_messages, 1)
-        check_at_least("n_embedding", self.n_embedding, 0)
-        check_at_least("n_hidden", self.n_hidden, 0)
+        check_size("n_interactions", self.n_interactions, 1)
+        check_size("n_messages", self.n_messages, 1)
+        check_size("n_embedding", self.n_embedding, 0)
+        check_size("n_hidden", self.n_hidden, 0)
         _ = self.density
 
     @property

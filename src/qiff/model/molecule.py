@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._checks import check_at_least, check_known, check_positive
+from .._checks import check_known, check_positive, check_size
 from .._types import Expectations, Numbers, Vectors
 from ..atoms.graph import Graph
 from ..quantum.circuit import Circuit
@@ -53,8 +53,8 @@ class MoleculeSettings:
 
     def __post_init__(self):
         check_known("Molecule", self.kind, DESIGNS)
-        check_at_least("n_layers", self.n_layers, 1)
-        check_at_least("n_repeats", self.n_repeats, 1)
+        check_size("n_layers", self.n_layers, 1)
+        check_size("n_repeats", self.n_repeats, 1)
         check_positive("initial_scale", self.initial_scale)
         check_positive("initial_spread", self.initial_spread)
         choose(self.engine)

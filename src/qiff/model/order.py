@@ -62,10 +62,15 @@ def check_distinct(elements: Sequence[str]) -> None:
 
 def check_symbols(elements: Sequence[str], n_atoms: int | None = None) -> None:
     """Raise InputError unless these are chemical symbols, and `n_atoms` of them if given."""
-    for symbol in elements:
-        check_known("Element", symbol, chemical_symbols[1:])
+    known = chemical_symbols[1:]
+    if n_atoms is None and len(elements) > len(known):
+        raise InputError(
+            f"`elements` must be at most {len(known)} symbols, but are {len(elements)}."
+        )
     if n_atoms is not None and len(elements) != n_atoms:
-        raise InputError(f"`elements` must be {n_atoms} symbols, but are {list(elements)}.")
+        raise InputError(f"`elements` must be {n_atoms} symbols, but are {list(elements)[:20]}.")
+    for symbol in elements:
+        check_known("Element", symbol, known)
 
 
 def once_first(elements: Sequence[str]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._checks import check_at_least
+from .._checks import check_size
 from .._types import Energies
 from ..atoms.graph import Graph
 from ..quantum.circuit import Simulation
@@ -54,8 +54,8 @@ class TripletsSettings:
 
     def __post_init__(self):
         check_distinct(self.elements)
-        check_at_least("n_layers", self.n_layers, 1)
-        check_at_least("n_repeats", self.n_repeats, 1)
+        check_size("n_layers", self.n_layers, 1)
+        check_size("n_repeats", self.n_repeats, 1)
         choose(self.engine)
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._checks import InputError
+from .._checks import InputError, check_at_least
 from .gate import Gate
 from .observable import PauliSum
 from .state import Singlets
@@ -20,7 +20,8 @@ class Program:
     `layer` count from 0 within the layer.
 
     Raises:
-        InputError: a gate or observable does not fit `state.n_qubits`.
+        InputError: a gate or observable does not fit `state.n_qubits`, or a gate reads angles that
+            are not there.
     """
 
     state: Singlets
@@ -33,6 +34,14 @@ class Program:
         n = self.state.n_qubits
         if any(q not in range(n) for gate in self.first + self.layer for q in gate.qubits):
             raise InputError(f"Gates must act on qubits below `n_qubits` = {n}.")
+        for name, n_slots in (("first", self.n_first_slots), ("layer", self.n_layer_slots)):
+            for gate in getattr(self, name):
+                if gate.kind.n_angles and not 0 <= gate.slot <= n_slots - gate.kind.n_angles:
+                    raise InputError(
+                        f"Gates of `{name}` must have slots below {n_slots}, but `{gate.name}` on "
+                        f"{gate.qubits} begins at {gate.slot}."
+                    )
+        check_at_least("n_layers", self.n_layers, 0)
         if any(observable.n_qubits != n for observable in self.observables):
             raise InputError(f"Observables must be words of `n_qubits` = {n} letters.")
 

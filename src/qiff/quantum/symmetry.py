@@ -177,10 +177,12 @@ class Permutations(AbstractGroup):
     def elements(self) -> tuple[Permutation, ...]:
         """Every permutation of the group, the identity first."""
         found = [tuple(range(self.n_vectors))]
+        known = set(found)
         for element in found:  # grows while it is read
-            images = (tuple(swap[i] for i in element) for swap in self.swaps)
-            found += [image for image in images if image not in found]
-        return tuple(dict.fromkeys(found))
+            images = dict.fromkeys(tuple(swap[i] for i in element) for swap in self.swaps)
+            found += [image for image in images if image not in known]
+            known |= images.keys()
+        return tuple(found)
 
     def average(self, n_qubits: int) -> tuple[tuple[float, Element], ...]:
         elements = self.elements()

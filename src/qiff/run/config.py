@@ -12,7 +12,7 @@ from typing import Any
 import tomli_w
 from ase.data import chemical_symbols
 
-from .._checks import InputError, check_at_least, check_file, check_known, check_seed
+from .._checks import InputError, check_file, check_known, check_seed, check_size
 from .._records import Record, dotted, from_table
 from ..atoms.data.source import Source
 from ..model.build import skeleton
@@ -79,7 +79,7 @@ class Run:
     def __post_init__(self):
         check_known("`dtype`", self.dtype, DTYPES)
         check_seed(self.seed)
-        check_at_least("members", self.members, 1)
+        check_size("members", self.members, 1)
         check_seed(self.seed + self.members - 1)
         if not self.output.strip():
             raise InputError("`output` must name a folder, but is empty.")
@@ -120,7 +120,7 @@ def parse_settings(
     """A record from the text of a TOML file called `name` in errors; see `read_settings`."""
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (RecursionError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{name}: is not valid TOML: {error}.") from None
     for override in overrides:
         override_table(table, override, "--set")

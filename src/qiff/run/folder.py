@@ -71,12 +71,15 @@ class RunFolder:
 
     @_by_first_process
     def begin(self, run: Run, parts: Split) -> None:
-        """Remove the files of an earlier run; write the config and the split."""
+        """Remove the files of an earlier run; write the split and, last, the config.
+
+        A folder with a config holds a run, see `check_free` and `resumed`.
+        """
         for name in FILES:
             (self.path / name).unlink(missing_ok=True)
-        atomic_write(self.path / "config.toml", config_text(run))
         indices = {name: part.tolist() for name, part in parts._asdict().items()}
         atomic_write(self.path / "split.json", json.dumps(indices) + "\n")
+        atomic_write(self.path / "config.toml", config_text(run))
 
     @_by_first_process
     def keep(self, state: FitState, seconds: float, run: Run) -> None:

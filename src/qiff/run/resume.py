@@ -2,10 +2,12 @@
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from .._checks import InputError
-from ..training.checkpoint import fill, read_arrays
+from .._checks import InputError, typed
+from ..training.checkpoint import UNCHECKED, fill, read_arrays
 from ..training.fit import FitState, HistoryRow
 from .config import Run, read_config
 from .prepare import differences
@@ -22,7 +24,8 @@ def resumed(folder: Path, run: Run, initial: FitState) -> tuple[FitState, float]
         initial: the state before the first step.
 
     Raises:
-        InputError: the folder holds no run; config, data or start are not those of the run.
+        InputError: the folder holds no run; config, data or start are not those of the run; or the
+            state cannot be read.
     """
     config = folder / "config.toml"
     if not config.exists():
@@ -35,13 +38,30 @@ def resumed(folder: Path, run: Run, initial: FitState) -> tuple[FitState, float]
         raise InputError(f"{folder}: cannot resume, `{changed[0]}` is not what the run began with.")
     if before.provenance.get("start_sha256", "") != run.provenance["start_sha256"]:
         raise InputError(f"{run.start}: is not the model that the run in {folder} began with.")
+    versions = before.provenance.get("versions")
     for package, used in run.provenance["versions"].items():
-        if before.provenance.get("versions", {}).get(package) != used:
+        if not isinstance(versions, Mapping) or versions.get(package) != used:
             log.warning("%s is %s, not the version the run began with", package, used)
     path = folder / "state.npz"
     if not path.exists():
         return initial, 0.0
-    header, arrays = read_arrays(path)
+    header, arrays = read_arrays(path, oldest=UNCHECKED)
     kept = fill({"weights": initial.weights, "best": initial.best}, arrays, path)
-    history = tuple(HistoryRow(*row) for row in header["history"])
-    return FitState(**kept, history=history), header["seconds"]
+    history, seconds = _progress(header, path)
+    return FitState(**kept, history=history), seconds
+
+
+def _progress(header: Mapping[str, Any], path: Path) -> tuple[tuple[HistoryRow, ...], float]:
+    """The validations and the seconds spent, of the header of a state.
+
+    Raises:
+        InputError: one is missing or has another type.
+    """
+    try:
+        rows = typed("history", header.get("history"), tuple[tuple[float, ...], ...])
+        history = tuple(HistoryRow(int(step), *rest) for step, *rest in rows)
+        return history, typed("seconds", header.get("seconds"), float)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"{path}: has no history that can be read ({error}); start anew (--overwrite)."
+        ) from None

@@ -1,19 +1,18 @@
 """Files: a model is one archive of a JSON header and arrays keyed by path, read by numpy alone.
 
-The archive is an uncompressed `.npz`: `header` is a string, every other member an array named
-by its path in the potential, for instance `potential.circuit.weights`. Nothing in it is code.
+The archive is an uncompressed `.npz`: `header` is a string, `checksum` the SHA-256 of all else,
+every other member an array named by its path in the potential, for instance
+`potential.circuit.weights`. Nothing in it is code. `qiff.rewrite_checksum` accepts an edit by hand.
 """
 
-import io
-import json
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
-from .._checks import InputError, check_file
-from .._files import atomic_write
+from .._archive import check_unchanged, read_archive, write_archive
+from .._checks import InputError
 from ..atoms.data.dataset import file_hash
 from ..model.build import skeleton
 from ..model.potential import AbstractPotential
@@ -22,6 +21,9 @@ from .migrations import FORMAT, migrated
 
 PREFIX = "qiff "
 """Begins the name of every format; its number follows."""
+
+UNCHECKED = 2
+"""The last format without a checksum; states of runs are the same as in the next."""
 
 Tree = TypeVar("Tree")
 
@@ -54,10 +56,12 @@ def load(path: Path | str) -> AbstractPotential:
     try:
         model, arrays = migrated(header["format"], header["model"], arrays)
         structure = skeleton(model)
-    except (InputError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: does not describe a model this version knows ({error})."
         ) from None
+    if 2 * sum(array.dtype == np.float32 for array in arrays.values()) > len(arrays):
+        structure = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, np.float32), structure)
     return fill(structure, arrays, path)
 
 
@@ -74,11 +78,8 @@ def model_hash(model: Path | str) -> str:
 
 def write_arrays(path: Path, tree: Any, header: dict[str, Any]) -> None:
     """Write the arrays of a tree and a header, atomically."""
-    content = io.BytesIO()
-    members = {name: np.asarray(leaf) for name, leaf in _by_path(tree).items()}
-    members["header"] = np.array(json.dumps({"format": f"{PREFIX}{FORMAT}", **header}))
-    np.savez(content, **members)  # pyright: ignore[reportArgumentType]
-    atomic_write(path, content.getvalue())
+    arrays = {name: np.asarray(leaf) for name, leaf in _by_path(tree).items()}
+    write_archive(path, {"format": f"{PREFIX}{FORMAT}", **header}, arrays)
 
 
 def read_arrays(path: Path, oldest: int = FORMAT) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -89,33 +90,31 @@ def read_arrays(path: Path, oldest: int = FORMAT) -> tuple[dict[str, Any], dict[
         oldest: number of the oldest format to accept.
 
     Raises:
-        InputError: there is no such file, it is not one of these, or its format is too old or new.
+        InputError: there is no such file, it is not one of these, its format is too old or new, or
+            it has been changed.
     """
-    check_file(path)
+    archive = read_archive(path)
+    header = archive.header
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        header = json.loads(str(arrays.pop("header")))
         header["format"] = int(header["format"].removeprefix(PREFIX))
-    except Exception as error:  # zipfile, zlib, numpy and json raise many kinds
-        raise InputError(
-            f"{path}: is not a file of qiff: corrupt, cut short, or holding pickled objects; "
-            "train or copy it again."
-        ) from error
+    except (AttributeError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: is not a file of qiff: its header names no format.") from error
     if not oldest <= header["format"] <= FORMAT:
         raise InputError(
             f"{path}: is of format {header['format']}, but this version of qiff reads "
             f"{oldest if oldest == FORMAT else f'{oldest} to {FORMAT}'}; use the version that "
             "wrote it, or train again."
         )
-    return header, arrays
+    check_unchanged(path, archive, required=header["format"] > UNCHECKED)
+    return header, archive.arrays
 
 
 def fill(like: Tree, arrays: dict[str, np.ndarray], path: Path) -> Tree:
     """A tree of the structure of `like` with these arrays as leaves.
 
     Raises:
-        InputError: an array is unknown, missing, mis-shaped or not finite; it is named.
+        InputError: an array is unknown, missing, of another type or shape, or not finite; it is
+            named.
     """
     wanted = _by_path(like)
     for name in wanted.keys() - arrays.keys():
@@ -124,7 +123,7 @@ def fill(like: Tree, arrays: dict[str, np.ndarray], path: Path) -> Tree:
         raise InputError(f"{path}: array `{name}` is unknown.")
     for name, leaf in wanted.items():
         found = arrays[name]
-        if found.shape != leaf.shape or found.dtype.kind != leaf.dtype.kind:
+        if found.shape != leaf.shape or found.dtype != leaf.dtype:
             raise InputError(
                 f"{path}: array `{name}` must be {leaf.dtype.name} of shape {leaf.shape}, "
                 f"but is {found.dtype.name} of shape {found.shape}."

@@ -100,6 +100,7 @@ MIGRATIONS: dict[int, Migration] = {
         },
         arrays=_vector_readouts,
     ),
+    2: Migration({}, {}, {}, lambda model, arrays: arrays),  # without a checksum
 }
 
 FORMAT = 1 + max(MIGRATIONS)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import optax
 
-from .._checks import InputError, check_at_least, check_known, check_positive
+from .._checks import InputError, check_at_least, check_known, check_positive, check_size
 from ..atoms.properties import PROPERTIES
 from .gradients import GRADIENTS
 from .loss import Loss
@@ -55,8 +55,9 @@ class Training:
     perturbation: float = 0.05
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "evaluate_every"):
-            check_at_least(name, getattr(self, name), 1)
+        check_size("steps", self.steps, 1)
+        check_size("evaluate_every", self.evaluate_every, 1)
+        check_at_least("batch_size", self.batch_size, 1)
         check_positive("learning_rate", self.learning_rate)
         check_positive("clip", self.clip)
         check_at_least("patience", self.patience, 0)

@@ -1,6 +1,5 @@
 """Frames from arrays: `.npz` archives (rMD17, sGDML) and folders of `.npy` files (DeePMD too)."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,8 @@ def load_npz(path: Path, source: Source) -> dict[str, np.ndarray]:
     return {name: _member(archive, name) for name in archive.files}
 
 
+_LARGE, _MOST_PACKED = 1 << 28, 100  # bytes that are always read; ratio of packed labels, at most
+
 UNREADABLE = np.full(1, None)
 """In place of an array that is corrupt or holds pickled objects: an error if it is needed."""
 
@@ -65,11 +66,19 @@ def read_folder(path: Path, source: Source) -> RawFrames:
 
 def _load(path: Path, source: Source) -> Any:
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        loaded = np.load(path, allow_pickle=False)
+    except Exception as error:  # zipfile, numpy and the parser of its headers raise many kinds
         raise InputError(
             f"{source.path}: `{path.name}` is corrupt, or holds pickled objects."
         ) from error
+    if isinstance(loaded, np.lib.npyio.NpzFile) and loaded.zip is not None:
+        unpacked, size = sum(info.file_size for info in loaded.zip.infolist()), path.stat().st_size
+        if unpacked > max(_LARGE, _MOST_PACKED * size):
+            raise InputError(
+                f"{source.path}: would unpack to {unpacked / 1e9:.1f} GB, {unpacked // size} times "
+                "its size; unpack it, and name the folder of `.npy` files."
+            )
+    return loaded
 
 
 ARRAY_NAMES: dict[str, tuple[str, ...]] = {

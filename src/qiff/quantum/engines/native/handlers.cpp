@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <cstdlib>
 #include <memory>
@@ -67,8 +68,10 @@ const Kernels<double>& kernels<double>() { return QIFF_CHOOSE(kDouble); }
 ffi::Error invalid(const std::string& message) { return ffi::Error::InvalidArgument(message); }
 
 constexpr int kMaxQubits = 26;
+constexpr int32_t kLargestSlot = 1 << 30;  // far from where the sum of slot and angles overflows
 
-// Read a program; see `encode` in __init__.py. Returns what is wrong with it, or nothing.
+// Read a program; see `encode` in __init__.py. Returns what is wrong with it, or nothing: whatever the
+// kernels use as an index is within bounds, or the arrays of the call have a wrong shape.
 const char* decode(ffi::Span<const int32_t> words, ffi::Span<const double> coefficients, Program& program) {
   constexpr size_t kHeader = 5;
   if (words.size() < kHeader) return "the program is too short";
@@ -85,15 +88,20 @@ const char* decode(ffi::Span<const int32_t> words, ffi::Span<const double> coeff
   program.terms = reinterpret_cast<const Term*>(program.gates + program.n_gates);
   program.coefficients = coefficients.begin();
   const auto off = [&](int32_t bit) { return bit < 0 || bit >= program.n_qubits; };
+  uint32_t paired = 0;
   for (int32_t p = 0; p < program.n_pairs; ++p)
-    if (off(program.singlets[p].bit) || off(program.singlets[p].other)) return "a singlet is on no qubit";
+    for (const int32_t bit : {program.singlets[p].bit, program.singlets[p].other}) {
+      if (off(bit)) return "a singlet is on no qubit";
+      if (paired >> bit & 1) return "a qubit is in two singlets";
+      paired |= uint32_t(1) << bit;
+    }
   program.n_slots = 0;
   for (int32_t g = 0; g < program.n_gates; ++g) {
     const Gate& gate = program.gates[g];
     if (gate.kind < 0 || gate.kind >= kKinds) return "a gate is unknown";
     if (off(gate.bit) || (kQubitsOf[gate.kind] == 2 && (off(gate.other) || gate.other == gate.bit)))
       return "a gate is on no qubit";
-    if (gate.slot < 0) return "a gate has no slot";
+    if (gate.slot < 0 || gate.slot > kLargestSlot) return "a gate has no slot";
     program.n_slots = std::max(program.n_slots, gate.slot + kAnglesOf[gate.kind]);
   }
   int32_t last = 0;
@@ -102,6 +110,8 @@ const char* decode(ffi::Span<const int32_t> words, ffi::Span<const double> coeff
     if (term.observable < last || term.observable >= program.n_observables) return "a term has no observable";
     last = term.observable;
     if ((term.flip | term.phase) >> program.n_qubits) return "a term is on no qubit";
+    if (term.n_y != __builtin_popcount(term.flip & term.phase)) return "a term has a wrong number of Y";
+    if (!std::isfinite(program.coefficients[t])) return "a coefficient is not finite";
   }
   return nullptr;
 }
