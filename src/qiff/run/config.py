@@ -19,7 +19,7 @@ from ..atoms.data.source import Source
 from ..model.build import skeleton
 from ..training.settings import Training
 
-TEMPLATES = ("water", "lih", "ammonia", "water-dimer")
+TEMPLATES = ("water", "lih", "ammonia", "water-dimer", "molecule")
 DTYPES = ("float64", "float32")
 
 
@@ -65,6 +65,10 @@ class Run:
         dtype: precision of the weights and of all that is computed with them.
         start: a model file of the same structure to fine-tune; empty to start at random.
         provenance: versions and data hash, written by a run and ignored when read.
+
+    Raises:
+        InputError: the precision is unknown, a seed or a number of members out of its range, the
+            output is empty, or an ensemble has a `start`.
     """
 
     data: Data
@@ -90,6 +94,13 @@ class Run:
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> Run:
     """Read a TOML file and apply overrides such as `train.steps=100`.
+
+    Args:
+        path: of the TOML file.
+        overrides: values that replace those of the file, as `key=value` with dots for tables.
+
+    Returns:
+        The config, every default filled in.
 
     Raises:
         InputError: with file, line and key: a key is unknown or missing, a value has the wrong
