@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+import qiff
+
 ROOT = Path(__file__).parent.parent
 os.environ["QIFF_REPOSITORY"] = str(ROOT)  # for pages that read files of it
 
@@ -22,7 +24,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "**/.*"]
 nitpicky = True
-suppress_warnings = ["misc.highlighting_failure", "mystnb.unknown_mime_type"]
+suppress_warnings = ["myst-nb.lexer"]  # of cells that are not executed
 
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -49,6 +51,8 @@ nitpick_ignore_regex = [("py:.*", r"(?!qiff\.).*"), ("py:class", r"qiff\..*")]
 
 html_theme = "furo"
 html_title = "qiff"
+html_favicon = "_static/icon.svg"
+html_show_copyright = False
 html_static_path = ["_static"]
 html_css_files = ["qiff.css"]
 html_show_sphinx = False
@@ -80,6 +84,9 @@ MARKDOWN = re.compile(
 )
 
 
+CLASSES = {name for name, value in vars(qiff).items() if isinstance(value, type)}
+
+
 def as_rst(text: str) -> str:
     """Docstrings have the formulas, code and names of Markdown; autodoc reads reStructuredText."""
     return MARKDOWN.sub(_replacement, text)
@@ -95,7 +102,8 @@ def _replacement(match: re.Match[str]) -> str:
         return f"\n{margin}.. math:: {' '.join(found['display'].split())}\n\n{margin}"
     if found["inline"]:
         return rf"\ :math:`{' '.join(found['inline'].split())}`\ "
-    return f"``{found['name']}``"
+    name = found["name"]
+    return f":py:class:`~qiff.{name}`" if name in CLASSES else f"``{name}``"
 
 
 def process_docstring(app, what, name, obj, options, lines):

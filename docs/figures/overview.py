@@ -2,10 +2,13 @@
 
     python docs/figures/overview.py
 
-writes `overview.png` beside this file. The curve is that of a circuit trained on bundled LiH.
+writes `overview.png` and `overview-narrow.png` beside this file. The curve is that of a circuit
+trained on bundled LiH.
 """
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import ase
 import matplotlib
@@ -22,6 +25,7 @@ MODEL = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 10, "n_repeats
 VIOLET, ORANGE, TEAL, GREY = "#6a4fc1", "#e08a1e", "#12857f", "#555555"
 
 
+@cache
 def trained() -> tuple[qiff.ScaleShift, list[ase.Atoms], list[ase.Atoms]]:
     """A potential of LiH, the frames that it was trained on, and frames to test it on."""
     frames = qiff.read(qiff.Source("bundled:lih"))
@@ -103,22 +107,30 @@ def energies(ax: Axes) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def main() -> None:
-    """Draw the three parts side by side."""
-    plt.rcParams |= {"font.size": 11, "mathtext.fontset": "cm"}
-    fig, axes = plt.subplots(1, 3, figsize=(12, 3.1), width_ratios=[1.1, 2.6, 1.7])
-    titles = (
-        "a molecule",
-        r"its circuit: no rotation changes $\langle\sigma_0\cdot\sigma_1\rangle$",
-        "its energy; forces are exact derivatives",
-    )
-    for ax, draw, title in zip(axes, (molecule, circuit, energies), titles, strict=True):
-        draw(ax)
+TITLES = (
+    "a molecule",
+    r"its circuit: no rotation changes $\langle\sigma_0\cdot\sigma_1\rangle$",
+    "its energy; forces are exact derivatives",
+)
+
+
+def draw(name: str, **layout: Any) -> None:
+    """The three parts, side by side or below each other."""
+    fig, axes = plt.subplots(**layout)
+    for ax, part, title in zip(axes, (molecule, circuit, energies), TITLES, strict=True):
+        part(ax)
         ax.set_title(title, fontsize=12)
     for ax in axes[:2]:
         ax.axis("off")
     fig.tight_layout()
-    fig.savefig(Path(__file__).with_name("overview.png"), dpi=110)
+    fig.savefig(Path(__file__).with_name(name), dpi=110)
+
+
+def main() -> None:
+    """Draw the picture for wide and for narrow screens."""
+    plt.rcParams |= {"font.size": 11, "mathtext.fontset": "cm"}
+    draw("overview.png", ncols=3, figsize=(12, 3.1), width_ratios=[1.1, 2.6, 1.7])
+    draw("overview-narrow.png", nrows=3, figsize=(4.6, 8.2), height_ratios=[1.0, 1.9, 1.9])
 
 
 if __name__ == "__main__":
