@@ -111,6 +111,12 @@ def process_docstring(app, what, name, obj, options, lines):
     lines[:] = as_rst("\n".join(lines)).splitlines()
 
 
+def skip_member(app, what, name, obj, skip, options):
+    """Fields of named tuples, which the docstring of their class explains."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
 def setup(app):
     """Connect before the extensions, which are loaded later."""
     app.connect("autodoc-process-docstring", process_docstring, priority=1)
+    app.connect("autodoc-skip-member", skip_member)

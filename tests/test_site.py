@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -169,6 +170,16 @@ def test_the_commands_of_the_quickstart_run_as_they_stand(tmp_path):
             assert forces < 15
     assert (tmp_path / "traj.xyz").exists()
     assert (tmp_path / "runs" / "molecule" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_the_example_of_the_sharp_bits_runs():
+    text = (DOCS / "sharp-bits.md").read_text()
+    (block,) = re.findall(r"^ *```python\n(.*?)```", text, re.DOTALL | re.MULTILINE)
+    names: dict = {}
+    exec(compile(textwrap.dedent(block), "docs/sharp-bits.md", "exec"), names)
+    assert names["energies"].shape == (2, 3)
+    assert names["energies"].dtype == "float32"
 
 
 @pytest.fixture(scope="module")

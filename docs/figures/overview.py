@@ -26,7 +26,7 @@ VIOLET, ORANGE, TEAL, GREY = "#6a4fc1", "#e08a1e", "#12857f", "#555555"
 
 
 @cache
-def trained() -> tuple[qiff.ScaleShift, list[ase.Atoms], list[ase.Atoms]]:
+def trained() -> tuple[qiff.AbstractPotential, list[ase.Atoms], list[ase.Atoms]]:
     """A potential of LiH, the frames that it was trained on, and frames to test it on."""
     frames = qiff.read(qiff.Source("bundled:lih"))
     parts = qiff.split(frames, train=0.6, valid=0.1, test=0.3, seed=0)
