@@ -32,7 +32,7 @@ myst_links_external_new_tab = False
 
 nb_execution_mode = os.environ.get("QIFF_DOCS_EXECUTE", "force")  # or cache, or off, to edit a page
 nb_execution_in_temp = True
-nb_execution_timeout = 300  # s, of one cell
+nb_execution_timeout = 900  # s, of one cell, on a busy machine
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True

@@ -15,7 +15,8 @@ from qiff.cli.parser import Parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = [path for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts]
+PAGES = [ROOT / "README.md", *DOCS]
 COMMANDS = (ROOT / "docs" / "commands.md").read_text()
 
 
