@@ -4,12 +4,14 @@ import importlib.metadata
 import importlib.util
 import os
 import re
+import sys
 from pathlib import Path
 
 import qiff
 
 ROOT = Path(__file__).parent.parent
 os.environ["QIFF_REPOSITORY"] = str(ROOT)  # for pages that read files of it
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 project = "qiff"
 release = importlib.metadata.version("qiff")
