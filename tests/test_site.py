@@ -22,7 +22,6 @@ DOCS = ROOT / "docs"
 PAGES = [p for p in sorted(DOCS.rglob("*.md")) if "_build" not in p.parts]
 TEXTS = [*PAGES, *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG"))]
 CHROMIUM = Path("/usr/bin/chromium")
-WIDTHS = (1280, 390)
 
 
 def contents(page: Path) -> set[Path]:
@@ -218,8 +217,7 @@ def test_every_page_is_built_and_tutorials_have_results(site):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_pages_open_without_errors_and_without_a_network(address, width, scheme):
     playwright = pytest.importorskip("playwright.sync_api", reason="needs pip install playwright")
     if not CHROMIUM.exists():
