@@ -5,7 +5,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = -m pip install --quiet --disable-pip-version-check
 DEMO = runs/demo
 
-.PHONY: demo test test-slow test-sanitize test-wheel wheel bench lint format docs-structure clean
+.PHONY: demo test test-slow test-sanitize test-wheel wheel bench lint format docs docs-serve \
+	docs-structure clean
 
 # Shapes and types of every call in qiff are checked by `make test-slow`, and by `make test TYPECHECK=1`,
 # which takes half as long again; an integer is a float.
@@ -58,12 +59,19 @@ format: .venv-test/ready  ## fix lint and format the code
 	.venv-test/bin/ruff check --fix .
 	.venv-test/bin/ruff format .
 
+docs: .venv-docs/ready  ## build the site in docs/_build/html; a warning, a broken link or a failing cell is an error
+	rm -rf docs/_build
+	.venv-docs/bin/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
+
+docs-serve:  ## show the site on http://localhost:8000
+	$(PYTHON) -m http.server --bind localhost --directory docs/_build/html 8000
+
 docs-structure:  ## write docs/structure.md, the list of files
 	$(PYTHON) -m tests.test_structure > docs/structure.tmp
 	mv docs/structure.tmp docs/structure.md
 
 clean:  ## remove the environments
-	rm -rf .venv .venv-test .venv-bench .venv-sanitize .venv-release .venv-wheel build
+	rm -rf .venv .venv-test .venv-docs .venv-bench .venv-sanitize .venv-release .venv-wheel build docs/_build
 
 SOURCES = pyproject.toml CMakeLists.txt $(wildcard src/qiff/quantum/engines/native/*.[ch]pp)
 
@@ -81,6 +89,12 @@ ENGINE = from qiff.quantum.engine import describe; print('engine:', describe())
 	@$(PYTHON) -m venv .venv-test
 	@.venv-test/bin/python $(PIP) --editable '.[dev]'
 	@.venv-test/bin/python -c "$(ENGINE)"
+	@touch $@
+
+.venv-docs/ready: $(SOURCES)
+	@echo "building .venv-docs (a minute or two)"
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python $(PIP) --editable '.[docs]'
 	@touch $@
 
 .venv-bench/ready: $(SOURCES)

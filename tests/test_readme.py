@@ -1,13 +1,10 @@
-"""The README does what it says."""
+"""The README and the pages do what they say."""
 
 import argparse
 import importlib.metadata
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,24 +15,19 @@ from qiff.cli.parser import Parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = [path for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts]
+PAGES = [ROOT / "README.md", *DOCS]
+COMMANDS = (ROOT / "docs" / "commands.md").read_text()
 
 
-def test_python_example_runs(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_python_example_runs(capsys):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(compile(code, "README.md", "exec"), {})
-    assert "energy_mae" in capsys.readouterr().out
-    assert (tmp_path / "water.qiff").exists()
+    assert "eV/Å" in capsys.readouterr().out
 
 
-def test_the_tree_lists_every_room_and_nothing_else():
-    tree = re.search(r"```\nsrc/qiff/\n(.*?)```", README, re.DOTALL)
-    assert tree
-    listed = set(re.findall(r"^  (\w+)/ ", tree[1], re.MULTILINE))
-    rooms = {p.parent.name for p in (ROOT / "src" / "qiff").glob("*/__init__.py")}
-    assert listed == rooms
-    assert set(re.findall(r"^(\w+)/ ", tree[1], re.MULTILINE)) == {"tests", "benchmarks", "docs"}
+def test_the_readme_is_short():
+    assert len(README.splitlines()) < 120
 
 
 def commands_in(text: str) -> list[list[str]]:
@@ -56,7 +48,7 @@ def names_of(parser: Parser) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_and_options_in_the_documents_exist(page):
     for arguments in commands_in(page.read_text()):
         _, left = parser().parse_known_args(arguments)
@@ -77,32 +69,8 @@ def test_control_commands_are_read_and_mistakes_in_them_are_found():
         parser().parse_known_args(["trian"])
 
 
-def test_the_readme_shows_every_command():
-    assert {arguments[0] for arguments in commands_in(README)} == names_of(parser())
-
-
-def undocumented(names: Mapping[str, Any]) -> list[str]:
-    """Functions and classes without a docstring of their own; dataclasses make a poor one."""
-    docstrings = {name: value.__doc__ for name, value in names.items() if callable(value)}
-    return [name for name, text in docstrings.items() if not text or text.startswith(f"{name}(")]
-
-
-def test_public_names_are_documented():
-    assert undocumented({n: v for n, v in vars(qiff).items() if not n.startswith("_")}) == []
-
-
-def test_control_names_without_a_docstring_are_found():
-    @dataclass
-    class Bare:
-        number: int
-
-    def bare():
-        pass
-
-    def told():
-        """Does nothing."""
-
-    assert undocumented({"Bare": Bare, "bare": bare, "told": told}) == ["Bare", "bare"]
+def test_the_page_of_commands_shows_every_command():
+    assert {arguments[0] for arguments in commands_in(COMMANDS)} == names_of(parser())
 
 
 def test_the_version_stands_in_one_place():

@@ -9,7 +9,13 @@ PAGE = ROOT / "docs" / "structure.md"
 HEAD = """# The files of the package
 
 Every file of `src/qiff/` with the first sentence of its documentation, from which
-`make docs-structure` writes this page. The rooms in short: [README](../README.md#the-files).
+`make docs-structure` writes this page. Each room has a section. Beside the package:
+
+* `src/qiff_openmm/` — the entry point by which OpenMM finds qiff.
+* `tests/` — `laws/`: what must hold for every registered component; the rest by file.
+* `benchmarks/` — ratios to other simulators, measured side by side: `make bench`.
+* `docs/` — the pages of the site, and the tables and figures of the studies: `make docs`.
+* `runs/` — the configs of the results.
 """
 DATA = {
     ".json": "how the data set of this name was computed",

@@ -47,7 +47,15 @@ Law = Callable[[AbstractPotential, ase.Atoms], float]
 
 def defect(found: Prediction, expected: Prediction) -> float:
     """Largest difference of energies and forces, relative to the largest force above 1 eV/Å, or of
-    stresses, relative to the largest component above 1e-3 eV/Å³."""
+    stresses, relative to the largest component above 1e-3 eV/Å³.
+
+    Args:
+        found: of the configuration that was changed.
+        expected: what the law demands.
+
+    Returns:
+        A number without unit; zero if the law holds exactly.
+    """
     scale = max(1.0, float(np.abs(expected.forces).max(initial=0.0)))
     apart = np.abs(found.forces - expected.forces).max(initial=0.0)
     largest = float(max(abs(found.energy - expected.energy), apart) / scale)
@@ -58,14 +66,31 @@ def defect(found: Prediction, expected: Prediction) -> float:
 
 
 def evaluate(potential: AbstractPotential, frames: Sequence[ase.Atoms]) -> list[Prediction]:
-    """What a potential predicts of each configuration, compiled once for each number of atoms."""
+    """What a potential predicts of each configuration, compiled once for each number of atoms.
+
+    Args:
+        potential: any potential.
+        frames: configurations of any sizes.
+
+    Returns:
+        One prediction for each configuration.
+    """
     return [evaluator(potential, one)(one.positions, one.cell.array) for one in frames]
 
 
 def transformed(
     atoms: ase.Atoms, matrix: np.ndarray | None = None, shift: ArrayLike = 0.0
 ) -> ase.Atoms:
-    """A copy with positions $Mr + s$."""
+    """A copy with positions $Mr + s$.
+
+    Args:
+        atoms: one configuration.
+        matrix: $M$, orthogonal or not; None for no change.
+        shift: $s$ in Å, one vector or one for each atom.
+
+    Returns:
+        The copy, in the same cell.
+    """
     moved = atoms.copy()
     turned = atoms.positions @ (np.eye(3) if matrix is None else matrix).T
     moved.positions = turned + np.asarray(shift)
@@ -162,7 +187,15 @@ def rounding(potential: AbstractPotential, atoms: ase.Atoms) -> float:
 
 
 def in_precision(potential: AbstractPotential, name: str) -> AbstractPotential:
-    """The same potential with weights in another precision."""
+    """The same potential with weights in another precision.
+
+    Args:
+        potential: any potential.
+        name: float32 or float64.
+
+    Returns:
+        The potential in that precision; the one that was given is not changed.
+    """
     with enable_x64(True):
         return jax.tree.map(lambda weights: jnp.asarray(weights, name), potential)
 
@@ -240,7 +273,15 @@ CELL = np.array([[4.1, 0.3, -0.2], [1.2, 4.4, 0.1], [-0.7, 0.9, 4.8]])
 
 
 def boxed(atoms: ase.Atoms, cell: np.ndarray = CELL) -> ase.Atoms:
-    """A copy that is periodic in a cell."""
+    """A copy that is periodic in a cell.
+
+    Args:
+        atoms: one configuration.
+        cell: rows are the cell vectors in Å.
+
+    Returns:
+        The copy, periodic in all three directions.
+    """
     box = atoms.copy()
     box.set_cell(cell)
     box.set_pbc(True)
@@ -339,7 +380,14 @@ LOCAL = {"padding", "extensivity", "continuity", *PERIODIC}
 
 
 def applicable(potential: AbstractPotential) -> dict[str, float]:
-    """The laws that a potential must obey, and the largest defect allowed."""
+    """The laws that a potential must obey, and the largest defect allowed.
+
+    Args:
+        potential: any potential.
+
+    Returns:
+        The largest defect allowed by the name of the law, a key of `LAWS`.
+    """
     has_cutoff = np.isfinite(np.inf if potential.cutoff is None else potential.cutoff)
     allowed = TOLERANCE[dtype(potential)]
     return {name: FIXED.get(name, allowed) for name in LAWS if has_cutoff or name not in LOCAL}
@@ -363,6 +411,9 @@ def check_potential(potential: AbstractPotential, atoms: ase.Atoms) -> None:
 
 def check_config(potential: AbstractPotential) -> None:
     """Check that the config of a registered potential rebuilds its structure.
+
+    Args:
+        potential: of a registered kind.
 
     Raises:
         AssertionError: it does not.

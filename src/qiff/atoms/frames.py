@@ -45,6 +45,9 @@ def stack(
         dtype: of positions and cells; labels are in float64.
         cutoff: of the potential, see `AbstractPotential.cutoff`.
 
+    Returns:
+        The graph of all frames and their labels, in the order of `frames`.
+
     Raises:
         InputError: a weight is negative or no number.
     """

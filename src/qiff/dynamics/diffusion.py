@@ -52,6 +52,9 @@ def mean_square_displacement(
         interval_fs: time between frames in fs.
         element: chemical symbol; all atoms by default.
 
+    Returns:
+        Times in ps, and the mean square displacement after each of them in Å².
+
     Raises:
         InputError: the frames are not of the same atoms, none is of the element, or an atom jumps
             by more than half a cell from one frame to the next, so that positions are wrapped.
@@ -80,6 +83,9 @@ def diffusion_coefficient(
     Args:
         frames, interval_fs, element: see `mean_square_displacement`.
         n_blocks: consecutive parts of the trajectory.
+
+    Returns:
+        The mean and its standard error in Å²/ps.
 
     Raises:
         InputError: as `mean_square_displacement`, or there are fewer than 10 frames in a block.

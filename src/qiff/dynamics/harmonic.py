@@ -30,6 +30,13 @@ def hessian(
 ) -> Float[np.ndarray, "n_atoms 3 n_atoms 3"]:
     r"""Second derivatives $\partial^2 E / \partial R_i \partial R_j$ in eV/Å².
 
+    Args:
+        potential: any potential.
+        atoms: one configuration.
+
+    Returns:
+        By atom and component of the first and the second derivative.
+
     Raises:
         InputError: the potential cannot describe the atoms.
     """
@@ -51,6 +58,9 @@ def vibrations(potential: AbstractPotential, atoms: ase.Atoms) -> Vibrations:
     Args:
         potential: any potential.
         atoms: the structure to start from.
+
+    Returns:
+        The relaxed structure and its frequencies in 1/cm.
 
     Raises:
         InputError: the potential cannot describe the atoms.

@@ -67,6 +67,9 @@ def radial_distribution(
         first: chemical symbol of the atoms i; all atoms by default.
         second: chemical symbol of the atoms j; all atoms by default.
 
+    Returns:
+        The centres of the bins in Å, and $g_{ab}$ in each bin.
+
     Raises:
         InputError: there are no frames, a frame has no cell with a volume or no atom of the
             elements, or a number is out of range.
@@ -135,6 +138,12 @@ def volumes(frames: Sequence[ase.Atoms]) -> Float[np.ndarray, " n_frames"]:
 def density(frames: Sequence[ase.Atoms]) -> Float[np.ndarray, " n_frames"]:
     """The mass density of each frame in g/cm³.
 
+    Args:
+        frames: periodic configurations.
+
+    Returns:
+        One density for each frame.
+
     Raises:
         InputError: there are no frames, or a frame has no cell with a volume.
     """
@@ -153,6 +162,9 @@ def pressure(
         frames: periodic configurations with a stress $\sigma$, stored or by their calculator.
         temperature: if given, the kinetic energy is $\frac32 N k_B T$ at this temperature in K
             instead of that of the velocities of the frame.
+
+    Returns:
+        One pressure for each frame, positive under compression.
 
     Raises:
         InputError: there are no frames, a frame has no cell with a volume, or no stress.
@@ -194,6 +206,9 @@ def block_mean(values: Float[np.ndarray, " n_values"], n_blocks: int = N_BLOCKS)
     Args:
         values: one for each frame.
         n_blocks: consecutive parts, equal in length up to one frame.
+
+    Returns:
+        The mean and its standard error, in the unit of the values.
 
     Raises:
         InputError: there are no values.

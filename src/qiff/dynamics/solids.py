@@ -118,6 +118,9 @@ def equation_of_state(
         atoms: a crystal near its minimum.
         volumes: relative to that of the relaxed crystal; at least five.
 
+    Returns:
+        Volume in Å³, energy in eV and bulk modulus in GPa at the minimum, and what was fitted.
+
     Raises:
         InputError: the atoms are not periodic in three directions, or there are too few volumes.
         RunError: the crystal does not relax, or its energy has no minimum among the volumes.
@@ -162,6 +165,9 @@ def elastic_constants(
         calculator: with energy, forces and stress, for instance `qiff.Calculator(potential)`.
         atoms: a crystal near its minimum.
         step: of the strain, $h$.
+
+    Returns:
+        The tensor $C_{ij}$ in GPa and the relaxed crystal.
 
     Raises:
         InputError: the atoms are not periodic in three directions, or the step is not positive.

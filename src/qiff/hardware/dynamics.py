@@ -35,6 +35,7 @@ class MeasuredIntegrator:
         executor: carries out circuits.
         protocol: how every geometry is measured.
         after_job: called with the number of circuits carried out so far.
+        measured: what was measured, one entry for each step; it is filled on use.
 
     Raises:
         InputError: on use, without a thermostat, if atoms are fixed, or if the potential cannot

@@ -70,6 +70,9 @@ def estimate(
         protocol: how to measure; default `Protocol()`.
         after_job: called with the number of circuits carried out so far.
 
+    Returns:
+        Energy and forces with their standard errors, and the circuits and shots that they took.
+
     Raises:
         InputError: the potential cannot describe the atoms, or its circuits cannot be sent.
         RunError: a job was lost in every attempt.
@@ -92,6 +95,13 @@ def measure(laboratory: Laboratory, potential: AbstractPotential, atoms: ase.Ato
 
 def circuits(potential: AbstractPotential, atoms: ase.Atoms) -> "tuple[CircuitGroup, ...]":
     """All circuits of the energy and forces of one configuration, a group for each gate list.
+
+    Args:
+        potential: any potential.
+        atoms: one configuration.
+
+    Returns:
+        The groups, each with its gate list and the angles of all its circuits.
 
     Raises:
         InputError: the potential cannot describe the atoms, or its circuits cannot be sent.

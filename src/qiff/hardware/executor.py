@@ -87,7 +87,11 @@ class AbstractExecutor(abc.ABC):
 
 @dataclass(frozen=True)
 class Exact(AbstractExecutor):
-    """Exact probabilities, the limit of infinitely many shots."""
+    """Exact probabilities, the limit of infinitely many shots.
+
+    Args:
+        sampled: False, since there are no shots; see `AbstractExecutor`.
+    """
 
     sampled: bool = False
 

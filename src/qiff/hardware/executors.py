@@ -46,6 +46,9 @@ def make_executor(name: str, *, seed: int = 0, cache: Path | None = None) -> Abs
         seed: of simulated outcomes.
         cache: folder in which results are kept; None keeps none.
 
+    Returns:
+        The executor.
+
     Raises:
         InputError: the executor or its argument is unknown, its package is not installed, or a
             token is missing or refused.

@@ -31,6 +31,10 @@ def resources(
         executor: one that compiles circuits also counts their depth and gates.
         protocol: how to measure.
 
+    Returns:
+        Numbers by name, with the unit in the name: qubits, circuits, gates, shots, standard errors,
+        seconds.
+
     Raises:
         InputError: the potential cannot describe the atoms, or its circuits cannot be sent.
     """

@@ -58,6 +58,9 @@ def build(config: Mapping[str, Any], key: PRNGKeyArray) -> AbstractPotential:
             potentials that it is made of.
         key: of random initial weights.
 
+    Returns:
+        The potential, with random weights.
+
     Raises:
         InputError: the kind or an argument is unknown, missing or wrong.
     """
@@ -163,6 +166,9 @@ def build_for(
         dtype: precision of the weights, and of all that is computed with them.
         isolated: energies of isolated atoms, see `fit_reference`.
 
+    Returns:
+        The potential in eV, with random weights.
+
     Raises:
         InputError: as `build`; all energies of the frames are equal; or it is an ensemble.
     """
@@ -186,6 +192,17 @@ def build_ensemble_for(
     isolated: Mapping[int, float] = MappingProxyType({}),
 ) -> Ensemble:
     """Make `members` potentials with the initial weights of seeds `seed`, `seed` + 1, …
+
+    Args:
+        frames: labelled frames of the training part.
+        config: a dimensionless potential, see `build`.
+        members: how many potentials, at least two.
+        seed: of the random initial weights of the first member.
+        dtype: precision of the weights, and of all that is computed with them.
+        isolated: energies of isolated atoms, see `fit_reference`.
+
+    Returns:
+        The ensemble in eV, with random weights and no calibration.
 
     Raises:
         InputError: as `build_for`; or there are too few members.

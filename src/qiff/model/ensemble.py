@@ -146,6 +146,10 @@ def uncertainty(
         potential: an ensemble.
         atoms: one configuration, or several.
 
+    Returns:
+        Standard deviations in eV, eV/Å of each atom and eV/Å³: of one configuration, or a list of
+        those of several.
+
     Raises:
         InputError: the potential is no ensemble; or as `predict`.
     """

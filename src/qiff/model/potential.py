@@ -224,6 +224,11 @@ class Sum(AbstractSinglePotential):
     def __init__(
         self, potentials: Sequence[AbstractPotential], settings: SumSettings = SumSettings()
     ):
+        """
+        Args:
+            potentials: what is added; at least one.
+            settings: the hyper-parameters, of which there are none.
+        """
         self.potentials, self.settings = tuple(potentials), settings
 
     def __call__(self, graph: Graph) -> Energies:

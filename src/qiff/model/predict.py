@@ -144,6 +144,9 @@ def predict(
         potential: any potential, in the precision of its weights.
         atoms: one configuration, or several.
 
+    Returns:
+        What it predicts of the configuration, or a list of that for several.
+
     Raises:
         InputError: the potential cannot describe one of them, or its positions are not finite;
             its number is named.
@@ -197,6 +200,12 @@ class NotFiniteError(RunError):
 
 def precision(potential: AbstractPotential) -> AbstractContextManager[None]:
     """A context in which JAX computes in the precision of the weights of a potential.
+
+    Args:
+        potential: decides the precision, by the type of its weights.
+
+    Returns:
+        The context, for `with`.
 
     Raises:
         NotFiniteError: an engine found angles that are NaN or infinite.

@@ -25,7 +25,18 @@ class Circuit(eqx.Module):
     $$ M(x) = \Big[\prod_{d=D}^{1} \Phi_d(x)\, U_d\Big] \Phi_0(x) $$
 
     with encodings $\Phi$ (`encoding`, `scales[d]`) and trainable layers $U$ (`ansatz`,
-    `weights[d]`). Reference: Le et al. 2023, Eq. 2.
+    `weights[d]`).
+
+    Args:
+        scales: of the vectors in each encoding, in radians per Å.
+        weights: of each trainable layer, in radians.
+        state: at the start.
+        encoding: gates whose angles are vectors times scales.
+        ansatz: gates of a trainable layer.
+        observables: what is measured at the end.
+        engine: what simulates it, a key of `ENGINES`, `auto` or an `Engine`.
+
+    Reference: Le et al. 2023, Eq. 2.
     """
 
     scales: Float[AnyArray, "*batch n_encodings n_scales"]

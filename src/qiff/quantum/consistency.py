@@ -20,6 +20,9 @@ def check_gate(name: str) -> None:
     Its matrix is unitary and equals $\exp(-i\sum_k a_k G_k)$ of its generators, and its shift rule
     gives the derivative of an expectation value; to 1e-12 in float64, at random angles and at zero.
 
+    Args:
+        name: a key of `GATES`.
+
     Raises:
         AssertionError: naming the gate and what does not agree.
         InputError: the gate has no generators, or no shift rule follows from them.

@@ -26,6 +26,11 @@ PAULIS = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 class Gate:
     """A named unitary on some qubits; its angles start at `slot` of the vector of angles.
 
+    Args:
+        name: a key of `GATES`.
+        qubits: that it acts on, in order; the first is the most significant bit of its matrix.
+        slot: index of its first angle.
+
     Raises:
         InputError: the name is unknown, or the qubits are too few, too many or not distinct.
     """
@@ -44,6 +49,7 @@ class Gate:
 
     @property
     def kind(self) -> "GateKind":
+        """The record of its name."""
         return GATES[self.name]
 
     @property

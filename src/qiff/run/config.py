@@ -64,6 +64,10 @@ class Run:
         start: a model file of the same structure, and of as many members, to fine-tune; empty to
             start at random.
         provenance: versions and data hash, written by a run and ignored when read.
+
+    Raises:
+        InputError: the precision is unknown, a seed or a number of members out of its range, or
+            the output is empty.
     """
 
     data: Data
@@ -87,6 +91,13 @@ class Run:
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> Run:
     """Read a TOML file and apply overrides such as `train.steps=100`.
+
+    Args:
+        path: of the TOML file.
+        overrides: values that replace those of the file, as `key=value` with dots for tables.
+
+    Returns:
+        The config, every default filled in.
 
     Raises:
         InputError: with file, line and key: a key is unknown or missing, a value has the wrong

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 from .._checks import check_known
 
-RUN_TEMPLATES = ("water", "lih", "ammonia", "water-dimer")
+RUN_TEMPLATES = ("water", "lih", "ammonia", "water-dimer", "molecule")
 """For `qiff train`."""
 TEMPLATES = (*RUN_TEMPLATES, "learn")
 

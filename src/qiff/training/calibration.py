@@ -31,6 +31,9 @@ def calibrated(ensemble: AbstractPotential, frames: Sequence[ase.Atoms]) -> Ense
         ensemble: trained members.
         frames: labelled, and not among those that it was trained on.
 
+    Returns:
+        The same members with other factors; the ensemble that was given is not changed.
+
     Raises:
         InputError: the potential is no ensemble, or all members predict the same.
     """

@@ -47,6 +47,9 @@ def load(path: Path | str) -> AbstractPotential:
     Args:
         path: the file, or the name of a model that comes with the package, see `bundled.BUNDLED`.
 
+    Returns:
+        The potential, in the precision in which it was saved.
+
     Raises:
         InputError: the file is missing, corrupt, of another format or not a model; it holds
             pickled objects; an array is unknown, missing, mis-shaped or not finite.

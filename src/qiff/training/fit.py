@@ -61,7 +61,15 @@ def _best(history: tuple[HistoryRow, ...]) -> int:
 
 
 def initial_state(potential: AbstractPotential, training: Training) -> FitState:
-    """The state before the first step."""
+    """The state before the first step.
+
+    Args:
+        potential: with its initial weights.
+        training: how it will be fitted.
+
+    Returns:
+        What `fit` begins with.
+    """
     start: Any = _of_each(potential, training.transformation.init, 0)
     with precision(potential):
         return FitState(Weights(potential, potential, start(_stacked(potential))), potential, ())

@@ -31,7 +31,19 @@ _UP_TO_A_CONSTANT: dict[str, Callable[[np.ndarray], float]] = {
 
 
 def evaluate(potential: AbstractPotential, frames: Sequence[ase.Atoms]) -> Metrics:
-    """`errors` of a potential, and the `reliability` of its standard deviations if it has any."""
+    """`errors` of a potential, and the `reliability` of its standard deviations if it has any.
+
+    Args:
+        potential: any potential.
+        frames: labelled configurations.
+
+    Returns:
+        Errors by name, such as `energy_mae` in eV and `forces_rmse` in eV/Å; None for a property
+        without labels.
+
+    Raises:
+        InputError: as `predict`.
+    """
     predictions = predict(potential, frames)
     found = errors(predictions, frames)
     if potential.calibration:

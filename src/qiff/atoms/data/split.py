@@ -32,6 +32,9 @@ def split(frames: Sequence[ase.Atoms], train: float, valid: float, test: float, 
             from 1 on a whole number of frames.
         seed: of the shuffle.
 
+    Returns:
+        Indices of the frames of each part.
+
     Raises:
         InputError: a size is neither; the parts need more frames than there are; or training or
             validation get none.
