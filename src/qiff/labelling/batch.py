@@ -66,4 +66,4 @@ def _attempt(label: Labeller, item: tuple[int, ase.Atoms]) -> tuple[int, Outcome
     try:
         return label_one(label, item)
     except LabelError as error:
-        return item[0], str(error)
+        return item[0], " ".join(str(error).split())

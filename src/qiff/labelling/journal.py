@@ -100,7 +100,8 @@ def open_journal(
         begun = [_pack(atoms) for atoms in start()]
         atomic_write(path, _line({"provenance": provenance, "start": begun}))
     try:
-        header, *records = _whole_lines(path)
+        whole = _whole_lines(path.read_text())
+        header, *records = (decode(line, always_array=False) for line in whole.splitlines())
         begun = [_unpack(packed) for packed in header["start"]]
         first = {int(record["index"]): record for record in reversed(records)}
         failures = {i: str(r["failure"]) for i, r in first.items() if "failure" in r}
@@ -109,6 +110,7 @@ def open_journal(
         raise InputError(f"{path}: is not a partial data set; delete it first.") from None
     if header.get("provenance") != decode(encode(provenance), always_array=False):
         raise InputError(f"{path}: belongs to a computation with other settings; delete it first.")
+    os.truncate(path, len(whole.encode()))
     return Journal(path, begun, frames, failures)
 
 
@@ -122,12 +124,9 @@ def geometry_hash(frames: Iterable[ase.Atoms]) -> str:
     return digest.hexdigest()
 
 
-def _whole_lines(path: Path) -> list[Any]:
-    """Records of a journal; a last line cut short by a kill is dropped from the file too."""
-    text = path.read_text()
-    whole = text[: text.rfind("\n") + 1]
-    os.truncate(path, len(whole.encode()))
-    return [decode(line, always_array=False) for line in whole.splitlines()]
+def _whole_lines(text: str) -> str:
+    """A text without its last line if that was cut short by a kill."""
+    return text[: text.rfind("\n") + 1]
 
 
 def _line(record: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import ase
@@ -222,6 +223,7 @@ def _check_basis(basis: str) -> None:
         check_known("Basis set", plain, known)
 
 
+@lru_cache
 def _has(load: Callable[[str, str], Any], basis: str, symbol: str) -> bool:
     """Whether PySCF loads something of a basis set for an element."""
     with warnings.catch_warnings():

@@ -56,7 +56,7 @@ class TightBinding:
         electrons(atoms, self.charge, self.multiplicity)
         if atoms.numbers.max() > _HEAVIEST:
             raise InputError(f"{self.method} has no parameters for elements beyond radon (86).")
-        if atoms.pbc.any() and not atoms.pbc.all():
+        if atoms.pbc.any() and not (atoms.pbc.all() and has_volume(atoms)):
             raise InputError(
                 f"{self.method} needs a cell that is periodic in three directions or none."
             )
