@@ -100,15 +100,16 @@ def open_journal(
         begun = [_pack(atoms) for atoms in start()]
         atomic_write(path, _line({"provenance": provenance, "start": begun}))
     try:
-        whole = _whole_lines(path.read_text())
-        header, *records = (decode(line, always_array=False) for line in whole.splitlines())
+        text = path.read_text()
+        whole = text[: text.rfind("\n") + 1]  # a last line may have been cut short by a kill
+        header, *records = map(_parsed, whole.splitlines())
         begun = [_unpack(packed) for packed in header["start"]]
         first = {int(record["index"]): record for record in reversed(records)}
         failures = {i: str(r["failure"]) for i, r in first.items() if "failure" in r}
         frames = {i: _unpack(r["frame"]) for i, r in first.items() if i not in failures}
     except (json.JSONDecodeError, KeyError, TypeError, ValueError):
         raise InputError(f"{path}: is not a partial data set; delete it first.") from None
-    if header.get("provenance") != decode(encode(provenance), always_array=False):
+    if header.get("provenance") != _parsed(encode(provenance)):
         raise InputError(f"{path}: belongs to a computation with other settings; delete it first.")
     os.truncate(path, len(whole.encode()))
     return Journal(path, begun, frames, failures)
@@ -124,13 +125,12 @@ def geometry_hash(frames: Iterable[ase.Atoms]) -> str:
     return digest.hexdigest()
 
 
-def _whole_lines(text: str) -> str:
-    """A text without its last line if that was cut short by a kill."""
-    return text[: text.rfind("\n") + 1]
-
-
 def _line(record: Mapping[str, Any]) -> str:
     return encode(record) + "\n"
+
+
+def _parsed(line: str) -> Any:
+    return decode(line, always_array=False)
 
 
 def _pack(atoms: ase.Atoms) -> dict[str, Any]:
