@@ -57,13 +57,13 @@ def copper() -> ase.Atoms:
 
 
 def slopes(level: Level, atoms: ase.Atoms, step: float = 1e-3) -> np.ndarray:
-    """Minus the slope of the energy along each coordinate of the first two atoms."""
-    energies = np.zeros((2, 3, 2))
-    for index in np.ndindex(energies.shape):
+    """Minus the slope of the energy along each coordinate of the second atom."""
+    energies = np.zeros((3, 2))
+    for axis, end in np.ndindex(energies.shape):
         moved = atoms.copy()
-        moved.positions[index[:2]] += (-step, step)[index[2]]
-        energies[index] = level.label(moved)["energy"]
-    return (energies[..., 0] - energies[..., 1]) / (2 * step)
+        moved.positions[1, axis] += (-step, step)[end]
+        energies[axis, end] = level.label(moved)["energy"]
+    return (energies[:, 0] - energies[:, 1]) / (2 * step)
 
 
 def strain_slopes(level: Level, atoms: ase.Atoms, step: float = 2e-4) -> np.ndarray:
@@ -107,7 +107,7 @@ ENGINES = [
 @pytest.mark.parametrize(("name", "settings", "structure"), ENGINES)
 def test_forces_are_the_slope_of_the_energy(name, settings, structure):
     level, atoms = level_of(name, settings), structure()
-    found, expected = level.label(atoms)["forces"][:2], slopes(level, atoms)
+    found, expected = level.label(atoms)["forces"][1], slopes(level, atoms)
     check(found, expected)
     with pytest.raises(AssertionError):  # control
         check(found * 1.001, expected)
