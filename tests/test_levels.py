@@ -379,11 +379,40 @@ def here(calculator: type) -> str:
 
 @pytest.mark.parametrize(
     ("fault", "message"),
-    [("raise", "ArithmeticError: by request"), ("nan", "the energy is not finite")],
+    [("raise", "ArithmeticError: by request"), ("nan", "`energy` is not finite")],
 )
 def test_a_calculator_that_fails_is_a_label_error(fault, message):
     with pytest.raises(LabelError, match=message):
         find_level(here(Faulty), {"fault": fault}).label(bent())
+
+
+class Fragile(Faulty):
+    """A calculator that never recovers from a structure of one atom."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        if len(atoms) == 1:  # pyright: ignore[reportArgumentType]
+            self.fault = "raise"
+            super().calculate(atoms, properties, system_changes)
+
+
+def test_a_calculator_is_built_anew_after_a_failure():
+    level = find_level(here(Fragile))
+    assert level.label(bent())
+    with pytest.raises(LabelError):
+        level.label(ase.Atoms("H"))
+    assert level.label(box())
+
+
+@pytest.mark.parametrize("name", ["gfn2", "hf/sto-3g", EMT])
+def test_positions_that_are_not_finite_are_a_label_error(name):
+    level, broken = level_of(name), copper()
+    if name != EMT:
+        broken = bent()
+    assert level.label(broken)
+    broken.positions[1] = np.nan
+    with pytest.raises(LabelError, match="the positions are not finite"):
+        level.label(broken)
 
 
 def test_energies_are_those_that_the_forces_belong_to_and_stress_may_be_absent():
