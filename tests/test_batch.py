@@ -164,6 +164,17 @@ def test_the_journal_of_another_computation_is_refused(tmp_path, request, other,
     assert journal.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "text", ["notes", "{}\nmore", '{"provenance": 1, "start": []}\n{"n', "", "\0"]
+)
+def test_a_file_that_is_no_journal_is_left_as_it_is(tmp_path, text):
+    journal = tmp_path / "journal"
+    journal.write_text(text)
+    with pytest.raises(InputError, match=r"journal: (is not a partial data set|belongs to a comp)"):
+        label_frames(level(), pairs(), journal)
+    assert journal.read_text() == text
+
+
 def test_a_structure_that_the_level_cannot_describe_stops_before_the_first_label(tmp_path):
     journal = tmp_path / "journal"
     with pytest.raises(InputError, match="frame 8: two atoms are needed, but there are 1"):

@@ -41,10 +41,12 @@ def _label(options: argparse.Namespace) -> None:
         if not found.frames:
             journal.unlink()
             raise RunError(text)
-        print(f"qiff: {' '.join(text.split())}", file=sys.stderr)
+        print(f"qiff: {text}", file=sys.stderr)
     counts = {"frames": len(found.frames), "failed": len(found.failures)}
     units = {"length": "Angstrom", "energy": "eV"}
     save_record(record, {**level.provenance(), "source": options.source, **counts, "units": units})
+    for atoms in found.frames:
+        atoms.info.pop("failure", None)  # of an earlier attempt
     write(target, found.frames)
     journal.unlink()
     print(f"{len(found.frames)} frames, {level.description}: {target}, provenance: {record}")
@@ -79,7 +81,7 @@ def _with_reasons(frames: Sequence[ase.Atoms], failures: Mapping[int, str]) -> l
     copies = []
     for index, reason in failures.items():
         copy = frames[index].copy()
-        copy.info |= {"frame": index, "failure": " ".join(reason.split())}
+        copy.info |= {"frame": index, "failure": reason}
         copies.append(copy)
     return copies
 

@@ -68,4 +68,4 @@ def attempt(label: Labeller, item: tuple[Any, ase.Atoms]) -> tuple[Any, Outcome]
     try:
         return label_one(label, item)
     except LabelError as error:
-        return item[0], str(error)
+        return item[0], " ".join(str(error).split())

@@ -106,15 +106,18 @@ def open_journal(
         begun = [_pack(atoms) for atoms in start()]
         atomic_write(path, _line({"provenance": provenance, "start": begun}))
     try:
-        header, *records = _whole_lines(path)
+        text = path.read_text()
+        whole = text[: text.rfind("\n") + 1]  # a last line may have been cut short by a kill
+        header, *records = map(_parsed, whole.splitlines())
         begun = [_unpack(packed) for packed in header["start"]]
         first = {_key(record["index"]): record for record in reversed(records)}
         failures = {i: str(r["failure"]) for i, r in first.items() if "failure" in r}
         frames = {i: _unpack(r["frame"]) for i, r in first.items() if i not in failures}
     except (json.JSONDecodeError, KeyError, TypeError, ValueError):
         raise InputError(f"{path}: is not a partial data set; delete it first.") from None
-    if header.get("provenance") != decode(encode(provenance), always_array=False):
+    if header.get("provenance") != _parsed(encode(provenance)):
         raise InputError(f"{path}: belongs to a computation with other settings; delete it first.")
+    os.truncate(path, len(whole.encode()))
     return Journal(path, begun, frames, failures)
 
 
@@ -128,14 +131,6 @@ def geometry_hash(frames: Iterable[ase.Atoms]) -> str:
     return digest.hexdigest()
 
 
-def _whole_lines(path: Path) -> list[Any]:
-    """Records of a journal; a last line cut short by a kill is dropped from the file too."""
-    text = path.read_text()
-    whole = text[: text.rfind("\n") + 1]
-    os.truncate(path, len(whole.encode()))
-    return [decode(line, always_array=False) for line in whole.splitlines()]
-
-
 def _key(value: Any) -> Key:
     if type(value) not in (int, str):
         raise TypeError(value)
@@ -144,6 +139,10 @@ def _key(value: Any) -> Key:
 
 def _line(record: Mapping[str, Any]) -> str:
     return encode(record) + "\n"
+
+
+def _parsed(line: str) -> Any:
+    return decode(line, always_array=False)
 
 
 def _pack(atoms: ase.Atoms) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """A level of theory: from a structure to its energy, forces and stress, or the reason why not."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -65,26 +64,23 @@ def label_one(label: Labeller, item: tuple[Any, ase.Atoms]) -> tuple[Any, ase.At
     return index, found
 
 
-@contextmanager
-def failures_of(program: str) -> Iterator[None]:
-    """A context in which any error of a program is a `LabelError`."""
+def results_of(program: str, compute: Labeller, atoms: ase.Atoms) -> Results:
+    """The results of a program for a structure.
+
+    Raises:
+        LabelError: the program failed, with its reason, or a number is not finite.
+    """
+    if not np.all(np.isfinite(atoms.positions)):
+        raise LabelError("the positions are not finite.")
     try:
-        yield
+        results = compute(atoms)
     except (LabelError, InputError):
         raise
     except Exception as error:
         raise LabelError(f"{program}: {type(error).__name__}: {error}") from error
-
-
-def finite(results: Results) -> Results:
-    """The results.
-
-    Raises:
-        LabelError: a number is not finite.
-    """
     for name, values in results.items():
         if not np.all(np.isfinite(values)):
-            raise LabelError(f"the {name} is not finite.")
+            raise LabelError(f"{program}: `{name}` is not finite.")
     return results
 
 

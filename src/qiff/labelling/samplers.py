@@ -127,7 +127,7 @@ class Trajectory(AbstractSampler):
         random = [np.random.default_rng([sampling.seed, n]) for n in range(sampling.n_frames + 1)]
         first = next(n for n in count() if n not in done)
         last = done[first - 1] if first else start[0]
-        atoms, calculator = last.copy(), LevelCalculator(label)
+        atoms, calculator = last.copy(), LabelCalculator(label)
         if first:  # its results are known
             calculator.atoms, calculator.results = last.copy(), dict(labels(last))
         else:  # velocities of Maxwell and Boltzmann
@@ -150,7 +150,7 @@ class Trajectory(AbstractSampler):
             yield index, found
 
 
-class LevelCalculator(Calculator):
+class LabelCalculator(Calculator):
     """A level of theory as a calculator of ASE, which computes all its results at once."""
 
     implemented_properties = all_properties

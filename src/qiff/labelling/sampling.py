@@ -9,7 +9,7 @@ import ase.units
 import numpy as np
 from jaxtyping import Float
 
-from .._checks import InputError, RunError
+from .._checks import InputError, RunError, check_seed
 from .._workers import Map
 from ..atoms.data.smiles import embedded, import_rdkit, molecule_of
 from ..atoms.rigid import n_rigid
@@ -39,6 +39,7 @@ def conformers(structure: str | ase.Atoms, n: int, seed: int) -> list[ase.Atoms]
         InputError: the SMILES is not understood, or RDKit finds no structure for it.
         MissingExtraError: RDKit is not installed.
     """
+    check_seed(seed)
     if isinstance(structure, str):
         atoms, molecule = molecule_of(structure)
     else:

@@ -27,7 +27,7 @@ from ase.calculators.genericfileio import GenericFileIOCalculator
 
 from ..._checks import InputError, check_known
 from ...atoms.graph import has_volume
-from ..level import Level, Results, failures_of, finite
+from ..level import LabelError, Level, Results, results_of
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,14 @@ class Calculated:
     settings: str
 
     def __call__(self, atoms: ase.Atoms) -> Results:
-        with failures_of(self.path), TemporaryDirectory(prefix="qiff-") as folder:
+        try:
+            return results_of(self.path, self._results, atoms)
+        except LabelError:
+            _calculator.cache_clear()  # a calculator that failed may be left in any state
+            raise
+
+    def _results(self, atoms: ase.Atoms) -> Results:
+        with TemporaryDirectory(prefix="qiff-") as folder:
             calculator = _calculator(self.path, self.settings, get_ident())
             if isinstance(calculator, (FileIOCalculator, GenericFileIOCalculator)):
                 calculator.directory = Path(folder)
@@ -59,7 +66,7 @@ class Calculated:
             if has_volume(atoms):
                 with suppress(PropertyNotImplementedError):
                     results["stress"] = copy.get_stress(apply_constraint=False)
-        return finite(results)
+        return results
 
 
 def level(name: str, settings: Mapping[str, Any]) -> Level:

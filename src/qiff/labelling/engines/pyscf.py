@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import ase
@@ -17,7 +18,7 @@ from jaxtyping import Float
 
 from ..._checks import InputError, check_at_least, check_known, check_positive, missing_extra
 from ..._records import from_table
-from ..level import LabelError, Level, Results, electrons, failures_of, finite, given
+from ..level import LabelError, Level, Results, electrons, given, results_of
 
 _WAVE_FUNCTIONS = ("hf", "mp2")
 
@@ -81,15 +82,17 @@ class Molecular:
 
     def __call__(self, atoms: ase.Atoms) -> Results:
         self.check(atoms)
-        with failures_of("PySCF"):
-            found = self.mean_field(atoms)
-            if self.method == "mp2":
-                found = _perturbed(found)
-            gradient = found.nuc_grad_method()
-            if _is_functional(self.method):
-                gradient.grid_response = True
-            forces = -gradient.kernel() * ase.units.Hartree / ase.units.Bohr
-        return finite({"energy": float(found.e_tot) * ase.units.Hartree, "forces": forces})
+        return results_of("PySCF", self._results, atoms)
+
+    def _results(self, atoms: ase.Atoms) -> Results:
+        found = self.mean_field(atoms)
+        if self.method == "mp2":
+            found = _perturbed(found)
+        gradient = found.nuc_grad_method()
+        if _is_functional(self.method):
+            gradient.grid_response = True
+        forces = -gradient.kernel() * ase.units.Hartree / ase.units.Bohr
+        return {"energy": float(found.e_tot) * ase.units.Hartree, "forces": forces}
 
     def hessian(self, atoms: ase.Atoms) -> Float[np.ndarray, "3*n_atoms 3*n_atoms"]:
         """Second derivatives of the energy of the mean field in eV/Å²."""
@@ -222,6 +225,7 @@ def _check_basis(basis: str) -> None:
         check_known("Basis set", plain, known)
 
 
+@lru_cache
 def _has(load: Callable[[str, str], Any], basis: str, symbol: str) -> bool:
     """Whether PySCF loads something of a basis set for an element."""
     with warnings.catch_warnings():

@@ -15,7 +15,7 @@ import numpy as np
 from ..._checks import InputError, check_at_least, check_positive, missing_extra
 from ..._records import from_table
 from ...atoms.graph import has_volume
-from ..level import Level, Results, electrons, failures_of, finite, given
+from ..level import Level, Results, electrons, given, results_of
 
 METHODS = {"gfn1": "GFN1-xTB", "gfn2": "GFN2-xTB"}
 _HEAVIEST = 86
@@ -56,17 +56,20 @@ class TightBinding:
         electrons(atoms, self.charge, self.multiplicity)
         if atoms.numbers.max() > _HEAVIEST:
             raise InputError(f"{self.method} has no parameters for elements beyond radon (86).")
-        if atoms.pbc.any() and not atoms.pbc.all():
+        if atoms.pbc.any() and not (atoms.pbc.all() and has_volume(atoms)):
             raise InputError(
                 f"{self.method} needs a cell that is periodic in three directions or none."
             )
 
     def __call__(self, atoms: ase.Atoms) -> Results:
         self.check(atoms)
+        return results_of("tblite", self._results, atoms)
+
+    def _results(self, atoms: ase.Atoms) -> Results:
         charge, unpaired = electrons(atoms, self.charge, self.multiplicity)
         periodic = has_volume(atoms)
         cell = {"lattice": np.asarray(atoms.cell) / ase.units.Bohr, "periodic": atoms.pbc}
-        with failures_of("tblite"), _thread_pools().limit(limits=self.threads):
+        with _thread_pools().limit(limits=self.threads):
             calculator = _interface().Calculator(
                 self.method,
                 atoms.numbers,
@@ -88,7 +91,7 @@ class TightBinding:
         if periodic:
             stress = found["virial"] * ase.units.Hartree / atoms.get_volume()
             results["stress"] = stress.ravel()[[0, 4, 8, 5, 2, 1]]
-        return finite(results)
+        return results
 
 
 def level(name: str, settings: Mapping[str, Any]) -> Level:
