@@ -64,7 +64,7 @@ class _Programs(CacheInterface):
     def __init__(self, path: Path):
         self._path = path
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str) -> Any:
         with suppress(OSError):
             content = (self._path / key).read_bytes()
             digest, program = content[:_DIGEST], content[_DIGEST:]
