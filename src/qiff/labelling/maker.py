@@ -58,7 +58,7 @@ def make(
     start, done = _read(part, provenance)
     after_label(len(done))
     missing = recipe.sampler.frames(sampling, recipe.level.label, start, dict(done), map)
-    with part.open("a") as lines:
+    with part.open("a", encoding="utf-8") as lines:
         for index, atoms in missing:
             done[index] = atoms
             lines.write(_line({"index": index, "frame": _pack(atoms)}))
@@ -112,7 +112,7 @@ def _read(part: Path, provenance: dict[str, Any]) -> tuple[list[ase.Atoms], dict
 
 def _whole_lines(part: Path) -> list[Any]:
     """Records of a partial file; a last line cut short by a kill is dropped from the file too."""
-    text = part.read_text()
+    text = part.read_text("utf-8")
     whole = text[: text.rfind("\n") + 1]
     os.truncate(part, len(whole.encode()))
     return [decode(line, always_array=False) for line in whole.splitlines()]

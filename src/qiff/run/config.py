@@ -95,7 +95,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Run:
     """
     check_file(path)
     try:
-        text = path.read_text()
+        text = path.read_text("utf-8")
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is not valid TOML: {error}.") from None
