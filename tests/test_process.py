@@ -190,6 +190,7 @@ def test_a_locale_without_unicode_changes_nothing(tmp_path):
     assert shell("QIFF template water > out", tmp_path, PYTHONIOENCODING="latin-1") == (0, "")
 
 
+@pytest.mark.slow
 def test_files_are_utf_8_in_a_locale_without_unicode(tmp_path):
     """Read by ASE, whose readers follow the locale, and written by qiff."""
     note = "Ångström"
