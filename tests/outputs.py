@@ -72,7 +72,7 @@ def outcar(
     kilobars = -np.array(stress)[[0, 1, 2, 5, 3, 4]] * 10 / ase.units.GPa
     cell = "\n".join(
         "".join(f"{value:13.9f}" for value in (*vector, *inverse))
-        for vector, inverse in zip(atoms.cell.array, atoms.cell.reciprocal(), strict=True)
+        for vector, inverse in zip(atoms.cell.array, np.linalg.inv(atoms.cell.array).T, strict=True)
     )
     rows = "\n".join(
         "".join(f"{value:13.5f}" for value in place) + " " + "".join(f"{f:14.6f}" for f in force)

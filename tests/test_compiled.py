@@ -63,6 +63,44 @@ def test_a_second_process_loads_what_the_first_compiled_with_the_same_results(fi
 
 
 @pytest.mark.slow
+def test_programs_that_are_cut_short_or_changed_are_compiled_again(files, tmp_path):
+    """Without a word, once: what is compiled replaces them."""
+    cache = tmp_path / "cache"
+    _, expected = predicted(files, cache)
+    paths = kept(cache)
+    for number, path in enumerate(paths):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes((content, content[:1000], b"")[number % 3])
+    assert predicted(files, cache) == (0, expected)
+    assert set(kept(cache)) == set(paths)
+    n_loaded, numbers = predicted(files, cache)
+    assert (n_loaded > 0, numbers) == (True, expected)
+
+
+def test_a_program_is_returned_as_it_was_or_not_at_all(tmp_path):
+    programs = _compiled._Programs(tmp_path / "programs")
+    assert programs.get("key") is None
+    programs.put("key", b"program")
+    assert programs.get("key") == b"program"  # control
+    (path,) = kept(tmp_path)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        changed = bytes(byte ^ (i == place) for i, byte in enumerate(whole))
+        for broken in (changed, whole[:place]):
+            path.write_bytes(broken)
+            assert programs.get("key") is None
+            assert not path.exists()
+
+
+def test_a_folder_of_programs_that_cannot_be_used_is_no_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    programs = _compiled._Programs(tmp_path / "file" / "programs")
+    programs.put("key", b"program")
+    assert programs.get("key") is None
+
+
+@pytest.mark.slow
 def test_a_folder_that_jax_was_given_is_used_instead(files, tmp_path):
     own = {
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "own"),

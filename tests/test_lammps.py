@@ -231,6 +231,22 @@ def test_atoms_that_lammps_sorts(potential, monkeypatch):
 # --- dynamics ---------------------------------------------------------------------------------
 
 
+def test_a_run_is_continued_from_a_restart_file(potential, tmp_path):
+    """As if it had not been stopped: the second run of the first process is that of the second."""
+    lmp = simulation(methane_pair())
+    attach(lmp, potential, ["H", "C"])
+    lmp.commands_string(f"timestep 0.0005\nrun 20\nwrite_restart {tmp_path / 'restart'}\nrun 20")
+    again = open_lammps("-log", "none", "-screen", "none")
+    again.commands_string(f"read_restart {tmp_path / 'restart'}\nfix move all nve")
+    before = state(again)[0].positions
+    attach(again, potential, ["H", "C"])
+    again.commands_string("timestep 0.0005\nrun 20")
+    assert again.get_thermo("step") == 40
+    np.testing.assert_allclose(state(again)[0].positions, state(lmp)[0].positions, atol=1e-9)
+    np.testing.assert_allclose(state(again)[1], state(lmp)[1], atol=1e-9)
+    assert np.abs(state(again)[0].positions - before).max() > 1e-3  # control: it moved
+
+
 def recorded(lmp: Any, steps: int, interval: int, *names: str) -> np.ndarray:
     """Thermodynamic data at the start and after every `interval` steps."""
     lmp.command("run 0")

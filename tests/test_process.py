@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from qiff.cli import main
+
 COMMAND = (sys.executable, "-c", "from qiff_command import entry; entry()")
 HEAVY = ("numpy", "ase", "jax", "equinox", "rich", "scipy", "matplotlib")
 
@@ -186,3 +188,40 @@ def test_a_locale_without_unicode_changes_nothing(tmp_path):
         assert shell("QIFF data --help > out", tmp_path, **variables) == (0, "")
         assert "Å" in (tmp_path / "out").read_text("utf-8")
     assert shell("QIFF template water > out", tmp_path, PYTHONIOENCODING="latin-1") == (0, "")
+
+
+@pytest.mark.slow
+def test_files_are_utf_8_in_a_locale_without_unicode(tmp_path):
+    """Read by ASE, whose readers follow the locale, and written by qiff."""
+    note = "Ångström"
+    atoms = 'Properties=species:S:1:pos:R:3 energy=-1.0 note="{}"\nO 0 0 0\nH 0 0 1\n'
+    (tmp_path / "in.xyz").write_text(f"2\n{atoms.format(note)}", "utf-8")
+    found = shell("QIFF data convert in.xyz out.xyz > out", tmp_path, **ASCII)
+    assert found == (0, "")
+    assert note in (tmp_path / "out.xyz").read_text("utf-8")
+
+
+# --- names ------------------------------------------------------------------------------------
+
+
+def test_names_that_no_file_can_have_are_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.toml").write_text('output = "a\\u0000b"\n[data]\npath = "bundled:lih"\n'
+        '[model]\nkind = "diatomic"\nelements = ["Li", "H"]\n')  # fmt: skip
+    for arguments, message in (
+        (["info", "a\0b.qiff"], r"argument `'a\x00b.qiff'`: holds a NUL character"),
+        (["train", "run.toml"], "the name of a file holds a NUL character"),
+        (["data", "info", "~nobody_of_this_name/x.xyz"], "no such file or folder"),
+        (["template", "\udcff"], r"argument `'\udcff'`: is not utf-8; rename the file"),
+    ):
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["run.toml"]
+
+
+def test_a_name_that_is_not_utf_8_is_one_line(tmp_path):
+    code, error = shell("QIFF info \"$(printf 'a\\377.qiff')\"", tmp_path)
+    assert (code, error.count("\n")) == (2, 1)
+    assert r"argument `'a\udcff.qiff'`: is not utf-8" in error

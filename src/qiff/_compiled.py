@@ -9,12 +9,17 @@ from typing import Any
 
 import jax
 import jaxlib.utils  # pyright: ignore[reportMissingModuleSource]
+from jax._src import compilation_cache
+from jax._src.compilation_cache_interface import CacheInterface
+
+from ._files import atomic_write
 
 VARIABLE = "QIFF_CACHE"
 """The environment variable that names another folder."""
 OFF = "off"
 _MIN_COMPILE_TIME = 0.1  # s
 _MAX_SIZE = 1 << 30  # bytes, of all programs
+_DIGEST = 32  # bytes, of SHA-256
 
 
 def folder() -> Path | None:
@@ -46,9 +51,31 @@ def keep_compiled() -> None:
         _remove_oldest(programs.parent)
     if not os.access(programs, os.R_OK | os.W_OK | os.X_OK):
         return
+    compilation_cache.get_file_cache = lambda path: (_Programs(Path(path)), path)
     config.update("jax_compilation_cache_dir", str(programs))
     config.update("jax_persistent_cache_min_compile_time_secs", _MIN_COMPILE_TIME)
     _silence()
+
+
+class _Programs(CacheInterface):
+    """Programs in files, each behind its SHA-256. One that is cut short or changed is removed and
+    compiled again: what JAX itself keeps there could fail at every start, or compute otherwise."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def get(self, key: str) -> Any:
+        with suppress(OSError):
+            content = (self._path / key).read_bytes()
+            digest, program = content[:_DIGEST], content[_DIGEST:]
+            if hashlib.sha256(program).digest() == digest:
+                return program
+            (self._path / key).unlink()
+        return None
+
+    def put(self, key: str, value: bytes) -> None:
+        with suppress(OSError):
+            atomic_write(self._path / key, hashlib.sha256(value).digest() + value)
 
 
 def _silence() -> None:

@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 
+def user_path(path: str) -> Path:
+    """A path in which `~` and `~name` are folders of users, where there are such users."""
+    return Path(os.path.expanduser(path))
+
+
 def atomic_write(path: Path, content: str | bytes) -> None:
     """Write `content` to `path` by way of a temporary file beside it; parents are made.
 
@@ -37,7 +42,7 @@ def save_record(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
 def read_record(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty if there is no such file or it holds something else."""
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}

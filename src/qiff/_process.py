@@ -2,10 +2,12 @@
 
 import codecs
 import io
+import locale
 import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -89,7 +91,10 @@ def _flush() -> None:
 
 
 def _open_streams() -> None:
-    """Let closed streams go nowhere, lest a file take their number; write what a locale cannot."""
+    """Let closed streams go nowhere, lest a file take their number; in ASCII locales use UTF-8."""
+    if _is_ascii(locale.getpreferredencoding(False)):
+        with suppress(locale.Error):
+            locale.setlocale(locale.LC_CTYPE, "C.UTF-8")  # of files that are opened from now on
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -98,6 +103,9 @@ def _open_streams() -> None:
     sys.stderr = sys.stderr or os.fdopen(2, "w")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            is_ascii = codecs.lookup(stream.encoding).name == "ascii"
-            encoding = "utf-8" if is_ascii else None
+            encoding = "utf-8" if _is_ascii(stream.encoding) else None
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
+
+
+def _is_ascii(encoding: str) -> bool:
+    return codecs.lookup(encoding).name == "ascii"

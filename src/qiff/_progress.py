@@ -1,8 +1,10 @@
-"""Progress on stderr: a progress bar on a terminal, lines elsewhere."""
+"""Progress on stderr: a progress bar on a terminal, lines elsewhere; interrupts are not lost."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from types import FrameType
 
 
 def working(text: str) -> AbstractContextManager:
@@ -17,7 +19,7 @@ def progress(total: int) -> Iterator[Callable[[int, str], None]]:
     """A context that yields a function which shows progress, given what is done and a text.
 
     A progress bar on a terminal, elsewhere a line for every tenth of `total`; nothing before the
-    first call.
+    first call. An interrupt that a library caught is raised again at the next call.
     """
     from rich.console import Console
     from rich.progress import (
@@ -33,9 +35,17 @@ def progress(total: int) -> Iterator[Callable[[int, str], None]]:
     columns = (text, bar, MofNCompleteColumn(), TimeRemainingColumn())
     bars = Progress(*columns, console=console, transient=True)
     task = bars.add_task("", total=total)
+    interrupted: list[int] = []
     last_tenth = [-1]
 
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if callable(before):
+            interrupted.append(number)
+            before(number, frame)  # raises `KeyboardInterrupt`, perhaps later
+
     def show(done: int, description: str) -> None:
+        if interrupted:
+            raise KeyboardInterrupt
         if console.is_terminal:
             bars.start()
             bars.update(task, completed=done, description=description)
@@ -43,9 +53,11 @@ def progress(total: int) -> Iterator[Callable[[int, str], None]]:
             last_tenth[0] = tenth
             print(f"{10 * tenth:3d} %  {done} of {total}  {description}", file=sys.stderr)
 
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         yield show
     finally:
+        signal.signal(signal.SIGINT, before)
         if bars.live.is_started:
             bars.stop()
 

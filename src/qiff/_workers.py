@@ -157,7 +157,7 @@ def _address(scheduler: str) -> str:
         return scheduler
     check_file(path)
     try:
-        return json.loads(path.read_text())["address"]
+        return json.loads(path.read_text("utf-8"))["address"]
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{path}: is not a scheduler file of Dask.") from None
 

@@ -50,6 +50,8 @@ def _failed(error: BaseException, remedy: str) -> int:
         place = f"{error.filename}: " if error.filename else ""
         reason = (error.strerror or str(error)).lower()
         return _fail(f"{place}{reason}; check the path, its permissions and the disk.", 2)
+    if isinstance(error, ValueError) and "embedded null" in str(error):
+        return _fail("the name of a file holds a NUL character; leave it out.", 2)
     raise error
 
 
@@ -59,9 +61,23 @@ def _fail(message: object, code: int) -> int:
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    for argument in arguments:
+        _check_text(argument)
     options, left = parser().parse_known_args(arguments)
     options.parser.check_nothing_left(left)
     return options
+
+
+def _check_text(argument: str) -> None:
+    """Raise unless an argument can be written to files and stand in paths."""
+    if "\0" in argument:
+        raise InputError(f"argument `{argument!r}`: holds a NUL character; leave it out.")
+    if any("\ud800" <= character <= "\udfff" for character in argument):
+        raise InputError(
+            f"argument `{argument!a}`: is not {sys.getfilesystemencoding()}; rename the file, "
+            "or choose a locale of its encoding, for instance LC_ALL=C.UTF-8."
+        )
 
 
 def parser() -> Parser:

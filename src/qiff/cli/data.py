@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from .._checks import InputError, check_known, check_suffix
+from .._files import user_path
 from .._progress import progress
 from .command import (
     Commands,
@@ -46,7 +47,7 @@ def _data_fetch(options: argparse.Namespace) -> None:
     from ..atoms.data.rmd17 import data_folder
 
     check_known("Data set", options.name, ARCHIVES)
-    folder = Path(options.to).expanduser() if options.to else data_folder()
+    folder = user_path(options.to) if options.to else data_folder()
     with progress(math.ceil(ARCHIVES[options.name].size / MEGABYTE)) as bar:
         show = lambda done, what: bar(math.ceil(done / MEGABYTE), f"{what} (MB)")
         new = fetch(options.name, folder, options.url, show)

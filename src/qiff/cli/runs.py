@@ -39,7 +39,7 @@ def _sweep(options: argparse.Namespace) -> None:
     found = read_sweep(Path(options.config), options.set, options.grid, **grid)
     with task_map(options) as map, progress(len(found.combinations)) as show:
         table = sweep(found, show, map, with_tests=options.tests)
-    print(table.read_text())
+    print(table.read_text("utf-8"))
     print(f"table: {table}, runs: {found.out / 'runs'}")
 
 

@@ -68,7 +68,7 @@ class Journal(NamedTuple):
             RunError: some did not arrive.
         """
         after_label(self.n_done())
-        with self.path.open("a") as lines:
+        with self.path.open("a", encoding="utf-8") as lines:
             for index, outcome in outcomes:
                 if isinstance(outcome, str):
                     self.failures[index] = outcome
@@ -106,7 +106,7 @@ def open_journal(
         begun = [_pack(atoms) for atoms in start()]
         atomic_write(path, _line({"provenance": provenance, "start": begun}))
     try:
-        text = path.read_text()
+        text = path.read_text("utf-8")
         whole = text[: text.rfind("\n") + 1]  # a last line may have been cut short by a kill
         header, *records = map(_parsed, whole.splitlines())
         begun = [_unpack(packed) for packed in header["start"]]

@@ -63,7 +63,7 @@ def save_report(folder: LearnFolder, settings: Learn, metrics: Mapping[str, Any]
         pictures="".join(_picture(name, content) for name, content in pictures.items()),
         chosen=_table(_chosen(known)),
         level=html.escape(str(metrics["level"])),
-        config=html.escape(folder.config.read_text()),
+        config=html.escape(folder.config.read_text("utf-8")),
     )
     atomic_write(folder.path / "report.html", page)
 

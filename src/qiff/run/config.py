@@ -120,7 +120,7 @@ def read_settings(record_type: type[Record], path: Path, overrides: Sequence[str
     """
     check_file(path)
     try:
-        return parse_settings(record_type, path.read_text(), str(path), overrides)
+        return parse_settings(record_type, path.read_text("utf-8"), str(path), overrides)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not valid TOML: {error}.") from None
 

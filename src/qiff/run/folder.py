@@ -136,7 +136,7 @@ class _StrictFileHandler(logging.FileHandler):
 @contextmanager
 def log_to(path: Path) -> Iterator[None]:
     """A context in which everything logged is added to a file, each line with its time."""
-    handler = _StrictFileHandler(path)
+    handler = _StrictFileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)

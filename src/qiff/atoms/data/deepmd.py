@@ -30,7 +30,7 @@ def types(path: Path, arrays: Mapping[str, np.ndarray], source: Source) -> dict[
     if source.elements:
         return open_
     file = path / "type_map.raw"
-    symbols = file.read_text().split() if file.is_file() else []
+    symbols = file.read_text("utf-8", "replace").split() if file.is_file() else []
     if found.max(initial=0) >= len(symbols):
         raise InputError(
             f"{source.path}: `type_map.raw` must name the elements of {found.max() + 1} types, but "

@@ -14,6 +14,7 @@ from pathlib import Path
 import ase
 
 from ..._checks import InputError, check_known
+from ..._files import user_path
 from . import rmd17, smiles
 from .arrays import read_folder, read_npz
 from .source import SMILES, RawFrames, Source, data_folder, split_index
@@ -156,7 +157,7 @@ def files_of(path: str) -> tuple[Path, ...]:
 
 def _target(path: str) -> Path:
     """The file or folder of this path, or, if there is none, that in the folder of data sets."""
-    target = Path(path).expanduser()
+    target = user_path(path)
     return target if target.exists() else data_folder() / path
 
 

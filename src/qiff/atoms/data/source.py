@@ -11,6 +11,7 @@ import ase
 from ase.data import chemical_symbols
 
 from ..._checks import InputError, check_known
+from ..._files import user_path
 from ..properties import PROPERTIES, Property
 from .elements import element
 from .units import ENERGY_UNITS, LENGTH_UNITS, size_of
@@ -23,7 +24,7 @@ PART = "part"
 
 def data_folder() -> Path:
     """Where data sets are kept: the folder that QIFF_DATA names, else `data`."""
-    return Path(os.environ.get("QIFF_DATA") or "data").expanduser()
+    return user_path(os.environ.get("QIFF_DATA") or "data")
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def split_index(path: str) -> tuple[str, slice | int]:
     if (
         not at
         or path.startswith(SMILES)
-        or Path(path).expanduser().exists()
+        or user_path(path).exists()
         or (data_folder() / path).exists()
     ):
         return path, slice(None)
