@@ -1,4 +1,4 @@
-"""Compiled programs, kept in a folder so that the next process need not compile them again."""
+"""Compiled programs: kept in a folder for the next process, dropped from memory if too many."""
 
 import hashlib
 import os
@@ -9,12 +9,18 @@ from typing import Any
 
 import jax
 import jaxlib.utils  # pyright: ignore[reportMissingModuleSource]
+from jax._src.core import trace_state_clean
 
 VARIABLE = "QIFF_CACHE"
 """The environment variable that names another folder."""
 OFF = "off"
 _MIN_COMPILE_TIME = 0.1  # s
 _MAX_SIZE = 1 << 30  # bytes, of all programs
+_COMPILED = "/jax/core/compile/backend_compile_duration"  # one more program in memory
+
+most_in_memory = 512
+"""Programs after which all are dropped: each takes 2 MB, and 11 of the 65530 maps of Linux."""
+_in_memory = 0
 
 
 def folder() -> Path | None:
@@ -49,6 +55,30 @@ def keep_compiled() -> None:
     config.update("jax_compilation_cache_dir", str(programs))
     config.update("jax_persistent_cache_min_compile_time_secs", _MIN_COMPILE_TIME)
     _silence()
+
+
+def drop_compiled() -> None:
+    """Drop the compiled programs of this process if there are more than `most_in_memory`.
+
+    Those that are used again are compiled again, or read from `folder`. Without this a loop over
+    models of different structure grows until the process is out of memory maps.
+    """
+    global _in_memory
+    _count_compiled()
+    if _in_memory > most_in_memory and trace_state_clean():
+        _in_memory = 0
+        jax.clear_caches()
+
+
+@cache
+def _count_compiled() -> None:
+    """Count the programs that are compiled from now on."""
+
+    def count(event: str, duration: float, **details: Any) -> None:
+        global _in_memory
+        _in_memory += event == _COMPILED
+
+    jax.monitoring.register_event_duration_secs_listener(count)
 
 
 def _silence() -> None:
