@@ -364,6 +364,19 @@ def test_an_unknown_engine_is_refused():
         engine.expectations(program, jnp.zeros(program.n_slots + 1))
 
 
+@pytest.mark.parametrize("name", [pytest.param("native", marks=needs_native), "xla"])
+def test_angles_of_another_type_are_converted_or_refused(name):
+    program = every_gate(3, ["spin"])
+    angles = np.linspace(0, 1, program.n_slots)
+    with enable_x64(True):
+        wanted = engine.expectations(program, angles, engine=name)
+        swapped = angles.astype(angles.dtype.newbyteorder())
+        np.testing.assert_array_equal(engine.expectations(program, swapped, engine=name), wanted)
+        for kind in ("float16", "longdouble", "int64", "complex128", "U3"):
+            with pytest.raises(InputError, match="`angles` must be float32 or float64, but is"):
+                engine.expectations(program, angles.astype(kind), engine=name)
+
+
 def without_kernels(monkeypatch):
     absent = replace(native.ENGINE, unavailable=lambda: "the kernels were not built")
     monkeypatch.setitem(engine.ENGINES, "native", absent)
