@@ -26,3 +26,11 @@ def water_demo() -> Path:
 def rmd17() -> Path:
     """The revised MD17 set, split 1."""
     return reference("rmd17")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _programs_stay_in_memory():
+    """Tests share compiled programs; the few that are about dropping them set their own number."""
+    from qiff import _compiled
+
+    _compiled.most_in_memory = 10**6

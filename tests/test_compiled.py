@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 import qiff
 from qiff import _compiled
+from qiff._precision import enable_x64
 from qiff.atoms.data.dataset import write
 
 CODE = """
@@ -151,3 +154,44 @@ def test_programs_that_were_not_read_for_longest_are_removed(monkeypatch, tmp_pa
     monkeypatch.setattr(_compiled, "_MAX_SIZE", 15)
     _compiled._remove_oldest(tmp_path)
     assert [path.name for path in kept(tmp_path)] == ["new"]
+
+
+def test_compiled_programs_are_dropped_when_they_are_too_many(monkeypatch):
+    dropped = []
+    monkeypatch.setattr(jax, "clear_caches", lambda: dropped.append(1))
+    monkeypatch.setattr(_compiled, "most_in_memory", 3)
+    monkeypatch.setattr(_compiled, "_in_memory", 0)
+    with enable_x64(True):
+        for n in range(1, 6):
+            jax.jit(lambda x: 2 * x)(np.ones(n))
+    assert not dropped
+
+    def traced(x):
+        with enable_x64(True):
+            return x
+
+    jax.eval_shape(traced, 1.0)
+    assert not dropped  # while something is traced
+    for _ in range(2):
+        with enable_x64(True):
+            assert dropped == [1]
+
+
+@pytest.mark.slow
+def test_many_models_in_one_process_do_not_exhaust_it(monkeypatch):
+    """Each takes 13 MB and 130 memory maps, without end if nothing is dropped."""
+    water = qiff.read(qiff.Source("bundled:water"))[0]
+
+    def use(n_layers: int) -> int:
+        model = {"kind": "triatomic", "elements": ["O", "H", "H"], "n_layers": n_layers}
+        potential = qiff.build(model, jax.random.key(0))
+        qiff.Calculator(potential).get_potential_energy(water)
+        qiff.predict(potential, [water])
+        return len(Path("/proc/self/maps").read_text().splitlines())
+
+    monkeypatch.setattr(_compiled, "most_in_memory", 30)
+    bounded = [use(n) for n in range(1, 31)]
+    monkeypatch.setattr(_compiled, "most_in_memory", 10**6)
+    growing = [use(n) for n in range(31, 46)]
+    assert max(bounded[20:]) < max(bounded[5:15]) + 100
+    assert growing[-1] > growing[0] + 500  # control

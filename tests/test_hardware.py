@@ -553,6 +553,42 @@ def test_an_evaluation_that_was_killed_pays_for_nothing_twice(water, tmp_path):
         estimate(water, moved, Cached(third, tmp_path))
 
 
+def test_what_can_be_read_of_a_damaged_file_of_results_is_kept(water, tmp_path, caplog):
+    """Each line is paid for: whatever happens to another, it is not carried out again."""
+    found = estimate(water, WATER, Cached(Unreliable(lambda n: False), tmp_path))
+    path = tmp_path / "results.jsonl"
+    lines = path.read_text().splitlines()
+    record = json.loads(lines[9])
+    outcome = next(iter(record["outcomes"]))
+    without = {name: record[name] for name in ("key", "outcomes")}
+    damaged = {
+        0: lines[0][:40],
+        1: "\0garbage\xff",
+        2: "[1]",
+        3: json.dumps(json.loads(lines[3]) | {"outcomes": []}),
+        4: json.dumps(json.loads(lines[4]) | {"outcomes": {"a": 1.0}}),
+        5: json.dumps(json.loads(lines[5]) | {"outcomes": {"0": None}}),
+        6: json.dumps(json.loads(lines[6]) | {"key": 3}),
+        7: lines[7].replace('"sha256": "', '"sha256": "0'),
+        8: "[" * 100_000,
+        9: json.dumps(record | {"outcomes": record["outcomes"] | {outcome: 0.123}}),
+    }
+    path.write_text("\n".join(damaged.get(i, line) for i, line in enumerate(lines)) + "\n")
+    again = Unreliable(lambda n: False)
+    mended = estimate(water, WATER, Cached(again, tmp_path))
+    assert again.n_done == len(damaged)
+    assert f"{path}: 10 of {len(lines)} lines cannot be read, the first is line 1" in caplog.text
+    third = Unreliable(lambda n: True)
+    assert same(estimate(water, WATER, Cached(third, tmp_path)), mended)
+    lines[9] = json.dumps(without)  # control: as lines were written before they had a checksum
+    path.write_text("\n".join(lines) + "\n")
+    assert same(estimate(water, WATER, Cached(third, tmp_path)), found)
+    lines[9] = json.dumps({"key": record["key"], "outcomes": {"16": 1.0}})  # of four qubits
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(LostJobError):
+        estimate(water, WATER, Cached(third, tmp_path))
+
+
 def test_measuring_twice_is_two_measurements(water, tmp_path):
     cached = Cached(Fresh(), tmp_path)
     one, other = (estimate(water, WATER, cached) for _ in range(2))

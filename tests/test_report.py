@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import pytest
 import qiff
 from qiff import InputError
 from qiff._files import read_record, save_record
+from qiff.atoms.data.dataset import file_hash
 from qiff.atoms.properties import labels
+from qiff.cli import main
 from qiff.model.predict import Prediction
 from qiff.report.data import data_lines
 from qiff.report.figures import parity_figure
@@ -106,3 +109,37 @@ def test_a_record_that_is_none_is_empty(tmp_path):
 def test_a_folder_without_a_finished_run_has_no_results(tmp_path):
     with pytest.raises(InputError, match=r"holds no finished run; .* \(--resume\)"):
         results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seconds": None}, "`seconds` must be float, but is None"),
+        ({"steps": "many"}, "`steps` must be int, but is 'many'"),
+        ({"notes": [1]}, r"`notes\[0\]` must be str"),
+        ({"test": {"energy_mae": 1.0}}, "`n_frames` is missing"),
+        ({"test": {"n_frames": 3, "energy_mae": "x"}}, "`energy_mae` must be float or None"),
+        ({}, "7 weights"),  # control
+    ],
+)
+def test_a_report_of_edited_metrics_is_one_line(tmp_path, capsys, change, message):
+    metrics = {"n_weights": 7, "steps": 3, "seconds": 1.5, "test": {"n_frames": 3}}
+    save_record(tmp_path / "metrics.json", metrics | change)
+    (tmp_path / "config.toml").write_text("seed = 0\n")
+    assert main(["report", str(tmp_path)]) == (2 if change else 0)
+    out, error = capsys.readouterr()
+    assert re.search(message, error if change else out)
+    assert error.count("\n") == bool(change)
+
+
+def test_a_report_of_an_edited_trajectory_is_one_line(tmp_path, capsys):
+    metrics = {"n_weights": 7, "steps": 3, "seconds": 1.5}
+    save_record(tmp_path / "metrics.json", metrics)
+    for name in ("config.toml", "model.qiff", "md.xyz"):
+        (tmp_path / name).write_text("")
+    record = {"model_sha256": file_hash(str(tmp_path / "model.qiff")), "picoseconds": 1.0}
+    save_record(tmp_path / "md.json", record | {"mean_temperature": 300.0, "drift": "none"})
+    assert main(["report", str(tmp_path)]) == 2
+    assert "md.json: `drift` must be float or" in capsys.readouterr().err
+    (tmp_path / "md.json").write_text("[" * 100_000)
+    assert main(["report", str(tmp_path)]) == 0  # of no model that is known

@@ -14,16 +14,18 @@ import pytest
 import qiff
 from qiff import InputError, RunError, Training
 from qiff.atoms.data.dataset import write
+from qiff.atoms.data.split import Split
 from qiff.atoms.frames import Frames
 from qiff.atoms.properties import labels
 from qiff.model.build import with_references_of
 from qiff.model.derivatives import energy
 from qiff.run.config import Data, Run
-from qiff.run.folder import FILES
+from qiff.run.folder import FILES, RunFolder
+from qiff.run.resume import progress
 from qiff.run.train import train
 from qiff.training.batches import batches
 from qiff.training.comparison import compared
-from qiff.training.fit import fit, initial_state
+from qiff.training.fit import HistoryRow, fit, initial_state
 from qiff.training.loss import Loss, relative
 from qiff.training.metrics import errors
 
@@ -140,6 +142,37 @@ def test_other_data_cannot_be_resumed_with(trained, tmp_path):
 
 def _interrupt(state):
     raise KeyboardInterrupt
+
+
+def test_a_folder_has_a_config_only_when_it_has_a_split(tmp_path, monkeypatch):
+    """So whatever moment a run is killed at, it is resumed or begun with all of its files."""
+    written, folder = [], RunFolder(tmp_path / "run")
+    monkeypatch.setattr(
+        "qiff.run.folder.atomic_write", lambda path, content: written.append(path.name)
+    )
+    folder.begin(run(tmp_path / "run"), Split(*[np.arange(2)] * 3))
+    assert written == ["split.json", "config.toml"]
+    folder.path.mkdir()
+    (folder.path / "split.json").touch()
+    folder.check_free()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"history": None},
+        {"history": [[1]]},
+        {"history": [[1, 2, "x", 4]]},
+        {"history": [[1e999, 2, 3, 4]]},
+        {"history": {"a": 1}},
+        {"seconds": "long"},
+    ],
+)
+def test_a_state_whose_history_was_edited_is_one_clear_line(changes):
+    header = {"history": [[20, 0.5, 0.4, 0.01]], "seconds": 3}
+    assert progress(header, Path("state.npz")) == ((HistoryRow(20, 0.5, 0.4, 0.01),), 3.0)
+    with pytest.raises(InputError, match=r"state\.npz: has no history that can .*anew"):
+        progress(header | changes, Path("state.npz"))
 
 
 # --- fine-tuning ------------------------------------------------------------------------------

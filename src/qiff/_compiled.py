@@ -1,4 +1,4 @@
-"""Compiled programs, kept in a folder so that the next process need not compile them again."""
+"""Compiled programs: kept in a folder for the next process, dropped from memory if too many."""
 
 import hashlib
 import os
@@ -11,6 +11,7 @@ import jax
 import jaxlib.utils  # pyright: ignore[reportMissingModuleSource]
 from jax._src import compilation_cache
 from jax._src.compilation_cache_interface import CacheInterface
+from jax._src.core import trace_state_clean
 
 from ._files import atomic_write
 
@@ -20,6 +21,11 @@ OFF = "off"
 _MIN_COMPILE_TIME = 0.1  # s
 _MAX_SIZE = 1 << 30  # bytes, of all programs
 _DIGEST = 32  # bytes, of SHA-256
+_COMPILED = "/jax/core/compile/backend_compile_duration"  # one more program in memory
+
+most_in_memory = 512
+"""Programs after which all are dropped: each takes 2 MB, and 11 of the 65530 maps of Linux."""
+_in_memory = 0
 
 
 def folder() -> Path | None:
@@ -76,6 +82,30 @@ class _Programs(CacheInterface):
     def put(self, key: str, value: bytes) -> None:
         with suppress(OSError):
             atomic_write(self._path / key, hashlib.sha256(value).digest() + value)
+
+
+def drop_compiled() -> None:
+    """Drop the compiled programs of this process if there are more than `most_in_memory`.
+
+    Those that are used again are compiled again, or read from `folder`. Without this a loop over
+    models of different structure grows until the process is out of memory maps.
+    """
+    global _in_memory
+    _count_compiled()
+    if _in_memory > most_in_memory and trace_state_clean():
+        _in_memory = 0
+        jax.clear_caches()
+
+
+@cache
+def _count_compiled() -> None:
+    """Count the programs that are compiled from now on."""
+
+    def count(event: str, duration: float, **details: Any) -> None:
+        global _in_memory
+        _in_memory += event == _COMPILED
+
+    jax.monitoring.register_event_duration_secs_listener(count)
 
 
 def _silence() -> None:

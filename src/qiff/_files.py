@@ -43,6 +43,6 @@ def read_record(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty if there is no such file or it holds something else."""
     try:
         record = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, RecursionError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}

@@ -7,7 +7,7 @@ from typing import Any
 from jax._src.xla_bridge import backends_are_initialized
 
 from ._checks import RunError
-from ._compiled import keep_compiled
+from ._compiled import drop_compiled, keep_compiled
 
 _jax: Any
 try:
@@ -39,4 +39,5 @@ def enable_x64(enable: bool) -> AbstractContextManager[None]:
             'by spawn: multiprocessing.get_context("spawn").'
         )
     keep_compiled()
+    drop_compiled()
     return _jax(enable)

@@ -266,7 +266,7 @@ def word(place: int, value: int):
         (word(8, 2), "on no qubit"),
         (word(10, -1), "has no slot"),
         (word(10, 2**31 - 1), "has no slot"),
-        (word(10, 2**30), "wrong shape"),
+        (word(14, 0), "two gates have one slot"),
         (word(15, 1), "has no observable"),
         (word(16, 4), "on no qubit"),
         (word(18, 1), "wrong number of Y"),
@@ -317,14 +317,15 @@ def test_whatever_number_of_a_program_is_damaged_no_kernel_crashes():
     assert refused > len(words)
 
 
-def test_a_program_whose_gates_read_angles_that_are_not_there_is_refused():
+def test_a_program_whose_gates_do_not_read_each_angle_once_is_refused():
     state, observables = Singlets(2, ()), (mean_z(2),)
     for first, layer in (
         ((Gate("rx", (0,), 1),), ()),
         ((Gate("rx", (0,), -1),), ()),
         ((), (Gate("spin", (0,), 0), Gate("rx", (1,), 2**31))),
+        ((), (Gate("rx", (0,), 0), Gate("rx", (1,), 0))),
     ):
-        with pytest.raises(InputError, match="must have slots below"):
+        with pytest.raises(InputError, match=r"must read each of its \d angles once"):
             Program(state, first, layer, 1, observables)
     with pytest.raises(InputError, match="`n_layers` must be at least 0"):
         Program(state, (), (), -1, observables)
@@ -361,6 +362,19 @@ def test_an_unknown_engine_is_refused():
         engine.expectations(program, jnp.zeros(program.n_slots), engine="nativ")
     with pytest.raises(InputError, match="must have shape"):
         engine.expectations(program, jnp.zeros(program.n_slots + 1))
+
+
+@pytest.mark.parametrize("name", [pytest.param("native", marks=needs_native), "xla"])
+def test_angles_of_another_type_are_converted_or_refused(name):
+    program = every_gate(3, ["spin"])
+    angles = np.linspace(0, 1, program.n_slots)
+    with enable_x64(True):
+        wanted = engine.expectations(program, angles, engine=name)
+        swapped = angles.astype(angles.dtype.newbyteorder())
+        np.testing.assert_array_equal(engine.expectations(program, swapped, engine=name), wanted)
+        for kind in ("float16", "longdouble", "int64", "complex128", "U3"):
+            with pytest.raises(InputError, match="`angles` must be float32 or float64, but is"):
+                engine.expectations(program, angles.astype(kind), engine=name)
 
 
 def without_kernels(monkeypatch):

@@ -1,17 +1,23 @@
 """Executors that wrap another: they send lost jobs again, or keep results in a file."""
 
+import hashlib
 import json
+import logging
 import os
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from .._checks import RunError, check_at_least
 from .executor import AbstractExecutor, Job, LostJobError
+
+log = logging.getLogger("qiff")
 
 
 @dataclass(frozen=True)
@@ -75,11 +81,12 @@ class Cached(AbstractWrapper):
 
     Args:
         executor: carries out the circuits without a stored result.
-        folder: folder of the file `results.jsonl`, which has one line for each circuit.
+        folder: folder of the file `results.jsonl`, which has one line for each circuit, with the
+            SHA-256 of what it holds. Lines that are damaged are left out and reported.
     """
 
     folder: Path
-    _known: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
+    _known: dict[str, dict[int, float]] = field(default_factory=dict, repr=False)
     _asked: Counter[str] = field(default_factory=Counter, repr=False)
 
     def __post_init__(self):
@@ -89,9 +96,23 @@ class Cached(AbstractWrapper):
             whole = b"\n".join(lines[:-1]) + b"\n" * (len(lines) > 1)
             if lines[-1]:  # cut short when the process ended
                 os.truncate(self.path, len(whole))
-            for line in lines[:-1]:
-                record = json.loads(line)
-                self._known[record["key"]] = record["outcomes"]
+            self._read(lines[:-1])
+
+    def _read(self, lines: list[bytes]) -> None:
+        """Keep what can be read of the lines of the file; say which cannot."""
+        damaged = []
+        for number, line in enumerate(lines, 1):
+            try:
+                key, outcomes = _stored(json.loads(line))
+                self._known[key] = outcomes
+            except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
+                damaged.append(number)
+        if damaged:
+            log.warning(
+                "%s: %d of %d lines cannot be read, the first is line %d; their circuits are "
+                "carried out again",
+                *(self.path, len(damaged), len(lines), damaged[0]),
+            )
 
     @property
     def path(self) -> Path:
@@ -100,14 +121,15 @@ class Cached(AbstractWrapper):
 
     def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
         keys = self._keys(job)
-        absent = np.array([key not in self._known for key in keys])
+        dim = 2**job.program.n_qubits
+        absent = np.array([max(self._known.get(key, [dim])) >= dim for key in keys])
         if absent.any():
             found = self.executor.sample(job.part(absent))
             self._keep([key for key, new in zip(keys, absent, strict=True) if new], found)
-        frequencies = np.zeros((len(job), 2**job.program.n_qubits))
+        frequencies = np.zeros((len(job), dim))
         for row, key in zip(frequencies, keys, strict=True):
             for outcome, share in self._known[key].items():
-                row[int(outcome)] = share
+                row[outcome] = share
         return frequencies
 
     def _keys(self, job: Job) -> list[str]:
@@ -121,9 +143,31 @@ class Cached(AbstractWrapper):
         """Append to the file in one write: a process that is killed cuts the last line only."""
         text = []
         for key, row in zip(keys, frequencies, strict=True):
-            self._known[key] = {str(k): float(row[k]) for k in np.flatnonzero(row)}
-            text.append(json.dumps({"key": key, "outcomes": self._known[key]}) + "\n")
+            self._known[key] = {int(k): float(row[k]) for k in np.flatnonzero(row)}
+            record = {"key": key, "outcomes": self._known[key]}
+            text.append(json.dumps(record | {"sha256": _digest(key, self._known[key])}) + "\n")
         with self.path.open("a") as file:
             file.write("".join(text))
             file.flush()
             os.fsync(file.fileno())
+
+
+def _stored(record: Any) -> tuple[str, dict[int, float]]:
+    """The key and the relative frequency of each outcome in a line of the file.
+
+    Raises:
+        KeyError, TypeError, ValueError: the line holds something else, or was changed.
+    """
+    key, shares = record["key"], record["outcomes"]
+    outcomes = {int(outcome): float(share) for outcome, share in shares.items()}
+    if not (isinstance(key, str) and outcomes and min(outcomes) >= 0):
+        raise ValueError("it has no key or no outcomes")
+    if not all(0 <= share <= 1 for share in outcomes.values()):
+        raise ValueError("its frequencies are not between 0 and 1")
+    if record.get("sha256", digest := _digest(key, outcomes)) != digest:
+        raise ValueError("it was changed")
+    return key, outcomes
+
+
+def _digest(key: str, outcomes: Mapping[int, float]) -> str:
+    return hashlib.sha256(json.dumps([key, sorted(outcomes.items())]).encode()).hexdigest()

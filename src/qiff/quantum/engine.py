@@ -9,6 +9,7 @@ import logging
 from functools import cache
 
 import jax
+import numpy as np
 
 from .._checks import InputError, check_known
 from .._types import Angles, Expectations
@@ -33,8 +34,12 @@ def expectations(program: Program, angles: Angles, *, engine: str | Engine = AUT
 
     Raises:
         InputError: the engine is unknown or cannot simulate the program here, or `angles` has
-            another length than the program needs.
+            another length than the program needs or is neither float32 nor float64.
     """
+    if angles.dtype.name not in ("float32", "float64"):
+        raise InputError(f"`angles` must be float32 or float64, but is {angles.dtype.name}.")
+    if isinstance(angles, np.ndarray):
+        angles = angles.astype(angles.dtype.newbyteorder("="), copy=False)
     if angles.shape != (program.n_slots,):
         raise InputError(f"`angles` must have shape ({program.n_slots},), but has {angles.shape}.")
     if engine == AUTO and fallback_reason():

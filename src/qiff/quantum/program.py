@@ -20,8 +20,8 @@ class Program:
     `layer` count from 0 within the layer.
 
     Raises:
-        InputError: a gate or observable does not fit `state.n_qubits`, or a gate reads angles that
-            are not there.
+        InputError: a gate or observable does not fit `state.n_qubits`, or the gates of a part do
+            not read each of its angles once.
     """
 
     state: Singlets
@@ -34,13 +34,13 @@ class Program:
         n = self.state.n_qubits
         if any(q not in range(n) for gate in self.first + self.layer for q in gate.qubits):
             raise InputError(f"Gates must act on qubits below `n_qubits` = {n}.")
-        for name, n_slots in (("first", self.n_first_slots), ("layer", self.n_layer_slots)):
-            for gate in getattr(self, name):
-                if gate.kind.n_angles and not 0 <= gate.slot <= n_slots - gate.kind.n_angles:
-                    raise InputError(
-                        f"Gates of `{name}` must have slots below {n_slots}, but `{gate.name}` on "
-                        f"{gate.qubits} begins at {gate.slot}."
-                    )
+        for name, gates in (("first", self.first), ("layer", self.layer)):
+            slots = [slot for gate in gates for slot in gate.slots]
+            if sorted(slots) != list(range(len(slots))):
+                raise InputError(
+                    f"Gates of `{name}` must read each of its {len(slots)} angles once, but read "
+                    f"{slots}."
+                )
         check_at_least("n_layers", self.n_layers, 0)
         if any(observable.n_qubits != n for observable in self.observables):
             raise InputError(f"Observables must be words of `n_qubits` = {n} letters.")

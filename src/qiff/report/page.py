@@ -29,7 +29,7 @@ def html_page(folder: Path) -> Path:
         title=html.escape(folder.name),
         summary=html.escape("\n".join(lines[:-1])),
         pictures="\n".join(pictures),
-        config=html.escape((folder / "config.toml").read_text("utf-8")),
+        config=html.escape((folder / "config.toml").read_text("utf-8", errors="replace")),
     )
     path = folder / "report.html"
     atomic_write(path, page)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .._checks import InputError
+from .._checks import InputError, typed
 from .._files import read_record
 from ..atoms.data.dataset import file_hash
 
@@ -24,14 +24,39 @@ def results(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Metrics of a run, and the records of the trajectories of its model by name.
 
     Raises:
-        InputError: the folder holds no finished run.
+        InputError: the folder holds no finished run, or a value in its records has another type.
     """
-    metrics = read_record(folder / "metrics.json")
+    path = folder / "metrics.json"
+    metrics = read_record(path)
     if "n_weights" not in metrics:
         raise InputError(f"{folder}: holds no finished run; train one, or resume it (--resume).")
+    _check(path, {"notes": [], **metrics}, _METRICS)
+    for value in metrics.values():
+        if isinstance(value, Mapping):
+            _check(path, value, {"n_frames": int, **dict.fromkeys(value, float | None)})
     reports = {}
     for trajectory in sorted(folder.glob("*.xyz")):
-        record = read_record(trajectory.with_suffix(".json"))
+        path = trajectory.with_suffix(".json")
+        record = read_record(path)
         if record.get("model_sha256") == file_hash(str(folder / "model.qiff")):
+            in_volume = record.get("mean_volume") is not None
+            _check(path, record, _DYNAMICS | (_IN_VOLUME if in_volume else {}))
             reports[trajectory.stem] = record
     return metrics, reports
+
+
+_METRICS = {"n_weights": int, "steps": int, "seconds": float, "notes": tuple[str, ...]}
+_DYNAMICS = {"picoseconds": float, "mean_temperature": float, "drift": float | None}
+_IN_VOLUME = dict.fromkeys(("mean_pressure", "pressure_error", "density"), float)
+"""What a report shows of `metrics.json` and of the record of a trajectory, and its types."""
+
+
+def _check(path: Path, record: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raise InputError unless a record has these entries, of these types."""
+    for name, hint in wanted.items():
+        try:
+            if name not in record:
+                raise InputError(f"`{name}` is missing.")
+            typed(name, record[name], hint)
+        except InputError as error:
+            raise InputError(f"{path}: {error} Remove the file and repeat what wrote it.") from None

@@ -47,11 +47,11 @@ def resumed(folder: Path, run: Run, initial: FitState) -> tuple[FitState, float]
         return initial, 0.0
     header, arrays = read_arrays(path, oldest=UNCHECKED)
     kept = fill({"weights": initial.weights, "best": initial.best}, arrays, path)
-    history, seconds = _progress(header, path)
+    history, seconds = progress(header, path)
     return FitState(**kept, history=history), seconds
 
 
-def _progress(header: Mapping[str, Any], path: Path) -> tuple[tuple[HistoryRow, ...], float]:
+def progress(header: Mapping[str, Any], path: Path) -> tuple[tuple[HistoryRow, ...], float]:
     """The validations and the seconds spent, of the header of a state.
 
     Raises:

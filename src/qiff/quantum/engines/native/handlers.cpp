@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "kernels.hpp"
 #include "xla/ffi/api/ffi.h"
@@ -68,7 +69,7 @@ const Kernels<double>& kernels<double>() { return QIFF_CHOOSE(kDouble); }
 ffi::Error invalid(const std::string& message) { return ffi::Error::InvalidArgument(message); }
 
 constexpr int kMaxQubits = 26;
-constexpr int32_t kLargestSlot = 1 << 30;  // far from where the sum of slot and angles overflows
+constexpr int64_t kMaxSlots = 1 << 30;
 
 // Read a program; see `encode` in __init__.py. Returns what is wrong with it, or nothing: whatever the
 // kernels use as an index is within bounds, or the arrays of the call have a wrong shape.
@@ -95,14 +96,25 @@ const char* decode(ffi::Span<const int32_t> words, ffi::Span<const double> coeff
       if (paired >> bit & 1) return "a qubit is in two singlets";
       paired |= uint32_t(1) << bit;
     }
-  program.n_slots = 0;
+  int64_t n_slots = 0;
   for (int32_t g = 0; g < program.n_gates; ++g) {
     const Gate& gate = program.gates[g];
     if (gate.kind < 0 || gate.kind >= kKinds) return "a gate is unknown";
     if (off(gate.bit) || (kQubitsOf[gate.kind] == 2 && (off(gate.other) || gate.other == gate.bit)))
       return "a gate is on no qubit";
-    if (gate.slot < 0 || gate.slot > kLargestSlot) return "a gate has no slot";
-    program.n_slots = std::max(program.n_slots, gate.slot + kAnglesOf[gate.kind]);
+    n_slots += kAnglesOf[gate.kind];
+  }
+  if (n_slots > kMaxSlots) return "the program has too many angles";
+  program.n_slots = int32_t(n_slots);
+  std::vector<bool> read(n_slots);
+  for (int32_t g = 0; g < program.n_gates; ++g) {
+    const Gate& gate = program.gates[g];
+    const int32_t n_angles = kAnglesOf[gate.kind];
+    if (n_angles && (gate.slot < 0 || gate.slot > program.n_slots - n_angles)) return "a gate has no slot";
+    for (int32_t a = 0; a < n_angles; ++a) {
+      if (read[gate.slot + a]) return "two gates have one slot";
+      read[gate.slot + a] = true;
+    }
   }
   int32_t last = 0;
   for (int32_t t = 0; t < program.n_terms; ++t) {
