@@ -37,7 +37,8 @@ MAY_IMPORT = {
     "_files": set(),
     "_precision": {"_compiled"},
     "_compiled": set(),
-    "_workers": set(),
+    "_workers": {"_tasks"},
+    "_tasks": set(),
     "_progress": set(),
 }
 OPTIONAL = (
