@@ -3,11 +3,14 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from qiff._checks import InputError
+from qiff._checks import InputError, RunError
+from qiff._files import save_record
+from qiff._workers import workers
 from qiff.atoms.properties import labels
 from qiff.cli import main
 from qiff.hardware import Measurement
@@ -20,9 +23,9 @@ from qiff.run import tasks
 from qiff.studies import hardware, le2023
 from qiff.studies.hardware.errors import Errors, standard_error
 from qiff.studies.hardware.models import SMALL_MODELS
-from qiff.studies.harness import figures
+from qiff.studies.harness import experiment, figures
 from qiff.studies.harness.data import read_frames, shuffled
-from qiff.studies.harness.experiment import Experiment, carry_out
+from qiff.studies.harness.experiment import Experiment, carry_out, carry_out_runs
 from qiff.studies.harness.parts import QUICK, ExperimentsPart, StudySettings
 from qiff.studies.harness.reproduce import reproduce, total_runs
 from qiff.studies.harness.rows import error_row, ratio
@@ -90,6 +93,61 @@ def test_a_run_that_was_stopped_goes_on(tiny, tmp_path):
     outcome = carry_out(tiny, (0,), tmp_path, silent)
     fresh = carry_out(tiny, (0,), tmp_path / "fresh", silent)
     assert outcome.tests == fresh.tests
+
+
+def test_runs_that_wait_for_no_other_are_trained_at_once(tiny, tmp_path, monkeypatch):
+    """First what others start from, then every rate, then the other seeds at the best rate."""
+    rounds = []
+
+    def train_all(runs, show, map):
+        assert map is shuffled_map
+        runs = list(runs)
+        rounds.append(sorted((Path(run.output).name, Path(run.start).parent.name) for run in runs))
+        for run in runs:
+            folder = Path(run.output)
+            loss = run.train.learning_rate
+            (folder / "history.csv").write_text(f"step,loss,valid_loss\n1,0,{loss}\n")
+            save_record(folder / "metrics.json", {"seconds": 1.0})
+            yield folder, ""
+
+    monkeypatch.setattr(experiment, "train_all", train_all)
+    shuffled_map = lambda function, items: map(function, items)
+    first = replace(tiny, name="first", rates=(0.5,), n_seeds=1)
+    tuned = [replace(tiny, name=name, rates=(0.1, 0.2), start=first) for name in ("a", "b")]
+    carry_out_runs([first, *tuned, replace(tiny, name="c")], (0, 1), tmp_path, silent, shuffled_map)
+    before = "first-rate0.5-seed0"
+    assert rounds == [
+        [("c-rate0.03-seed0", ""), ("c-rate1e-06-seed0", ""), (before, "")],
+        [
+            *((f"a-rate{rate}-seed0", before) for rate in (0.1, 0.2)),
+            *((f"b-rate{rate}-seed0", before) for rate in (0.1, 0.2)),
+            ("c-rate1e-06-seed1", ""),
+        ],
+        [("a-rate0.1-seed1", before), ("b-rate0.1-seed1", before)],
+    ]
+
+
+def test_a_run_of_a_study_that_fails_is_an_error(tiny, tmp_path, monkeypatch):
+    failing = lambda runs, show, map: [(Path(run.output), "the loss is nan.") for run in runs]
+    monkeypatch.setattr(experiment, "train_all", failing)
+    with pytest.raises(RunError, match=r"tiny-rate1e-06-seed0: the loss is nan\."):
+        carry_out_runs([tiny], (0,), tmp_path, silent)
+
+
+@pytest.mark.slow
+def test_a_study_in_workers_equals_one_in_this_process(tmp_path):
+    pytest.importorskip("distributed")
+    settings = replace(TINY, seeds=(0, 1), rates=(0.01, 0.03))
+    show = lambda n_done, name: None
+    reproduce(PARTS, ["tiny"], tmp_path / "one", settings, show)
+    with workers(2) as found:
+        reproduce(PARTS, ["tiny"], tmp_path / "other", settings, show, found)
+    kept = lambda out, name: {
+        path.parent.name: path.read_bytes() for path in out.glob(f"runs/*/{name}")
+    }
+    for name in ("history.csv", "tests.json"):
+        assert len(kept(tmp_path / "one", name)) >= 2
+        assert kept(tmp_path / "one", name) == kept(tmp_path / "other", name)
 
 
 def test_samples_of_a_seed_are_disjoint_and_the_same_each_time():

@@ -10,6 +10,7 @@ import pytest
 from qiff._checks import InputError, RunError
 from qiff._files import atomic_write, save_record
 from qiff.cli import main
+from qiff.report import sweep as report
 from qiff.run import tasks
 from qiff.run.sweep import read_sweep, sweep
 
@@ -53,6 +54,7 @@ def trained(monkeypatch) -> dict[str, bool]:
         save_record(folder / "metrics.json", {**errors, "n_weights": 7, "seconds": 1.5})
 
     monkeypatch.setattr(tasks, "train", train)
+    monkeypatch.setattr(report, "_figure", lambda ranked, by: b"png")
     return seen
 
 
@@ -130,10 +132,18 @@ def test_settings_are_in_order_of_their_validation_errors(config, trained, map):
     assert len(trained) == 6
     assert (shown[0], shown[-1]) == (0, 6)
     assert "6 of 6 runs are finished" in table.read_text()
-    assert (out / "sweep.png").exists()
+    assert (out / "sweep.png").read_bytes() == b"png"
     sweep(read_sweep(config, [], [LAYERS, RATES], out=out), with_tests=True)
     assert all(row[TEST] for row in rows(out))
     assert settings(rows(out))[0] == ("2", "0.03")  # the lowest test error has three layers
+
+
+def test_the_figure_is_drawn(tmp_path):
+    errors = {"valid": {"forces_mae": 0.1}, "n_weights": 7, "seconds": 1.5}
+    members = [report.Member({"n_layers": n}, 0, n, errors) for n in "12"]
+    report.write_report(tmp_path, members, "forces")
+    assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    assert "![sweep](sweep.png)" in (tmp_path / "sweep.md").read_text()
 
 
 def test_errors_are_means_over_seeds(config, trained):
@@ -141,15 +151,15 @@ def test_errors_are_means_over_seeds(config, trained):
     table = sweep(read_sweep(config, [], [LAYERS], n_seeds=2, out=out)).read_text()
     found = rows(out)
     assert [(row["model.n_layers"], row["seed"]) for row in found[:2]] == [("2", "0"), ("2", "1")]
-    assert [row[VALID] for row in found[:2]] == ["10", "5"]
-    assert "| 2 | 2 of 2 | 7.5 ± 3.5 | 7.5 ± 3.5 | 500 ± 0 | 500 ± 0 | 7 | 3 |  |" in table
+    assert [row[VALID] for row in found[:2]] == ["50", "25"]
+    assert "| 2 | 2 of 2 | 37.5 ± 18 | 37.5 ± 18 | 500 ± 0 | 500 ± 0 | 7 | 3 |  |" in table
     assert len(trained) == 6
 
 
 def test_a_second_call_repeats_nothing_and_resumes_what_was_begun(config, trained, monkeypatch):
     out, whole = config.parent / "out", config.parent / "whole"
-    options = {"grid": [LAYERS, RATES]}
-    sweep(read_sweep(config, [], **options, out=whole))
+    grid = [LAYERS, RATES]
+    sweep(read_sweep(config, [], grid, out=whole))
     train, begun = tasks.train, []
 
     def killed(run, **arguments):
@@ -161,12 +171,12 @@ def test_a_second_call_repeats_nothing_and_resumes_what_was_begun(config, traine
 
     monkeypatch.setattr(tasks, "train", killed)
     with pytest.raises(KeyboardInterrupt):
-        sweep(read_sweep(config, [], **options, out=out))
+        sweep(read_sweep(config, [], grid, out=out))
     assert [row["state"] for row in rows(out)].count("finished") == 2
     assert not any(row[TEST] for row in rows(out))  # nothing is chosen yet
     monkeypatch.setattr(tasks, "train", train)
     trained.clear()
-    sweep(read_sweep(config, [], **options, out=out))
+    sweep(read_sweep(config, [], grid, out=out))
     assert len(trained) == 4
     assert [name for name, resumed in trained.items() if resumed] == [min(trained)]
     for name in ("sweep.csv", "sweep.md", "sweep.json"):

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from qiff._checks import InputError, MissingExtraError, RunError
-from qiff._workers import WINDOW, InThisProcess, workers
+from qiff._tasks import FEW, MANY
+from qiff._workers import InThisProcess, workers
 from qiff.cli import main
 
 QIFF = (sys.executable, "-c", "from qiff.cli import entry; entry()")
@@ -27,6 +28,17 @@ def slowly(number):
     """A number and the process that it was sent to."""
     time.sleep(0.02)
     return number, os.getpid()
+
+
+def briefly(number):
+    time.sleep(0.001)
+    return number, os.getpid()
+
+
+def refuse_1999(number):
+    if number == 1999:
+        raise InputError("`number` must not be 1999.")
+    return number
 
 
 def refuse_five(number):
@@ -127,6 +139,28 @@ def test_every_task_arrives_once_when_a_worker_is_killed(cluster):
 
 
 @pytest.mark.slow
+def test_short_items_are_sent_together_and_none_is_lost(cluster):
+    found = list(cluster(square, range(3000)))
+    assert sorted(found) == [number**2 for number in range(3000)]
+    found, killed = [], 0
+    for index, process in cluster(briefly, range(2000)):
+        found.append(index)
+        if len(found) == 1000:
+            killed = process
+            os.kill(killed, signal.SIGKILL)
+    assert killed
+    assert collections.Counter(found) == dict.fromkeys(range(2000), 1)
+
+
+@pytest.mark.slow
+def test_results_before_an_error_arrive(cluster):
+    found = []
+    with pytest.raises(InputError, match="`number` must not be 1999"):
+        found.extend(cluster(refuse_1999, range(2000)))
+    assert len(set(found)) == len(found) > 1000
+
+
+@pytest.mark.slow
 def test_errors_are_those_of_the_task(cluster):
     with pytest.raises(InputError, match="`number` must not be 5"):
         list(cluster(refuse_five, range(5, 20)))
@@ -152,9 +186,11 @@ def test_not_all_tasks_are_sent_at_once(cluster):
             yield number
 
     results = iter(cluster(square, items()))
-    for _ in range(5):
-        next(results)
-    assert WINDOW <= len(drawn) <= WINDOW + 5
+    assert next(results) == 0
+    assert len(drawn) <= FEW
+    found = [next(results) for _ in range(4 * FEW)]
+    assert len(set(found)) == len(found)
+    assert FEW < len(drawn) <= MANY + 6 * FEW
 
 
 @pytest.mark.slow

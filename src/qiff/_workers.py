@@ -6,15 +6,14 @@ import logging
 import os
 import signal
 import tempfile
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ._checks import InputError, RunError, check_at_least, check_file, missing_extra
+from ._checks import InputError, check_at_least, check_file, missing_extra
+from ._tasks import unordered
 
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 """Applies a function to items, as the builtin `map` does; results may come in any order.
@@ -25,8 +24,6 @@ Functions and items can be pickled. For instance `Pool.imap_unordered` of `multi
 
 TIMEOUT = 10.0
 """Seconds to wait for a scheduler."""
-WINDOW = 1000
-"""Largest number of tasks that are sent and not finished."""
 _ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
     "NPROC": "1",  # the size of the thread pool of XLA
@@ -84,7 +81,7 @@ def workers(n: int = 0, scheduler: str = "") -> Iterator[Map]:
     with _settings(), _local_cluster(n) if n else nullcontext(_reached(scheduler)) as address:
         client = distributed.Client(address, timeout=TIMEOUT, set_as_default=False)
         try:
-            yield partial(_unordered, client)
+            yield partial(unordered, client)
         finally:
             client.close(timeout=1)
 
@@ -168,25 +165,3 @@ async def _identity(address: str) -> Any:
     async with asyncio.timeout(TIMEOUT):
         async with distributed.rpc(address, connection_args=arguments) as found:
             return await found.identity()
-
-
-def _unordered(client: Any, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """Results of tasks as they arrive; at most `WINDOW` tasks are sent at a time.
-
-    The keys of the tasks have a common name, so that the scheduler keeps those for which no worker
-    is free.
-    """
-    distributed = _distributed()
-    name, left = f"qiff-{uuid.uuid4().hex}", enumerate(items)
-    submitted = (client.submit(function, item, key=(name, index)) for index, item in left)
-    arrived = distributed.as_completed(islice(submitted, WINDOW), client.loop, with_results=True)
-    try:
-        for future, result in arrived:
-            if future.status != "finished":
-                raise RunError("the connection to the scheduler is lost; start it again.")
-            arrived.update(islice(submitted, 1))
-            yield result
-    except distributed.KilledWorker:
-        raise RunError(
-            "several workers died at the same task, perhaps for lack of memory; see their log."
-        ) from None

@@ -46,10 +46,11 @@ class Member(NamedTuple):
 
 
 def write_report(out: Path, members: Sequence[Member], by: str, with_tests: bool = False) -> Path:
-    """Write `sweep.csv`, a row for each run, and `sweep.md` with a figure, a row for each setting.
+    """Write `sweep.csv`, a row for each run, and `sweep.md`, a row for each setting.
 
     The first setting is the one with the lowest mean validation error over its seeds, of those
-    whose runs are all finished. Test errors are those of the first setting, when no run is waiting.
+    whose runs are all finished. When no run is waiting, its test errors are shown and a figure is
+    drawn.
 
     Args:
         out: the folder of the sweep.
@@ -67,7 +68,7 @@ def write_report(out: Path, members: Sequence[Member], by: str, with_tests: bool
     of_runs = [_row_of_run(m, keys, group in tested) for group in ranked for m in group]
     atomic_write(out / "sweep.csv", csv_text(of_runs))
     of_settings = [_row_of_setting(group, keys, group in tested) for group in ranked]
-    figures = {"sweep": _figure(ranked, by)} if keys else {}
+    figures = {"sweep": _figure(ranked, by)} if done and keys else {}
     for name, content in figures.items():
         atomic_write(out / f"{name}.png", content)
     finished = sum(bool(member.metrics) for member in members)
