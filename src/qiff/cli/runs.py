@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from .._checks import check_known
+from .._processes import begin, is_first
 from .._progress import progress
 from ..run.config import TEMPLATES, read_config, template
 from ..studies import couzinie2025, hardware, le2023
@@ -20,16 +21,22 @@ def _train(options: argparse.Namespace) -> None:
     from ..report.tables import summary
     from ..run.train import train
 
+    at = (options.coordinator, options.processes, options.process)
+    if options.distributed or at != (None, None, None):
+        begin(*at)
     run = read_config(Path(options.config), options.set)
     with progress(run.train.steps) as show_progress:
 
         def show(state) -> None:
+            if not is_first():
+                return
             text = f"validation loss {state.history[-1].valid_loss:.3g}" if state.history else ""
             text = text or "compiling"
             show_progress(state.step, "evaluating" if state.step == run.train.steps else text)
 
         train(run, resume=options.resume, overwrite=options.overwrite, after_validation=show)
-    print("\n".join(summary(Path(run.output))))
+    if is_first():
+        print("\n".join(summary(Path(run.output))))
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -70,6 +77,16 @@ def add_commands(commands: Commands) -> None:
     again = sub.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue the run in the folder")
     again.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+
+    several = sub.add_argument_group("one run by several processes, see docs/distributed.md")
+    text = "find the other processes in the environment: SLURM, Open MPI, Kubernetes"
+    several.add_argument("--distributed", action="store_true", help=text)
+    text = "where process 0 listens, the same for all; if not given, from the environment"
+    several.add_argument("--coordinator", metavar="HOST:PORT", help=text)
+    text = "number of this process, from 0; if not given, from the environment"
+    several.add_argument("--process", type=int, metavar="I", help=text)
+    text = "how many there are; if not given, from the environment"
+    several.add_argument("--processes", type=int, metavar="N", help=text)
 
     text = "summarise a run folder and write its report.html"
     add(commands, "report", _report, text).add_argument("folder", metavar="RUN_FOLDER")
