@@ -12,7 +12,10 @@ import pytest
 import qiff
 
 ROOT = Path(qiff.__file__).parent
-EVERYONE = {"_types", "_checks", "_archive", "_files", "_records", "_precision", "_workers"}
+EVERYONE = {
+    *("_types", "_checks", "_archive", "_files", "_records", "_precision", "_workers"),
+    "_processes",
+}
 MODEL_AND_BELOW = {"model", "quantum", "atoms"}
 BELOW_CLI = MODEL_AND_BELOW | {
     *("training", "interfaces", "dynamics", "hardware", "labelling", "report", "run", "studies"),
@@ -31,7 +34,7 @@ MAY_IMPORT = {
     "run": MODEL_AND_BELOW | {"training", "report"},
     "learning": MODEL_AND_BELOW | {"training", "dynamics", "labelling", "report", "run"},
     "studies": BELOW_CLI - {"studies", "learning"},
-    "cli": BELOW_CLI | {"_progress", "_process"},
+    "cli": BELOW_CLI | {"_progress", "_process", "_signals"},
     "testing": MODEL_AND_BELOW,
     "_types": set(),
     "_checks": set(),
@@ -42,8 +45,10 @@ MAY_IMPORT = {
     "_compiled": set(),
     "_workers": {"_tasks"},
     "_tasks": set(),
-    "_progress": set(),
-    "_process": set(),
+    "_processes": set(),
+    "_progress": {"_signals"},
+    "_process": {"_signals"},
+    "_signals": set(),
     "_public": BELOW_CLI,
 }
 OPTIONAL = (

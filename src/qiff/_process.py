@@ -6,51 +6,70 @@ import locale
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-INTERRUPTED = 130
+from ._processes import first_to_end, leave, several
+from ._signals import INTERRUPTED, TERMINATED, Terminated, interrupt
+
 _AGAIN, _SOON = 5.0, 0.01  # s
+_last = [int(signal.SIGINT)]
+"""The signal that came last."""
 
 
 def run(main: Callable[[], int]) -> NoReturn:
     """Run the command line and exit with its code.
 
     An interrupt waits while modules load. One that is lost, since a library caught it or it came
-    while garbage was collected, is raised again, until `settle` is called.
+    while garbage was collected, is raised again, until `settle` is called. So is SIGTERM.
     """
     _open_streams()
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _interrupt)
-        signal.signal(signal.SIGALRM, _interrupt)
+        signal.signal(signal.SIGINT, handle)
         sys.unraisablehook = _unraisable
+    for number in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, handle)
     try:
         code: Any = main()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done
     except SystemExit as error:
         code = error.code
-    except (Exception, KeyboardInterrupt):
-        if not interrupted():
-            raise
-        print("qiff: interrupted.", file=sys.stderr)
-        code = INTERRUPTED
+    except (Exception, KeyboardInterrupt) as error:
+        code = _unexpected(error)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settle()
     _flush()
-    if code == INTERRUPTED:
-        os._exit(code)  # a thread of XLA may still compile; Python torn down under it crashes
+    if code in (INTERRUPTED, TERMINATED) or several():
+        leave(code)  # a thread of XLA may still compile; Python torn down under it crashes
     sys.exit(code)
 
 
-def interrupted() -> bool:
-    """Whether an interrupt has come that is not settled."""
-    return signal.getitimer(signal.ITIMER_REAL) != (0.0, 0.0)
+def _unexpected(error: BaseException) -> int:
+    """Report an error that `main` did not; raise it, unless a signal or other processes end all."""
+    if code := ended_by(error):
+        print(f"qiff: {'terminated' if code == TERMINATED else 'interrupted'}.", file=sys.stderr)
+        return code
+    if not several():
+        raise error
+    traceback.print_exception(error)
+    if first_to_end(1):
+        print("qiff: ended by an error of the program, see above.", file=sys.stderr)
+    return 1
+
+
+def ended_by(error: BaseException) -> int:
+    """The exit code of the signal that caused an error or is not settled; 0 if there is none."""
+    pending = signal.getitimer(signal.ITIMER_REAL) != (0.0, 0.0)
+    if isinstance(error, Terminated) or (pending and _last[0] == signal.SIGTERM):
+        return TERMINATED
+    return INTERRUPTED if pending or isinstance(error, KeyboardInterrupt) else 0
 
 
 def settle() -> None:
-    """The interrupt has been dealt with: it is not raised again."""
+    """The signal has been dealt with: it is not raised again."""
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
@@ -59,12 +78,14 @@ def discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise `KeyboardInterrupt`, but not while modules load: some compiled ones crash then."""
+def handle(number: int, frame: FrameType | None) -> None:
+    """Raise what a signal stands for, but not while modules load: some compiled ones crash then."""
+    if number != signal.SIGALRM:
+        _last[0] = number
     loading = _is_loading(frame)
     signal.setitimer(signal.ITIMER_REAL, _SOON if loading else _AGAIN)
     if not loading:
-        raise KeyboardInterrupt
+        interrupt(_last[0], frame)
 
 
 def _is_loading(frame: FrameType | None) -> bool:

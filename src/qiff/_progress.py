@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import FrameType
 
+from ._signals import interrupt
+
 
 def working(text: str) -> AbstractContextManager:
     """A context that shows a spinner beside `text`, for work of a few seconds."""
@@ -38,14 +40,15 @@ def progress(total: int) -> Iterator[Callable[[int, str], None]]:
     interrupted: list[int] = []
     last_tenth = [-1]
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        if callable(before):
+    def remember(number: int, frame: FrameType | None) -> None:
+        handler = before[number]
+        if handler is not signal.SIG_IGN:
             interrupted.append(number)
-            before(number, frame)  # raises `KeyboardInterrupt`, perhaps later
+            (handler if callable(handler) else interrupt)(number, frame)  # may raise later
 
     def show(done: int, description: str) -> None:
         if interrupted:
-            raise KeyboardInterrupt
+            interrupt(interrupted[-1], None)
         if console.is_terminal:
             bars.start()
             bars.update(task, completed=done, description=description)
@@ -53,11 +56,12 @@ def progress(total: int) -> Iterator[Callable[[int, str], None]]:
             last_tenth[0] = tenth
             print(f"{10 * tenth:3d} %  {done} of {total}  {description}", file=sys.stderr)
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = {int(n): signal.signal(n, remember) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield show
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         if bars.live.is_started:
             bars.stop()
 

@@ -12,9 +12,10 @@ def entry() -> None:
 
 
 def _main() -> int:
+    from qiff._signals import end_late
     from qiff.cli import main
 
-    return main()
+    return main(begin=end_late)
 
 
 def _leave(number: int, frame: object) -> None:

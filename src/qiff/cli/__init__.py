@@ -1,33 +1,43 @@
 """The command line: parse, call, print.
 
 Exit codes: 0 done; 1 a run failed (nan in training, exploded dynamics); 2 a mistake in the input;
-130 interrupted.
+130 interrupted; 143 terminated (SIGTERM). If one of several processes ends with a code, all do.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from .. import _process
 from .._checks import InputError, RunError
+from .._processes import first_to_end
+from .._signals import INTERRUPTED, TERMINATED, end_late
 from . import data, dynamics, hardware, label, learn, models, runs
 from .parser import Parser
 
 
 def entry() -> NoReturn:
     """The command: run `main` and exit with its code."""
-    _process.run(main)
+    _process.run(lambda: main(begin=end_late))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+def main(
+    arguments: Sequence[str] | None = None, *, begin: Callable[[str], None] = lambda line: None
+) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        arguments: of the command line, if not those of this process.
+        begin: called before the command, with the line to print if it is terminated.
+    """
     remedy = "."
     try:
         if sys.stdout is None:
             raise InputError("standard output is closed; redirect it, for instance to /dev/null.")
         options = _parsed(arguments)
         remedy = options.remedy
+        begin(f"qiff: terminated{remedy}")
         options.command(options)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output has seen enough
@@ -39,9 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _failed(error: BaseException, remedy: str) -> int:
     """Report an error and return the exit code; raise it again if it is none that is expected."""
-    if isinstance(error, KeyboardInterrupt) or _process.interrupted():
+    if code := _process.ended_by(error):
         _process.settle()
-        return _fail(f"interrupted{remedy}", _process.INTERRUPTED)
+        words = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
+        return _fail(f"{words[code]}{remedy}", code)
     if isinstance(error, InputError):
         return _fail(error, 2)
     if isinstance(error, RunError):
@@ -50,13 +61,12 @@ def _failed(error: BaseException, remedy: str) -> int:
         place = f"{error.filename}: " if error.filename else ""
         reason = (error.strerror or str(error)).lower()
         return _fail(f"{place}{reason}; check the path, its permissions and the disk.", 2)
-    if isinstance(error, ValueError) and "embedded null" in str(error):
-        return _fail("the name of a file holds a NUL character; leave it out.", 2)
     raise error
 
 
 def _fail(message: object, code: int) -> int:
-    print(f"qiff: {' '.join(str(message).split())}", file=sys.stderr)
+    if first_to_end(code):
+        print(f"qiff: {' '.join(str(message).split())}", file=sys.stderr)
     return code
 
 

@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from .._checks import check_known
+from .._processes import begin, is_first
 from .._progress import progress
 from ..run.templates import TEMPLATES, template
 from .command import Commands, add, add_set, add_workers, task_map
@@ -19,16 +20,22 @@ def _train(options: argparse.Namespace) -> None:
     from ..run.config import read_config
     from ..run.train import train
 
+    at = (options.coordinator, options.processes, options.process)
+    if options.distributed or at != (None, None, None):
+        begin(*at)
     run = read_config(Path(options.config), options.set)
     with progress(run.train.steps) as show_progress:
 
         def show(state) -> None:
+            if not is_first():
+                return
             text = f"validation loss {state.history[-1].valid_loss:.3g}" if state.history else ""
             text = text or "compiling"
             show_progress(state.step, "evaluating" if state.step == run.train.steps else text)
 
         train(run, resume=options.resume, overwrite=options.overwrite, after_validation=show)
-    print("\n".join(summary(Path(run.output))))
+    if is_first():
+        print("\n".join(summary(Path(run.output))))
 
 
 def _sweep(options: argparse.Namespace) -> None:
@@ -77,6 +84,15 @@ def _train_arguments(parser: Parser) -> None:
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue the run in the folder")
     again.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+    several = parser.add_argument_group("one run by several processes, see docs/distributed.md")
+    text = "find the other processes in the environment: SLURM, Open MPI, Kubernetes"
+    several.add_argument("--distributed", action="store_true", help=text)
+    text = "where process 0 listens, the same for all; if not given, from the environment"
+    several.add_argument("--coordinator", metavar="HOST:PORT", help=text)
+    text = "number of this process, from 0; if not given, from the environment"
+    several.add_argument("--process", type=int, metavar="I", help=text)
+    text = "how many there are; if not given, from the environment"
+    several.add_argument("--processes", type=int, metavar="N", help=text)
 
 
 def _sweep_arguments(parser: Parser) -> None:

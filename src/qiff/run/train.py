@@ -9,6 +9,7 @@ import jax
 
 from ..training.calibration import calibrated
 from ..training.fit import FitState, fit, initial_state
+from ..training.parallel import check_same
 from .config import Run
 from .folder import RunFolder, log
 from .prepare import prepare
@@ -47,7 +48,8 @@ def train(
         state, seconds = resumed(folder.path, run, state)
     else:
         folder.begin(run, prepared.parts)
-    for note in prepared.notes:
+    check_same({"config": run, "history": state.history})
+    for note in prepared.notes if folder.writes else ():
         log.warning(note)
     begin = time.perf_counter() - seconds
 

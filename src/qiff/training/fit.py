@@ -18,6 +18,7 @@ from ..model.predict import NotFiniteError, precision
 from .batches import batches
 from .gradients import GRADIENTS
 from .loss import relative
+from .parallel import connected, on_devices, on_this_device
 from .settings import Training
 
 
@@ -102,7 +103,8 @@ def fit(
     Raises:
         RunError: the loss is not finite; the last state given to `after_validation` is finite.
     """
-    train, valid = (relative(frames, state.best) for frames in (train, valid))
+    with precision(state.best):
+        train, valid = (on_devices(relative(frames, state.best)) for frames in (train, valid))
     while state.step < training.steps and not 0 < training.patience <= state.n_stale:
         state = _advance(state, train, valid, training, seed)
         after_validation(state)
@@ -116,10 +118,11 @@ def _advance(
     begin, end = state.step, min(state.step + training.evaluate_every, training.steps)
     order = batches(len(train), training.batch_size, seed, begin, end)
     try:
-        with precision(state.best):
+        with precision(state.best), connected():
             key, now = jax.random.key(seed), (jnp.asarray(order), jnp.arange(begin, end))
-            weights, losses = _take_steps(state.weights, train, *now, key, training)
+            weights, losses = _take_steps(on_devices(state.weights), train, *now, key, training)
             valid_loss, losses = _validate(weights.average, valid, training), np.asarray(losses)
+            weights = on_this_device(weights)
             if not (np.all(np.isfinite(losses)) and np.isfinite(valid_loss)):
                 raise NotFiniteError
     except NotFiniteError:

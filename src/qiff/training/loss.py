@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from ..atoms.properties import PROPERTIES
 from ..model.derivatives import derivatives, energy
 from ..model.potential import AbstractPotential
 from .comparison import has_free_constant
+from .parallel import Total, over_devices
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,22 +58,23 @@ class Loss:
 
     def __call__(self, potential: AbstractPotential, frames: Frames) -> Float[Array, ""]:
         """The loss that training lowers; energies of the frames are `relative` to the potential."""
-        return self._combine(potential, frames, lambda error, real, w: _mean(w * error**2, real))
+        size = lambda error, mean: mean(error**2)
+        return over_devices(partial(self._combine, size))(potential, frames)
 
     def validation_loss(self, potential: AbstractPotential, frames: Frames) -> Float[Array, ""]:
         """The same of squared mean absolute errors: what validations are compared by.
 
         A mean square over a small validation part is decided by its one or two worst frames.
         """
-        return self._combine(
-            potential, frames, lambda error, real, w: _mean(w * jnp.abs(error), real) ** 2
-        )
+        size = lambda error, mean: mean(jnp.abs(error)) ** 2
+        return over_devices(partial(self._combine, size))(potential, frames)
 
     def _combine(
         self,
+        size: Callable[[Array, Callable[[Array], Array]], Float[Array, ""]],
         potential: AbstractPotential,
         frames: Frames,
-        size: Callable[[Array, Bool[Array, "..."], Array], Float[Array, ""]],
+        total: Total,
     ) -> Float[Array, ""]:
         labels = frames.labels
         for key in self.learned:
@@ -94,7 +97,8 @@ class Loss:
             own = jnp.ones((), error.dtype)
             if key in frames.weights:
                 own = _beside(jnp.asarray(frames.weights[key], error.dtype), error.ndim)
-            terms.append(self.weights[key] * size(error, real, own))
+            mean = lambda sizes, own=own, real=real: _mean(own * sizes, real, total)
+            terms.append(self.weights[key] * size(error, mean))
         return sum(terms[1:], start=terms[0])
 
 
@@ -123,10 +127,10 @@ def _real(key: str, graph: Graph) -> Bool[Array, "..."]:
     return jnp.expand_dims(real, tuple(range(-len(one.shape), 0)))
 
 
-def _mean(values: Array, real: Bool[Array, "..."]) -> Float[Array, ""]:
-    """The mean over the real ones; zero if there are none."""
+def _mean(values: Array, real: Bool[Array, "..."], total: Total) -> Float[Array, ""]:
+    """The mean over the real ones of all devices; zero if there are none."""
     real = jnp.broadcast_to(real, values.shape)
-    return jnp.sum(values, where=real) / jnp.maximum(real.sum(), 1)
+    return total(jnp.sum(values, where=real)) / jnp.maximum(total(real.sum()), 1)
 
 
 def _beside(values: Array, n_axes: int) -> Array:
