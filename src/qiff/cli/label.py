@@ -5,15 +5,16 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import ase
+from typing import TYPE_CHECKING, Any
 
 from .._checks import InputError, RunError, check_suffix
 from .._files import save_record
 from .._progress import progress
 from .command import Commands, add, add_source, add_workers, check_apart, source_of, task_map
 from .parser import Parser
+
+if TYPE_CHECKING:
+    import ase
 
 
 def _label(options: argparse.Namespace) -> None:
@@ -76,7 +77,7 @@ def _with_rate(show: Callable[[int, str], None]) -> Callable[[int], None]:
     return after_label
 
 
-def _with_reasons(frames: Sequence[ase.Atoms], failures: Mapping[int, str]) -> list[ase.Atoms]:
+def _with_reasons(frames: "Sequence[ase.Atoms]", failures: Mapping[int, str]) -> "list[ase.Atoms]":
     """Copies of the structures that failed, each with its index and the reason."""
     copies = []
     for index, reason in failures.items():
