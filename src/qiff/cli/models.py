@@ -10,6 +10,7 @@ from typing import Any
 import ase
 
 from .._checks import check_suffix
+from .._files import atomic_write
 from .._progress import working
 from ..atoms.properties import PROPERTIES, labels
 from ..hardware.measure import Protocol
@@ -82,10 +83,14 @@ def _info(options: argparse.Namespace) -> None:
     import jax
 
     from ..model.predict import dtype
-    from ..quantum.circuit import is_circuit
+    from ..quantum.circuit import circuits_of
     from ..quantum.engine import describe
+    from ..report.architecture import model_figure, model_text
+    from ..report.figures import saved
     from ..training.checkpoint import load, read_notes
 
+    if options.draw:
+        check_suffix(Path(options.draw), (".png", ".svg", ".pdf"))
     potential = load(options.model)
     lines: dict[str, object] = {
         "model": json.dumps(potential.config(), ensure_ascii=False),
@@ -94,8 +99,7 @@ def _info(options: argparse.Namespace) -> None:
     if len(potential.members) > 1:
         lines["ensemble"] = f"{len(potential.members)} members, all as the following"
         potential = potential.members[0]
-    circuits = [c for c in jax.tree.leaves(potential, is_leaf=is_circuit) if is_circuit(c)]
-    for number, circuit in enumerate(circuits, 1):
+    for number, circuit in enumerate(circuits_of(potential), 1):
         program = circuit.program
         gates = Counter(gate.name for gate in program.gates())
         count = ", ".join(f"{n} {name}" for name, n in gates.items())
@@ -103,6 +107,12 @@ def _info(options: argparse.Namespace) -> None:
             f"{program.n_qubits} qubits; gates: {count}; engine {describe(circuit.engine, program)}"
         )
     print_table(lines | read_notes(options.model))
+    if options.draw == "":
+        print(f"\n{model_text(potential)}")
+    elif options.draw:
+        path = Path(options.draw)
+        atomic_write(path, saved(model_figure(potential), path.suffix[1:]))
+        print(f"drawing: {path}")
 
 
 def add_commands(commands: Commands) -> None:
@@ -118,4 +128,7 @@ def add_commands(commands: Commands) -> None:
     add_executor(sub)
     add_settings(sub, Protocol, only=("seed",))
 
-    add(commands, "info", _info, "describe a model").add_argument("model", metavar="MODEL")
+    sub = add(commands, "info", _info, "describe a model")
+    sub.add_argument("model", metavar="MODEL")
+    text = "draw the model and its circuits: as text, or as a figure (.png, .svg, .pdf)"
+    sub.add_argument("--draw", nargs="?", const="", metavar="FILE", help=text)
