@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "dynamics": MODEL_AND_BELOW | {"interfaces"},
     "hardware": MODEL_AND_BELOW | {"dynamics"},
     "labelling": {"atoms"},
-    "report": MODEL_AND_BELOW | {"training", "dynamics"},
+    "report": MODEL_AND_BELOW | {"training", "dynamics", "_progress"},
     "run": MODEL_AND_BELOW | {"training", "report"},
     "studies": BELOW_CLI - {"studies"},
     "cli": BELOW_CLI | {"_progress"},

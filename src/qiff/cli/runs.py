@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from .._checks import check_known
+from .._checks import check_known, check_suffix
 from .._progress import progress
 from ..run.config import TEMPLATES, read_config, template
 from ..studies import couzinie2025, hardware, le2023
@@ -17,28 +17,30 @@ STUDIES = {
 
 
 def _train(options: argparse.Namespace) -> None:
+    from ..report.progress import training_progress
     from ..report.tables import summary
     from ..run.train import train
 
     run = read_config(Path(options.config), options.set)
-    with progress(run.train.steps) as show_progress:
-
-        def show(state) -> None:
-            text = f"validation loss {state.history[-1].valid_loss:.3g}" if state.history else ""
-            text = text or "compiling"
-            show_progress(state.step, "evaluating" if state.step == run.train.steps else text)
-
-        train(run, resume=options.resume, overwrite=options.overwrite, after_validation=show)
+    again = {"resume": options.resume, "overwrite": options.overwrite}
+    with training_progress(run.train.steps) as after_validation:
+        train(run, **again, after_validation=after_validation)
     print("\n".join(summary(Path(run.output))))
 
 
 def _report(options: argparse.Namespace) -> None:
+    from ..report.comparison import comparison_lines, comparison_page
     from ..report.page import html_page
     from ..report.tables import summary
 
-    folder = Path(options.folder)
-    page = html_page(folder)
-    print("\n".join([*summary(folder), f"report: {page}"]))
+    folders = [Path(folder) for folder in options.folders]
+    if len(folders) == 1:
+        lines, page = summary(folders[0]), html_page(folders[0])
+    else:
+        path = Path(options.out)
+        check_suffix(path, (".html",))
+        lines, page = comparison_lines(folders), comparison_page(folders, path)
+    print("\n".join([*lines, f"report: {page}"]))
 
 
 def _reproduce(options: argparse.Namespace) -> None:
@@ -71,8 +73,11 @@ def add_commands(commands: Commands) -> None:
     again.add_argument("--resume", action="store_true", help="continue the run in the folder")
     again.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
 
-    text = "summarise a run folder and write its report.html"
-    add(commands, "report", _report, text).add_argument("folder", metavar="RUN_FOLDER")
+    text = "summarise a run folder and write its report.html; or compare several"
+    sub = add(commands, "report", _report, text)
+    sub.add_argument("folders", metavar="RUN_FOLDER", nargs="+")
+    text = "page that compares several runs, if not given comparison.html"
+    sub.add_argument("--out", metavar="FILE.html", default="comparison.html", help=text)
 
     text = "run a study: tables, figures, claims"
     sub = add(commands, "reproduce", _reproduce, text, "; repeat the command to resume.")

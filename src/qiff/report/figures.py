@@ -109,11 +109,11 @@ def png(figure: Any) -> bytes:
 
 
 def saved(figure: Any, format: str) -> bytes:
-    """A figure in a format of matplotlib; as SVG with its words as text, and no date."""
+    """A figure in a format of matplotlib; as SVG transparent, with its words as text."""
     from matplotlib import rc_context
 
     content = io.BytesIO()
-    date = {"metadata": {"Date": None}} if format == "svg" else {}
+    date = {"metadata": {"Date": None}, "transparent": True} if format == "svg" else {}
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "qiff"}):
         figure.savefig(content, format=format, dpi=150, **date)
     return content.getvalue()

@@ -1,6 +1,6 @@
 """The loss: weighted mean squared errors of the properties that are learned."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import jax
@@ -14,7 +14,7 @@ from ..atoms.graph import Graph
 from ..atoms.properties import PROPERTIES
 from ..model.derivatives import derivatives, energy
 from ..model.potential import AbstractPotential
-from .comparison import has_free_constant
+from .comparison import PER_ATOM, has_free_constant
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,23 +56,39 @@ class Loss:
 
     def __call__(self, potential: AbstractPotential, frames: Frames) -> Float[Array, ""]:
         """The loss that training lowers; energies of the frames are `relative` to the potential."""
-        return self._combine(potential, frames, lambda error, real, w: _mean(w * error**2, real))
-
-    def validation_loss(self, potential: AbstractPotential, frames: Frames) -> Float[Array, ""]:
-        """The same of squared mean absolute errors: what validations are compared by.
-
-        A mean square over a small validation part is decided by its one or two worst frames.
-        """
-        return self._combine(
-            potential, frames, lambda error, real, w: _mean(w * jnp.abs(error), real) ** 2
+        return self._sum(
+            {
+                key: _mean(own * error**2, real)
+                for key, (error, real, own) in self._errors(potential, frames).items()
+            }
         )
 
-    def _combine(
-        self,
-        potential: AbstractPotential,
-        frames: Frames,
-        size: Callable[[Array, Bool[Array, "..."], Array], Float[Array, ""]],
-    ) -> Float[Array, ""]:
+    def validation(
+        self, potential: AbstractPotential, frames: Frames
+    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        """The same of squared mean absolute errors, what validations are compared by, and errors.
+
+        A mean square over a small validation part is decided by its one or two worst frames. The
+        errors are mean absolute and root mean square ones by the names that `metrics.errors` gives
+        them, without the weights of configurations.
+        """
+        found = self._errors(potential, frames)
+        loss = {k: _mean(own * jnp.abs(off), real) ** 2 for k, (off, real, own) in found.items()}
+        errors = {}
+        for key, (off, real, _) in found.items():
+            name = key + PER_ATOM * (self.per_atom and has_free_constant(key))
+            errors[f"{name}_mae"] = _mean(jnp.abs(off), real)
+            errors[f"{name}_rmse"] = jnp.sqrt(_mean(off**2, real))
+        return self._sum(loss), errors
+
+    def _sum(self, terms: Mapping[str, Float[Array, ""]]) -> Float[Array, ""]:
+        first, *others = (self.weights[key] * terms[key] for key in self.learned)
+        return sum(others, start=first)
+
+    def _errors(
+        self, potential: AbstractPotential, frames: Frames
+    ) -> dict[str, tuple[Array, Bool[Array, "..."], Array]]:
+        """By property: errors, which of them are real, and the weight of each configuration."""
         labels = frames.labels
         for key in self.learned:
             if key not in labels:
@@ -84,7 +100,7 @@ class Loss:
         found = jax.vmap(one)(frames.graph)
         if absent := [key for key in self.learned if key not in found]:
             raise InputError(f"`{absent[0]}_weight` must be 0: without a cell it is not predicted.")
-        terms = []
+        errors = {}
         for key in self.learned:
             label = jnp.asarray(labels[key], found[key].dtype)
             real = ~jnp.isnan(label) & _real(key, frames.graph)
@@ -94,8 +110,8 @@ class Loss:
             own = jnp.ones((), error.dtype)
             if key in frames.weights:
                 own = _beside(jnp.asarray(frames.weights[key], error.dtype), error.ndim)
-            terms.append(self.weights[key] * size(error, real, own))
-        return sum(terms[1:], start=terms[0])
+            errors[key] = error, real, own
+        return errors
 
 
 def relative(frames: Frames, potential: AbstractPotential) -> Frames:
