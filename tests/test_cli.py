@@ -138,7 +138,9 @@ def test_report_includes_dynamics(folder, model, capsys):
     printed = capsys.readouterr().out
     assert "nve: 0.005 ps" in printed
     assert "report.html" in printed
-    assert (folder / "water" / "report.html").read_text().count("data:image/png") == 3
+    page = (folder / "water" / "report.html").read_text()
+    assert "<h2>Trajectory nve</h2>" in page
+    assert "data:image/png" not in page
     other = json.loads(out.with_suffix(".json").read_text()) | {"model_sha256": "of another model"}
     out.with_suffix(".json").write_text(json.dumps(other))
     assert main(["report", str(folder / "water")]) == 0
@@ -152,6 +154,18 @@ def test_a_stray_json_beside_a_structure_does_no_harm(folder, capsys):
         assert main(["report", str(folder / "water")]) == 0
         assert main(["data", "info", str(folder / "water" / "start.xyz")]) == 0
     (folder / "water" / "start.xyz").unlink()
+
+
+def test_info_draws_a_model(model, tmp_path, capsys):
+    assert main(["info", model, "--draw"]) == 0
+    printed = capsys.readouterr().out
+    assert "q3 ψ1 ─[R α1x1]──║" in printed
+    assert printed.index("atoms ") < printed.index("circuits ") < printed.index("energy ")
+    for name, start in (("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.pdf", b"%PDF")):
+        assert main(["info", model, "--draw", str(tmp_path / name)]) == 0
+        assert (tmp_path / name).read_bytes().startswith(start)
+    assert ">J θ0<" in (tmp_path / "a.svg").read_text()
+    assert "must end in .png" in refused(capsys, "info", model, "--draw", tmp_path / "a.txt")
 
 
 def test_info_and_data_info_and_template(folder, model, capsys):

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "dynamics": MODEL_AND_BELOW | {"interfaces"},
     "hardware": MODEL_AND_BELOW | {"dynamics"},
     "labelling": {"atoms"},
-    "report": MODEL_AND_BELOW | {"training", "dynamics"},
+    "report": MODEL_AND_BELOW | {"training", "dynamics", "_progress"},
     "run": MODEL_AND_BELOW | {"training", "report"},
     "learning": MODEL_AND_BELOW | {"training", "dynamics", "labelling", "report", "run"},
     "studies": BELOW_CLI - {"studies", "learning"},

@@ -22,20 +22,25 @@ DATA = {
     ".qiff": "a bundled model",
     ".typed": "tells type checkers that the package has type hints",
     ".xyz": "a bundled data set",
+    ".css": "the style of reports",
+    "page.html": "the frame of reports",
+    "page.js": "the plots, viewers and players of a report",
+    "3Dmol-min.js": "3Dmol.js 2.5.5, which shows structures in reports (BSD-3-Clause)",
+    "3Dmol-LICENSE.txt": "the licence of 3Dmol.js",
 }
 
 
 def files(package: Path) -> list[Path]:
     """Source files and data, nothing compiled; the `__init__.py` of a room comes first."""
-    suffixes = {".py", ".cpp", ".hpp", ".toml", *DATA}
-    found = (path.relative_to(package) for path in package.rglob("*") if path.suffix in suffixes)
+    kinds = {".py", ".cpp", ".hpp", ".toml", *DATA}
+    found = (p.relative_to(package) for p in package.rglob("*") if {p.suffix, p.name} & kinds)
     return sorted(found, key=lambda path: (path.parent.parts, path.name != "__init__.py", path))
 
 
 def description(path: Path) -> str:
     """The first line of a docstring, or the first sentence of the comment at the head of a file."""
-    if path.suffix in DATA:
-        return DATA[path.suffix]
+    if kind := {path.name, path.suffix} & DATA.keys():
+        return DATA[kind.pop()]
     if path.suffix == ".py":
         return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
     comment = re.match(r"((//|#) .*\n)+", path.read_text())

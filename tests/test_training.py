@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,12 @@ from qiff.run.folder import FILES, RunFolder
 from qiff.run.resume import progress
 from qiff.run.train import train
 from qiff.training.batches import batches
+from qiff.training.checkpoint import PREFIX, read_arrays
 from qiff.training.comparison import compared
 from qiff.training.fit import HistoryRow, fit, initial_state
 from qiff.training.loss import Loss, relative
 from qiff.training.metrics import errors
+from qiff.training.migrations import FORMAT
 
 FRAMES = qiff.read(qiff.Source("bundled:lih"))
 MODEL = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 2}
@@ -76,10 +79,11 @@ def test_run_folder_is_complete(trained):
     assert sum(map(len, parts.values())) == 70
     rows = list(csv.DictReader((trained / "history.csv").open()))
     assert [row["step"] for row in rows] == ["20", "40", "60", "80"]
-    assert "step 80" in (trained / "train.log").read_text()
+    assert all(0 < float(row["energy_mae"]) < float(row["energy_rmse"]) for row in rows)
+    assert re.search(r"step 80 .*  energy \d+ meV", (trained / "train.log").read_text())
     for name in ("parity.png", "learning.png"):
         assert (trained / name).read_bytes().startswith(b"\x89PNG")
-    assert "data:image/png" in (trained / "report.html").read_text()
+    assert "Predictions on the test part" in (trained / "report.html").read_text()
 
 
 def test_same_seed_same_model_other_seed_other_model(trained, tmp_path):
@@ -106,6 +110,25 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_same(trained, tmp_path):
     assert table(trained) == table(tmp_path / "run")
     metrics = lambda folder: json.loads((folder / "metrics.json").read_text())["test"]
     assert metrics(trained) == metrics(tmp_path / "run")
+
+
+def test_a_state_without_errors_of_validations_is_resumed(trained, tmp_path):
+    def interrupt(state):
+        if state.step == 20:
+            raise KeyboardInterrupt
+
+    config = run(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, after_validation=interrupt)
+    header, arrays = read_arrays(tmp_path / "run" / "state.npz")
+    header["history"] = [row[:4] for row in header["history"]]
+    header["format"] = f"{PREFIX}{FORMAT}"
+    np.savez(tmp_path / "run" / "state.npz", header=json.dumps(header), **arrays)
+    train(config, resume=True)
+    assert same_weights(trained / "model.qiff", tmp_path / "run" / "model.qiff")
+    rows = list(csv.DictReader((tmp_path / "run" / "history.csv").open()))
+    assert rows[0]["energy_mae"] == ""
+    assert float(rows[-1]["energy_mae"]) > 0
 
 
 def test_resume_before_the_first_checkpoint_starts_afresh(trained, tmp_path):
@@ -240,7 +263,7 @@ def test_nan_stops_with_a_message_and_the_last_good_model(tmp_path, monkeypatch)
 
     def poison(state):
         if state.step == 20:
-            monkeypatch.setattr("qiff.training.fit._validate", lambda *args: np.nan)
+            monkeypatch.setattr("qiff.training.fit._validate", lambda *args: (np.nan, {}))
 
     with pytest.raises(RunError, match="became nan or infinite between steps 20 and 40"):
         train(run(folder), after_validation=poison)
@@ -343,11 +366,16 @@ def test_the_loss_is_a_weighted_sum_of_mean_squares(trained, weights):
     off = {key: np.array(both[key].errors) for key in weights}
     stacked, loss = relative(qiff.stack(frames), potential), Loss(weights)
     with qiff.precision(potential):
-        found = [float(size(potential, stacked)) for size in (loss, loss.validation_loss)]
+        found = [float(loss(potential, stacked)), float(loss.validation(potential, stacked)[0])]
+        errors = loss.validation(potential, stacked)[1]
     squares = [w * np.mean(off[key] ** 2) for key, w in weights.items()]
     absolutes = [w * np.mean(np.abs(off[key])) ** 2 for key, w in weights.items()]
     np.testing.assert_allclose(found, [sum(squares), sum(absolutes)], rtol=1e-8)
     assert abs(found[0] - found[1]) > 1e-3 * found[0]  # control: they are not the same
+    metrics = qiff.evaluate(potential, frames)
+    assert {*errors} == {f"{key}_{name}" for key in weights for name in ("mae", "rmse")}
+    for name, value in errors.items():
+        assert float(value) == pytest.approx(metrics[name], rel=1e-8)
 
 
 def test_wrong_weights_are_refused():

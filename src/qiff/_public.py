@@ -42,6 +42,7 @@ from .model.predict import precision as precision
 from .model.predict import predict as predict
 from .quantum.circuit import Circuit as Circuit
 from .quantum.gate import Gate as Gate
+from .report.progress import training_progress as training_progress
 from .run.config import Run as Run
 from .run.config import read_config as read_config
 from .run.train import train as train

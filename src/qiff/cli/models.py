@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._checks import check_suffix
+from .._files import atomic_write
 from .._progress import working
 from .command import Commands, add, add_model_and_source, check_apart, model_and_frames, print_table
 from .hardware import add_executor, measured, print_resources
@@ -85,10 +86,14 @@ def _info(options: argparse.Namespace) -> None:
     import jax
 
     from ..model.predict import dtype
-    from ..quantum.circuit import is_circuit
+    from ..quantum.circuit import circuits_of
     from ..quantum.engine import describe
+    from ..report.architecture import model_figure, model_text
+    from ..report.figures import saved
     from ..training.checkpoint import load, read_notes
 
+    if options.draw:
+        check_suffix(Path(options.draw), (".png", ".svg", ".pdf"))
     potential = load(options.model)
     lines: dict[str, object] = {
         "model": json.dumps(potential.config(), ensure_ascii=False),
@@ -97,8 +102,7 @@ def _info(options: argparse.Namespace) -> None:
     if len(potential.members) > 1:
         lines["ensemble"] = f"{len(potential.members)} members, all as the following"
         potential = potential.members[0]
-    circuits = [c for c in jax.tree.leaves(potential, is_leaf=is_circuit) if is_circuit(c)]
-    for number, circuit in enumerate(circuits, 1):
+    for number, circuit in enumerate(circuits_of(potential), 1):
         program = circuit.program
         gates = Counter(gate.name for gate in program.gates())
         count = ", ".join(f"{n} {name}" for name, n in gates.items())
@@ -106,6 +110,12 @@ def _info(options: argparse.Namespace) -> None:
             f"{program.n_qubits} qubits; gates: {count}; engine {describe(circuit.engine, program)}"
         )
     print_table(lines | read_notes(options.model))
+    if options.draw == "":
+        print(f"\n{model_text(potential)}")
+    elif options.draw:
+        path = Path(options.draw)
+        atomic_write(path, saved(model_figure(potential), path.suffix[1:]))
+        print(f"drawing: {path}")
 
 
 def _evaluate_arguments(parser: Parser) -> None:
@@ -124,6 +134,8 @@ def _predict_arguments(parser: Parser) -> None:
 
 def _info_arguments(parser: Parser) -> None:
     parser.add_argument("model", metavar="MODEL")
+    text = "draw the model and its circuits: as text, or as a figure (.png, .svg, .pdf)"
+    parser.add_argument("--draw", nargs="?", const="", metavar="FILE", help=text)
 
 
 def add_commands(commands: Commands) -> None:

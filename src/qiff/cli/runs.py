@@ -4,7 +4,7 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
-from .._checks import check_known
+from .._checks import check_known, check_suffix
 from .._processes import begin, is_first
 from .._progress import progress
 from ..run.templates import TEMPLATES, template
@@ -16,6 +16,7 @@ STUDIES = ("le2023", "couzinie2025", "hardware")
 
 
 def _train(options: argparse.Namespace) -> None:
+    from ..report.progress import training_progress
     from ..report.tables import summary
     from ..run.config import read_config
     from ..run.train import train
@@ -24,16 +25,9 @@ def _train(options: argparse.Namespace) -> None:
     if options.distributed or at != (None, None, None):
         begin(*at)
     run = read_config(Path(options.config), options.set)
-    with progress(run.train.steps) as show_progress:
-
-        def show(state) -> None:
-            if not is_first():
-                return
-            text = f"validation loss {state.history[-1].valid_loss:.3g}" if state.history else ""
-            text = text or "compiling"
-            show_progress(state.step, "evaluating" if state.step == run.train.steps else text)
-
-        train(run, resume=options.resume, overwrite=options.overwrite, after_validation=show)
+    again = {"resume": options.resume, "overwrite": options.overwrite}
+    with training_progress(run.train.steps) as show:
+        train(run, **again, after_validation=show if is_first() else lambda state: None)
     if is_first():
         print("\n".join(summary(Path(run.output))))
 
@@ -51,12 +45,18 @@ def _sweep(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
+    from ..report.comparison import comparison_lines, comparison_page
     from ..report.page import html_page
     from ..report.tables import summary
 
-    folder = Path(options.folder)
-    page = html_page(folder)
-    print("\n".join([*summary(folder), f"report: {page}"]))
+    folders = [Path(folder) for folder in options.folders]
+    if len(folders) == 1:
+        lines, page = summary(folders[0]), html_page(folders[0])
+    else:
+        path = Path(options.out)
+        check_suffix(path, (".html",))
+        lines, page = comparison_lines(folders), comparison_page(folders, path)
+    print("\n".join([*lines, f"report: {page}"]))
 
 
 def _reproduce(options: argparse.Namespace) -> None:
@@ -111,7 +111,9 @@ def _sweep_arguments(parser: Parser) -> None:
 
 
 def _report_arguments(parser: Parser) -> None:
-    parser.add_argument("folder", metavar="RUN_FOLDER")
+    parser.add_argument("folders", metavar="RUN_FOLDER", nargs="+")
+    text = "page that compares several runs, if not given comparison.html"
+    parser.add_argument("--out", metavar="FILE.html", default="comparison.html", help=text)
 
 
 def _reproduce_arguments(parser: Parser) -> None:
@@ -135,7 +137,7 @@ def add_commands(commands: Commands) -> None:
     add(commands, "train", _train, _train_arguments, text, "; continue with --resume.")
     text = "train a run for each combination of settings and compare their validation errors"
     add(commands, "sweep", _sweep, _sweep_arguments, text, "; repeat the command to resume.")
-    text = "summarise a run folder and write its report.html"
+    text = "summarise a run folder and write its report.html; or compare several"
     add(commands, "report", _report, _report_arguments, text)
     text = "run a study: tables, figures, claims"
     again = "; repeat the command to resume."

@@ -10,8 +10,10 @@ from jaxtyping import Array, Float
 
 from .._types import Angles, AnyArray, Expectations
 from .ansatz import AbstractAnsatz
+from .draw import Mark, Sketch, drawn, sketch_of, trained_mark
 from .encoding import AbstractEncoding
 from .engine import AUTO, Engine, expectations
+from .figure import circuit_figure
 from .observable import PauliSum
 from .program import Program, interleaved, reuploading
 from .state import Singlets
@@ -62,6 +64,23 @@ class Circuit(eqx.Module):
         """Expectation values of the observables."""
         return expectations(self.program, self.angles(vectors), engine=self.engine)
 
+    @property
+    def sketch(self) -> Sketch:
+        """What drawings show: the gate list, and the data or the weight of every gate."""
+        program = self.program
+        encoded = tuple(Mark("data", label) for label in self.encoding.labels())
+        tied = [weight for _, _, weight in self.ansatz.tied_gates()]
+        trained = tuple(map(trained_mark, program.layer, tied))
+        return Sketch(program, encoded, trained + encoded)
+
+    def draw(self, width: int = 100) -> str:
+        """The circuit as text, its layer once; gates that share a weight have one label."""
+        return drawn(self.sketch, width)
+
+    def figure(self) -> Any:
+        """The circuit as a figure of matplotlib, see `circuit_figure`."""
+        return circuit_figure(self.sketch)
+
 
 class Simulation(eqx.Module):
     """A gate list whose angles are computed elsewhere, and its engine."""
@@ -73,6 +92,19 @@ class Simulation(eqx.Module):
         """Expectation values of the observables."""
         return expectations(self.program, angles, engine=self.engine)
 
+    @property
+    def sketch(self) -> Sketch:
+        """What drawings show: the gate list, and the data or the weight of every gate."""
+        return sketch_of(self.program)
+
+    def draw(self, width: int = 100) -> str:
+        """The circuit as text, its layer once."""
+        return drawn(self.sketch, width)
+
+    def figure(self) -> Any:
+        """The circuit as a figure of matplotlib, see `circuit_figure`."""
+        return circuit_figure(self.sketch)
+
 
 def with_engine(tree: Tree, engine: str | Engine) -> Tree:
     """The same with another engine for every circuit."""
@@ -81,6 +113,11 @@ def with_engine(tree: Tree, engine: str | Engine) -> Tree:
         tree,
         is_leaf=is_circuit,
     )
+
+
+def circuits_of(tree: Any) -> "list[Circuit | Simulation]":
+    """Every circuit in a tree, for instance in a potential."""
+    return list(filter(is_circuit, jax.tree.leaves(tree, is_leaf=is_circuit)))
 
 
 def is_circuit(node: Any) -> bool:

@@ -30,6 +30,10 @@ class AbstractEncoding(abc.ABC):
         """Gates in order of application; slots count from 0."""
 
     @abc.abstractmethod
+    def labels(self) -> tuple[str, ...]:
+        """Scale and data of each gate, for drawings."""
+
+    @abc.abstractmethod
     def angles(self, scales: Float[Array, " n_scales"], data: Array) -> Float[Array, " n_slots"]:
         """Angles of `gates()` in radians."""
 
@@ -62,6 +66,10 @@ class AbstractVectorEncoding(AbstractEncoding):
     @property
     def n_scales(self) -> int:
         return max(self.orbit_of_qubit) + 1
+
+    def labels(self) -> tuple[str, ...]:
+        n_vectors = self.group.n_vectors
+        return tuple(f"α{orbit}x{q % n_vectors}" for q, orbit in enumerate(self.orbit_of_qubit))
 
     def angles(self, scales: Float[Array, " n_scales"], data: Vectors) -> Float[Array, " n_slots"]:
         scale_of_qubit = scales[np.array(self.orbit_of_qubit)]
@@ -136,6 +144,9 @@ class AxisRotations(AbstractEncoding):
 
     def gates(self) -> tuple[Gate, ...]:
         return tuple(Gate("rx", (q,), slot=q) for q in range(self.n_qubits))
+
+    def labels(self) -> tuple[str, ...]:
+        return tuple(f"α{q}x{q % self.n_features}" for q in range(self.n_qubits))
 
     def angles(
         self, scales: Float[Array, " n_scales"], data: Float[Array, " n_features"]

@@ -105,6 +105,15 @@ def new_figure(n_axes: int, width: float, *, n_rows: int = 1, height: float = 4)
 
 def png(figure: Any) -> bytes:
     """A figure as the content of a file."""
+    return saved(figure, "png")
+
+
+def saved(figure: Any, format: str) -> bytes:
+    """A figure in a format of matplotlib; as SVG transparent, with its words as text."""
+    from matplotlib import rc_context
+
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=150)
+    date = {"metadata": {"Date": None}, "transparent": True} if format == "svg" else {}
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "qiff"}):
+        figure.savefig(content, format=format, dpi=150, **date)
     return content.getvalue()

@@ -12,9 +12,10 @@ from ..atoms.data.dataset import file_hash
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A CSV table with the keys of the first row as header."""
+    """A CSV table with the keys of all rows as header; what a row lacks stays empty."""
     text = io.StringIO()
-    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    table = csv.DictWriter(text, keys, lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     return text.getvalue()
@@ -60,3 +61,11 @@ def _check(path: Path, record: Mapping[str, Any], wanted: Mapping[str, Any]) -> 
             typed(name, record[name], hint)
         except InputError as error:
             raise InputError(f"{path}: {error} Remove the file and repeat what wrote it.") from None
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file; none if there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

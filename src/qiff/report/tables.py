@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ..atoms.properties import PROPERTIES
-from ..training.metrics import N_FRAMES, PER_ATOM, Metrics
+from ..training.comparison import PER_ATOM
+from ..training.metrics import N_FRAMES, Metrics
 from .dynamics import dynamics_line
 from .records import results
 
@@ -28,6 +29,16 @@ def summary(folder: Path) -> list[str]:
         *(f"note: {note}" for note in metrics.get("notes", ())),
         f"run folder: {folder}",
     ]
+
+
+def present_errors(errors: Mapping[str, float]) -> str:
+    """Mean absolute errors of a validation in a few words, in meV, meV/Å, …"""
+    found = []
+    for key, one in PROPERTIES.items():
+        for name, unit in ((f"{key}{PER_ATOM}", f"{one.unit}/atom"), (key, one.unit)):
+            if f"{name}_mae" in errors:
+                found.append(f"{key} {1000 * errors[f'{name}_mae']:.3g} m{unit}")
+    return "  ".join(found)
 
 
 def error_lines(metrics: Mapping[str, Metrics]) -> list[str]:

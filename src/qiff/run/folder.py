@@ -16,8 +16,9 @@ from .._files import atomic_write, save_record
 from ..atoms.data.split import Split
 from ..model.potential import AbstractPotential
 from ..report.page import html_page
+from ..report.predictions import FILE, Predictions
 from ..report.records import csv_text
-from ..report.tables import summary
+from ..report.tables import present_errors, summary
 from ..training.checkpoint import save, write_arrays
 from ..training.fit import FitState
 from .config import Run, config_text
@@ -25,7 +26,7 @@ from .config import Run, config_text
 FILES = (
     *("config.toml", "split.json", "history.csv", "metrics.json", "train.log"),
     *("state.npz", "model.qiff", "last.qiff"),
-    *("parity.png", "learning.png", "uncertainty.png", "report.html"),
+    *("parity.png", "learning.png", "uncertainty.png", FILE, "report.html"),
 )
 """What a run leaves in its folder; the figure of uncertainties only if it is of an ensemble."""
 
@@ -87,12 +88,15 @@ class RunFolder:
         notes = _notes(state, seconds, run)
         save(state.best, self.path / "model.qiff", notes)
         save(state.weights.average, self.path / "last.qiff", notes)
-        history = [row._asdict() for row in state.history]
+        history = [row.columns() for row in state.history]
         atomic_write(self.path / "history.csv", csv_text(history))
         arrays = {"weights": state.weights, "best": state.best}
-        header = {"history": state.history, "seconds": seconds}
+        header = {"history": [[*row[:-1], dict(row.errors)] for row in state.history]}
+        header |= {"seconds": seconds}
         write_arrays(self.path / "state.npz", arrays, header)
-        log.info("step %d  loss %.4g  validation %.4g", *state.history[-1][:3])
+        last = state.history[-1]
+        line = "step %d  loss %.4g  validation %.4g  %s"
+        log.info(line, *last[:3], present_errors(last.errors))
 
     @_by_first_process
     def replace_model(
@@ -102,9 +106,12 @@ class RunFolder:
         save(model, self.path / "model.qiff", _notes(state, seconds, run))
 
     @_by_first_process
-    def finish(self, metrics: Mapping[str, Any], figures: Mapping[str, bytes]) -> None:
-        """Write metrics, figures by file name and the HTML page; log a summary."""
+    def finish(
+        self, metrics: Mapping[str, Any], figures: Mapping[str, bytes], shown: Predictions
+    ) -> None:
+        """Write metrics, figures by file name, predictions and the HTML page; log a summary."""
         save_record(self.path / "metrics.json", metrics)
+        shown.save(self.path / FILE)
         for name, content in figures.items():
             atomic_write(self.path / name, content)
         html_page(self.path)

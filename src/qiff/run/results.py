@@ -7,6 +7,7 @@ from ..model.ensemble import uncertainty
 from ..model.potential import AbstractPotential
 from ..model.predict import predict
 from ..report.figures import learning_figure, parity_figure, uncertainty_figure
+from ..report.predictions import Predictions, gathered
 from ..training.calibration import deviations, reliability
 from ..training.fit import HistoryRow
 from ..training.metrics import Metrics, errors
@@ -14,10 +15,14 @@ from .prepare import Prepared
 
 
 class Results(NamedTuple):
-    """Metrics by part of the data, and figures (PNG) by file name."""
+    """Metrics by part of the data, figures (PNG) by file name, and the predictions to show.
+
+    These are of the test part, or of another one if that is empty.
+    """
 
     metrics: dict[str, Metrics]
     figures: dict[str, bytes]
+    shown: Predictions
 
 
 def results(
@@ -30,6 +35,7 @@ def results(
     found = {name: (of(part, predictions), of(part, frames)) for name, part in parts.items()}
     metrics = {name: errors(*labelled) for name, labelled in found.items()}
     figures = {"parity.png": parity_figure(found), "learning.png": learning_figure(history)}
+    shown, expected = next(n for n in ("test", "valid", "train") if len(parts[n])), []
     if potential.calibration:
         expected = uncertainty(potential, frames)
         for name, labelled in found.items():
@@ -37,4 +43,5 @@ def results(
             metrics[name] |= reliability(sure)
             if name == "test" and sure:
                 figures["uncertainty.png"] = uncertainty_figure(sure)
-    return Results(metrics, figures)
+    of_shown = found[shown][1], found[shown][0], expected and of(parts[shown], expected)
+    return Results(metrics, figures, gathered(shown, parts[shown], *of_shown))

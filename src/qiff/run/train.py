@@ -74,5 +74,5 @@ def train(
             "steps": state.step,
             "notes": list(prepared.notes),
         }
-        folder.finish(metrics, found.figures)
+        folder.finish(metrics, found.figures, found.shown)
     return metrics

@@ -9,6 +9,9 @@ import numpy as np
 from ..atoms.properties import PROPERTIES, labels
 from ..model.predict import Prediction
 
+PER_ATOM = "_per_atom"
+"""Ends the names of energies divided by the number of atoms."""
+
 
 class Compared(NamedTuple):
     """Values of one property in its unit, one entry for each configuration that has a label.

@@ -1,7 +1,8 @@
 """The fit loop: optimiser steps, moving average, validation, early stopping; resumable."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -23,12 +24,28 @@ from .settings import Training
 
 
 class HistoryRow(NamedTuple):
-    """One validation: step, mean training loss since the last, validation loss, learning rate."""
+    """One validation.
+
+    Args:
+        step: of the fit.
+        loss: mean training loss since the last validation.
+        valid_loss: of the averaged weights.
+        learning_rate: after this step.
+        errors: of the averaged weights on the validation part, as `energy_mae` in eV, see
+            `Loss.validation`; empty in the state of a fit by an older version.
+    """
 
     step: int
     loss: float
     valid_loss: float
     learning_rate: float
+    errors: Mapping[str, float] = MappingProxyType({})
+
+    def columns(self) -> dict[str, float]:
+        """The row of a table."""
+        return {name: value for name, value in self._asdict().items() if name != "errors"} | dict(
+            self.errors
+        )
 
 
 class Weights(eqx.Module):
@@ -121,8 +138,8 @@ def _advance(
         with precision(state.best), connected():
             key, now = jax.random.key(seed), (jnp.asarray(order), jnp.arange(begin, end))
             weights, losses = _take_steps(on_devices(state.weights), train, *now, key, training)
-            valid_loss, losses = _validate(weights.average, valid, training), np.asarray(losses)
-            weights = on_this_device(weights)
+            valid_loss, errors = _validate(weights.average, valid, training)
+            weights, losses = on_this_device(weights), np.asarray(losses)
             if not (np.all(np.isfinite(losses)) and np.isfinite(valid_loss)):
                 raise NotFiniteError
     except NotFiniteError:
@@ -130,7 +147,8 @@ def _advance(
             f"the loss became nan or infinite between steps {begin} and {end}: start again with a "
             "lower `learning_rate` or `clip`, or look for a frame with wrong labels."
         ) from None
-    row = HistoryRow(end, float(losses.mean()), float(valid_loss), training.rate(end))
+    sizes = {name: float(value) for name, value in errors.items()}
+    row = HistoryRow(end, float(losses.mean()), float(valid_loss), training.rate(end), sizes)
     history = (*state.history, row)
     improved = _best(history) == len(history) - 1
     return FitState(weights, weights.average if improved else state.best, history)
@@ -184,5 +202,7 @@ def _of_each(potential: AbstractPotential, function: Callable[..., Any], axes: A
 
 
 @eqx.filter_jit
-def _validate(potential: AbstractPotential, frames: Frames, training: Training) -> Float[Array, ""]:
-    return training.loss.validation_loss(potential, frames)
+def _validate(
+    potential: AbstractPotential, frames: Frames, training: Training
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    return training.loss.validation(potential, frames)

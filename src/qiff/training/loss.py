@@ -1,8 +1,7 @@
 """The loss: weighted mean squared errors of the properties that are learned."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,7 @@ from ..atoms.graph import Graph
 from ..atoms.properties import PROPERTIES
 from ..model.derivatives import derivatives, energy
 from ..model.potential import AbstractPotential
-from .comparison import has_free_constant
+from .comparison import PER_ATOM, has_free_constant
 from .parallel import Total, over_devices
 
 
@@ -58,24 +57,46 @@ class Loss:
 
     def __call__(self, potential: AbstractPotential, frames: Frames) -> Float[Array, ""]:
         """The loss that training lowers; energies of the frames are `relative` to the potential."""
-        size = lambda error, mean: mean(error**2)
-        return over_devices(partial(self._combine, size))(potential, frames)
+        return over_devices(self._squares)(potential, frames)
 
-    def validation_loss(self, potential: AbstractPotential, frames: Frames) -> Float[Array, ""]:
-        """The same of squared mean absolute errors: what validations are compared by.
-
-        A mean square over a small validation part is decided by its one or two worst frames.
-        """
-        size = lambda error, mean: mean(jnp.abs(error)) ** 2
-        return over_devices(partial(self._combine, size))(potential, frames)
-
-    def _combine(
-        self,
-        size: Callable[[Array, Callable[[Array], Array]], Float[Array, ""]],
-        potential: AbstractPotential,
-        frames: Frames,
-        total: Total,
+    def _squares(
+        self, potential: AbstractPotential, frames: Frames, total: Total
     ) -> Float[Array, ""]:
+        found = self._errors(potential, frames)
+        return self._sum(
+            {key: _mean(own * error**2, real, total) for key, (error, real, own) in found.items()}
+        )
+
+    def validation(
+        self, potential: AbstractPotential, frames: Frames
+    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        """The same of squared mean absolute errors, what validations are compared by, and errors.
+
+        A mean square over a small validation part is decided by its one or two worst frames. The
+        errors are mean absolute and root mean square ones by the names that `metrics.errors` gives
+        them, without the weights of configurations.
+        """
+        return over_devices(self._validation)(potential, frames)
+
+    def _validation(
+        self, potential: AbstractPotential, frames: Frames, total: Total
+    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        found, loss, errors = self._errors(potential, frames), {}, {}
+        for key, (off, real, own) in found.items():
+            name = key + PER_ATOM * (self.per_atom and has_free_constant(key))
+            loss[key] = _mean(own * jnp.abs(off), real, total) ** 2
+            errors[f"{name}_mae"] = _mean(jnp.abs(off), real, total)
+            errors[f"{name}_rmse"] = jnp.sqrt(_mean(off**2, real, total))
+        return self._sum(loss), errors
+
+    def _sum(self, terms: Mapping[str, Float[Array, ""]]) -> Float[Array, ""]:
+        first, *others = (self.weights[key] * terms[key] for key in self.learned)
+        return sum(others, start=first)
+
+    def _errors(
+        self, potential: AbstractPotential, frames: Frames
+    ) -> dict[str, tuple[Array, Bool[Array, "..."], Array]]:
+        """By property: errors, which of them are real, and the weight of each configuration."""
         labels = frames.labels
         for key in self.learned:
             if key not in labels:
@@ -87,7 +108,7 @@ class Loss:
         found = jax.vmap(one)(frames.graph)
         if absent := [key for key in self.learned if key not in found]:
             raise InputError(f"`{absent[0]}_weight` must be 0: without a cell it is not predicted.")
-        terms = []
+        errors = {}
         for key in self.learned:
             label = jnp.asarray(labels[key], found[key].dtype)
             real = ~jnp.isnan(label) & _real(key, frames.graph)
@@ -97,9 +118,8 @@ class Loss:
             own = jnp.ones((), error.dtype)
             if key in frames.weights:
                 own = _beside(jnp.asarray(frames.weights[key], error.dtype), error.ndim)
-            mean = lambda sizes, own=own, real=real: _mean(own * sizes, real, total)
-            terms.append(self.weights[key] * size(error, mean))
-        return sum(terms[1:], start=terms[0])
+            errors[key] = error, real, own
+        return errors
 
 
 def relative(frames: Frames, potential: AbstractPotential) -> Frames:

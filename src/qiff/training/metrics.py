@@ -11,12 +11,9 @@ from ..model.ensemble import uncertainty
 from ..model.potential import AbstractPotential
 from ..model.predict import Prediction, predict
 from .calibration import deviations, reliability
-from .comparison import compared, has_free_constant
+from .comparison import PER_ATOM, compared, has_free_constant
 
 Metrics = dict[str, float | int | None]
-
-PER_ATOM = "_per_atom"
-"""Ends the names of energies divided by the number of atoms."""
 
 N_FRAMES = "_n_frames"
 """Ends the names of numbers of frames that have a label, where others have none."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from .._checks import InputError, RunError
 from .._types import AnyArray
@@ -24,15 +24,15 @@ AXIS = "frames"
 _CONNECTIONS = ("Gloo", "NCCL", "coordination")
 """In the message of an error if a connection failed."""
 
+Tree = TypeVar("Tree")
+
 Total = Callable[[Array], Array]
 """From a sum over frames to the sum over those of all devices."""
 
-Tree = TypeVar("Tree")
-
 
 def over_devices(
-    loss: Callable[[AbstractPotential, Frames, Total], Float[Array, ""]],
-) -> Callable[[AbstractPotential, Frames], Float[Array, ""]]:
+    loss: Callable[[AbstractPotential, Frames, Total], Tree],
+) -> Callable[[AbstractPotential, Frames], Tree]:
     """A loss of a potential and frames, each device of all processes computing as many of them.
 
     It is that of one device up to rounding, and differentiable. On a single device it is the loss

@@ -1,0 +1,68 @@
+"""Progress: the rate without the time of compiling, the remaining time, one line in a notebook."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from qiff import training_progress
+from qiff._progress import Pace, duration, progress
+from qiff.report.tables import present_errors
+
+
+def test_the_pace_leaves_out_the_time_of_compiling():
+    pace = Pace(1000)
+    assert pace(0, 0.0) == ""
+    assert pace(100, 50.0) == "2/s  7 min 30 s left"
+    assert pace(200, 60.0) == "10/s  1 min 20 s left"
+    assert pace(200, 65.0) == "10/s  1 min 20 s left"
+    assert pace(1000, 140.0) == "10/s"
+
+
+def test_durations_in_words():
+    found = [duration(seconds) for seconds in (0.4, 59.6, 200, 7500)]
+    assert found == ["0 s", "1 min 0 s", "3 min 20 s", "2 h 5 min"]
+
+
+def test_a_fit_shows_its_errors_in_lines_of_a_log(capsys):
+    errors = {"energy_per_atom_mae": 0.0012, "forces_mae": 0.0345, "forces_rmse": 0.1}
+    assert present_errors(errors) == "energy 1.2 meV/atom  forces 34.5 meV/Å"
+    row = SimpleNamespace(errors=errors, valid_loss=0.5)
+    with training_progress(100) as show:
+        show(SimpleNamespace(step=0, history=()))  # pyright: ignore[reportArgumentType]
+        show(SimpleNamespace(step=50, history=(row,)))  # pyright: ignore[reportArgumentType]
+        row.errors = {}
+        show(SimpleNamespace(step=60, history=(row,)))  # pyright: ignore[reportArgumentType]
+        show(SimpleNamespace(step=100, history=(row,)))  # pyright: ignore[reportArgumentType]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "  0 %  0 of 100  compiling"
+    assert lines[1].endswith("left  energy 1.2 meV/atom  forces 34.5 meV/Å")
+    assert lines[2].endswith("validation loss 0.5")
+    assert lines[3].endswith("evaluating")
+
+
+def test_a_notebook_replaces_one_line(capsys, monkeypatch):
+    with progress(10) as show:
+        show(1, "a")
+        show(1, "b")
+    assert capsys.readouterr().err.count("\n") == 1  # control: elsewhere a line for each tenth
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
+    with progress(10) as show:
+        show(1, "a")
+        show(2, "b")
+    text = capsys.readouterr().err
+    assert text.count("\r") == 2
+    assert text.endswith("\n")
+    assert text.count("\n") == 1
+
+
+def test_an_interrupt_is_raised_at_the_next_call():
+    import signal
+
+    with progress(10) as show:
+        handler = signal.getsignal(signal.SIGINT)
+        assert callable(handler)
+        with pytest.raises(KeyboardInterrupt):
+            handler(signal.SIGINT, None)
+        with pytest.raises(KeyboardInterrupt):
+            show(1, "")
