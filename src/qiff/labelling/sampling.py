@@ -92,7 +92,7 @@ def _is_same(one: ase.Atoms, other: ase.Atoms) -> bool:
 
 def hessian_by_differences(
     atoms: ase.Atoms, label: Labeller, map: Map = map
-) -> Float[np.ndarray, "3*n_atoms 3*n_atoms"]:
+) -> Float[np.ndarray, "n_coordinates n_coordinates"]:
     """Second derivatives of the energy in eV/Å², by central differences of forces.
 
     Args:
