@@ -131,6 +131,20 @@ def test_stress_is_the_slope_of_the_energy(name, structure):
         check(found[[0, 1, 2, 5, 4, 3]], expected)
 
 
+@pytest.mark.slow
+def test_analytic_hessians_are_those_by_differences(monkeypatch):
+    pytest.importorskip("pyscf")
+    monkeypatch.setattr("qiff.labelling.sampling._STEP", 1e-3)
+    from qiff.labelling.engines.pyscf import Molecular
+    from qiff.labelling.sampling import hessian_by_differences
+
+    field, atoms = Molecular("hf", "sto-3g"), bent()
+    found, expected = field.hessian(atoms), hessian_by_differences(atoms, field)
+    check(found, expected)
+    with pytest.raises(AssertionError):  # control
+        check(found * 1.001, expected)
+
+
 # --- other programs and published numbers -------------------------------------------------------
 
 

@@ -100,7 +100,7 @@ def displaced(atoms: ase.Atoms) -> list[ase.Atoms]:
 
 def hessian_by_differences(
     atoms: ase.Atoms, label: Labeller, map: Map = map
-) -> Float[np.ndarray, "3*n_atoms 3*n_atoms"]:
+) -> Float[np.ndarray, "n_coordinates n_coordinates"]:
     """Second derivatives of the energy in eV/Å², by central differences of forces.
 
     Args:

@@ -94,7 +94,7 @@ class Molecular:
         forces = -gradient.kernel() * ase.units.Hartree / ase.units.Bohr
         return {"energy": float(found.e_tot) * ase.units.Hartree, "forces": forces}
 
-    def hessian(self, atoms: ase.Atoms) -> Float[np.ndarray, "3*n_atoms 3*n_atoms"]:
+    def hessian(self, atoms: ase.Atoms) -> Float[np.ndarray, "n_coordinates n_coordinates"]:
         """Second derivatives of the energy of the mean field in eV/Å²."""
         hessian = self.mean_field(atoms).Hessian().kernel()  # (atom, atom, 3, 3)
         n = 3 * len(atoms)
