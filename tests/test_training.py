@@ -124,6 +124,7 @@ def test_a_state_without_errors_of_validations_is_resumed(trained, tmp_path):
     header["history"] = [row[:4] for row in header["history"]]
     header["format"] = f"{PREFIX}{FORMAT}"
     np.savez(tmp_path / "run" / "state.npz", header=json.dumps(header), **arrays)
+    qiff.rewrite_checksum(tmp_path / "run" / "state.npz")
     train(config, resume=True)
     assert same_weights(trained / "model.qiff", tmp_path / "run" / "model.qiff")
     rows = list(csv.DictReader((tmp_path / "run" / "history.csv").open()))
@@ -233,6 +234,20 @@ def test_reference_energies_move_to_the_frames_that_are_fine_tuned_on(trained):
     assert abs(off[0]) > 90  # control
 
 
+def test_an_ensemble_starts_from_the_weights_of_each_member(tmp_path):
+    config = dataclasses.replace(run(tmp_path / "first", steps=2), members=2)
+    train(config)
+    start = tmp_path / "first" / "model.qiff"
+    states = []
+    again = dataclasses.replace(config, start=str(start), output=str(tmp_path / "second"))
+    train(again, after_validation=states.append)
+    before, begun = qiff.load(start), states[0].best
+    for one, other, another in zip(before.members, begun.members, before.members[::-1], strict=True):
+        weights = jax.tree.leaves(one)
+        assert all(map(np.array_equal, weights, jax.tree.leaves(other)))
+        assert not all(map(np.array_equal, weights, jax.tree.leaves(another)))  # control
+
+
 def test_models_that_cannot_be_started_from_are_refused(trained, tmp_path):
     fine = dataclasses.replace(run(tmp_path / "run"), start=str(trained / "model.qiff"))
     with pytest.raises(InputError, match=r"but its `n_layers` is 2, not 3"):
@@ -242,8 +257,8 @@ def test_models_that_cannot_be_started_from_are_refused(trained, tmp_path):
         train(dataclasses.replace(fine, start=str(tmp_path / "bare.qiff")))
     with pytest.raises(InputError, match="no such file"):
         train(dataclasses.replace(fine, start=str(tmp_path / "none.qiff")))
-    with pytest.raises(InputError, match="`members` must be 1 with a `start`, but is 2"):
-        dataclasses.replace(fine, members=2)
+    with pytest.raises(InputError, match="as many members as the run, 2, but has 1"):
+        train(dataclasses.replace(fine, members=2))
     assert not (tmp_path / "run").exists()
 
 

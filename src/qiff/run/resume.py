@@ -51,6 +51,13 @@ def resumed(folder: Path, run: Run, initial: FitState) -> tuple[FitState, float]
     return FitState(**kept, history=history), seconds
 
 
+def _row(values: tuple[Any, ...]) -> HistoryRow:
+    """One validation; states of older versions have no errors."""
+    step, loss, valid_loss, rate = (typed("history", value, float) for value in values[:4])
+    errors = [typed("history", value, Mapping[str, float]) for value in values[4:]]
+    return HistoryRow(int(step), loss, valid_loss, rate, *errors)
+
+
 def progress(header: Mapping[str, Any], path: Path) -> tuple[tuple[HistoryRow, ...], float]:
     """The validations and the seconds spent, of the header of a state.
 
@@ -58,8 +65,8 @@ def progress(header: Mapping[str, Any], path: Path) -> tuple[tuple[HistoryRow, .
         InputError: one is missing or has another type.
     """
     try:
-        rows = typed("history", header.get("history"), tuple[tuple[float, ...], ...])
-        history = tuple(HistoryRow(int(step), *rest) for step, *rest in rows)
+        rows = typed("history", header.get("history"), tuple[tuple[Any, ...], ...])
+        history = tuple(map(_row, rows))
         return history, typed("seconds", header.get("seconds"), float)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
