@@ -121,7 +121,8 @@ def test_a_state_without_errors_of_validations_is_resumed(trained, tmp_path):
     header, arrays = read_arrays(tmp_path / "run" / "state.npz")
     header["history"] = [row[:4] for row in header["history"]]
     header["format"] = f"{PREFIX}{FORMAT}"
-    np.savez(tmp_path / "run" / "state.npz", header=json.dumps(header), **arrays)
+    members: Any = {**arrays, "header": json.dumps(header)}
+    np.savez(tmp_path / "run" / "state.npz", **members)
     train(config, resume=True)
     assert same_weights(trained / "model.qiff", tmp_path / "run" / "model.qiff")
     rows = list(csv.DictReader((tmp_path / "run" / "history.csv").open()))
