@@ -176,7 +176,7 @@ def test_of_many_frames_the_worst_are_shown():
 def test_periodic_structures_are_shown_inside_their_cell():
     crystal = bulk("Si", cubic=True)
     crystal.positions += 3.0
-    crystal.positions[0] += 2 * crystal.cell[1]
+    crystal.positions[0] += 2 * crystal.cell.array[1]
     crystal.pbc = (True, True, False)
     found = [qiff.Prediction(0.0, np.zeros((8, 3)))]
     crystal.calc = SinglePointCalculator(crystal, energy=0.0, forces=np.zeros((8, 3)))
@@ -210,6 +210,9 @@ def test_the_verdict_compares_errors_with_the_spread_of_the_data():
     worse = {"train": {"energy_rmse": 0.01}, "test": {"energy_rmse": 0.05}}
     assert "5.0 times that of the training part" in first(0.1, **worse)[-1]
     assert "times that" not in " ".join(first(0.1, train={"energy_rmse": 0.04}, test=worse["test"]))
+    shifted = first(0.1, test={"energy_shifted_mae": 0.001})
+    assert "All but 1 meV of it is a constant" in shifted[1]
+    assert "constant" not in first(0.1, test={"energy_shifted_mae": 0.08})[1]
     falling = [{"valid_loss": 2.0**-n} for n in range(8)]
     assert "still falling" in sentences(record(), {}, falling)[-1]
     assert "still falling" not in sentences(record(), {}, [*falling, {"valid_loss": 1.0}])[-1]

@@ -135,7 +135,7 @@ def _wrapped(
     """Positions inside the cell, along periodic directions, whose vectors are not zero."""
     if not cell.any():
         return positions
-    return wrap_positions(positions, Cell(cell).complete(), pbc=cell.any(axis=1))
+    return wrap_positions(positions, Cell(cell).complete(), pbc=cell.any(axis=1))  # pyright: ignore
 
 
 def histograms(shown: Predictions, key: str) -> dict[str, Any]:

@@ -92,12 +92,13 @@ class Plot {
       for (const i of this.chosen) { c.beginPath(); c.arc(this.px(one.x[i]), this.py(one.y[i]), few ? 5 : 1.5, 0, 7); c.stroke(); }
       return;
     }
+    const good = (i) => Number.isFinite(one.x[i]) && Number.isFinite(one.y[i]);
     c.beginPath();
-    let open = false;
     for (let i = 0; i < one.x.length; i++) {
-      const good = Number.isFinite(one.x[i]) && Number.isFinite(one.y[i]) && one.y[i] !== null;
-      if (good) c[open ? "lineTo" : "moveTo"](this.px(one.x[i]), this.py(one.y[i]));
-      open = good;
+      if (!good(i)) continue;
+      const [x, y] = [this.px(one.x[i]), this.py(one.y[i])];
+      c[good(i - 1) ? "lineTo" : "moveTo"](x, y);
+      if (!good(i - 1) && !good(i + 1)) c.fillRect(x - 2.5, y - 2.5, 5, 5);
     }
     c.stroke();
   }
