@@ -28,6 +28,8 @@ def main() -> None:
     assert describe().startswith("native"), f"engine: {describe()}"
     assert run("--version").split() == ["qiff", qiff.__version__]
     assert "local" in run("info", "ethanol")
+    for name in ("page.html", "page.css", "page.js", "3Dmol-min.js", "3Dmol-LICENSE.txt"):
+        assert (folder / "report" / "assets" / name).stat().st_size > 100, f"{name} is missing"
     with tempfile.TemporaryDirectory() as scratch:
         start, out = f"{scratch}/start.xyz", f"{scratch}/out.xyz"
         ase.io.write(start, ase.build.molecule("CH3CH2OH"))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
 
 import qiff
 from qiff import InputError
@@ -18,7 +20,7 @@ from qiff.atoms.properties import labels
 from qiff.cli import main
 from qiff.model.ensemble import Uncertainty
 from qiff.report.comparison import comparison_lines, comparison_page
-from qiff.report.numbers import chosen, embedded, quantised, worst_first
+from qiff.report.numbers import chosen, embedded, quantised, structures, worst_first
 from qiff.report.page import html_page
 from qiff.report.predictions import FILE, gathered, load_predictions
 from qiff.report.verdict import WORST, sentences
@@ -171,6 +173,21 @@ def test_of_many_frames_the_worst_are_shown():
     assert WORST_FRAME in chosen(shown, most_atoms=3)
 
 
+def test_periodic_structures_are_shown_inside_their_cell():
+    crystal = bulk("Si", cubic=True)
+    crystal.positions += 3.0
+    crystal.positions[0] += 2 * crystal.cell.array[1]
+    crystal.pbc = (True, True, False)
+    found = [qiff.Prediction(0.0, np.zeros((8, 3)))]
+    crystal.calc = SinglePointCalculator(crystal, energy=0.0, forces=np.zeros((8, 3)))
+    page = structures(gathered("test", [0], [crystal], found))
+    fractional = crystal.cell.scaled_positions(decoded(page["positions"]).reshape(-1, 3))
+    assert fractional[:, :2].min() > -1e-3
+    assert fractional[:, :2].max() < 1 + 1e-3
+    assert fractional[:, 2].max() > 1  # not periodic in this direction
+    assert page["cells"][:9] == [5.43, 0, 0, 0, 5.43, 0, 0, 0, 0]
+
+
 def test_a_run_of_an_older_version_has_a_page(folder, tmp_path):
     old = tmp_path / "old"
     shutil.copytree(folder, old)
@@ -193,6 +210,9 @@ def test_the_verdict_compares_errors_with_the_spread_of_the_data():
     worse = {"train": {"energy_rmse": 0.01}, "test": {"energy_rmse": 0.05}}
     assert "5.0 times that of the training part" in first(0.1, **worse)[-1]
     assert "times that" not in " ".join(first(0.1, train={"energy_rmse": 0.04}, test=worse["test"]))
+    shifted = first(0.1, test={"energy_shifted_mae": 0.001})
+    assert "All but 1 meV of it is a constant" in shifted[1]
+    assert "constant" not in first(0.1, test={"energy_shifted_mae": 0.08})[1]
     falling = [{"valid_loss": 2.0**-n} for n in range(8)]
     assert "still falling" in sentences(record(), {}, falling)[-1]
     assert "still falling" not in sentences(record(), {}, [*falling, {"valid_loss": 1.0}])[-1]

@@ -123,7 +123,8 @@ def test_a_state_without_errors_of_validations_is_resumed(trained, tmp_path):
     header, arrays = read_arrays(tmp_path / "run" / "state.npz")
     header["history"] = [row[:4] for row in header["history"]]
     header["format"] = f"{PREFIX}{FORMAT}"
-    np.savez(tmp_path / "run" / "state.npz", header=json.dumps(header), **arrays)
+    members: Any = {**arrays, "header": json.dumps(header)}
+    np.savez(tmp_path / "run" / "state.npz", **members)
     qiff.rewrite_checksum(tmp_path / "run" / "state.npz")
     train(config, resume=True)
     assert same_weights(trained / "model.qiff", tmp_path / "run" / "model.qiff")
@@ -242,7 +243,9 @@ def test_an_ensemble_starts_from_the_weights_of_each_member(tmp_path):
     again = dataclasses.replace(config, start=str(start), output=str(tmp_path / "second"))
     train(again, after_validation=states.append)
     before, begun = qiff.load(start), states[0].best
-    for one, other, another in zip(before.members, begun.members, before.members[::-1], strict=True):
+    for one, other, another in zip(
+        before.members, begun.members, before.members[::-1], strict=True
+    ):
         weights = jax.tree.leaves(one)
         assert all(map(np.array_equal, weights, jax.tree.leaves(other)))
         assert not all(map(np.array_equal, weights, jax.tree.leaves(another)))  # control

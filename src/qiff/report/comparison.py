@@ -1,6 +1,5 @@
 """Runs compared: a table of errors, weights, times and differing settings; learning curves."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from ..atoms.properties import PROPERTIES
 from ..training.comparison import PER_ATOM
 from .numbers import curves
 from .page import learning_section, page, section, table
-from .records import read_table, results
+from .records import read_table, read_toml, results
 
 _SKIPPED = ("output", "provenance.versions")
 
@@ -35,7 +34,7 @@ def rows_of(folders: Sequence[Path]) -> list[tuple[str, ...]]:
                     if any(value is not None for value in values):
                         shown = ("–" if v is None else f"{1000 * v:.2f}" for v in values)
                         rows.append((f"{part} {key} {measure.upper()} (m{unit})", *shown))
-    configs = [_flat(tomllib.loads((folder / "config.toml").read_text())) for folder in folders]
+    configs = [_flat(read_toml(folder / "config.toml")[1]) for folder in folders]
     for name in dict.fromkeys(name for config in configs for name in config):
         values = [config.get(name) for config in configs]
         if name not in _SKIPPED and any(value != values[0] for value in values):

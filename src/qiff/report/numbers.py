@@ -9,8 +9,10 @@ from typing import Any
 
 import ase
 import numpy as np
+from ase.cell import Cell
 from ase.data import chemical_symbols
-from jaxtyping import Float, Int
+from ase.geometry import wrap_positions
+from jaxtyping import Bool, Float, Int
 
 from ..atoms.properties import PROPERTIES
 from ..dynamics.trajectory import read_trajectory
@@ -83,7 +85,8 @@ def structures(shown: Predictions) -> dict[str, Any]:
     """Frames with their labels and predictions, the worst ones and distributions of errors."""
     frames = chosen(shown)
     atoms = np.isin(shown.frame_of_atom, frames)
-    place = {int(frame): number for number, frame in enumerate(frames)}
+    apart = np.split(shown.positions, np.cumsum(shown.n_atoms)[:-1])
+    positions = np.concatenate([_wrapped(apart[i], shown.cells[i]) for i in frames])
     found: dict[str, Any] = {
         "part": shown.part,
         "total": len(shown.n_atoms),
@@ -91,31 +94,48 @@ def structures(shown: Predictions) -> dict[str, Any]:
         "n_atoms": shown.n_atoms[frames].tolist(),
         "numbers": base64.b64encode(shown.numbers[atoms].astype("u1").tobytes()).decode(),
         "symbols": {int(z): chemical_symbols[z] for z in np.unique(shown.numbers)},
-        "positions": quantised(shown.positions[atoms]),
-        "properties": {},
+        "positions": quantised(positions),
+        "properties": {key: _compared(shown, key, frames, atoms) for key in shown.labelled},
     }
     if shown.cells.any():
         found["cells"] = rounded(shown.cells[frames], 5)
-    worst = worst_first(shown)
-    for key in shown.labelled:
-        one, rows = PROPERTIES[key], atoms if PROPERTIES[key].per_atom else frames
-        labelled, predicted = shown.labelled[key], shown.predicted[key]
-        centre = float(np.nanmean(labelled)) if has_free_constant(key) else 0.0
-        entry = {
-            "unit": one.unit,
-            "components": one.components + " − mean" * has_free_constant(key),
-            "per_atom": one.per_atom,
-            "size": int(np.prod(one.shape)),
-            "labelled": quantised(labelled[rows] - centre),
-            "predicted": quantised(predicted[rows] - centre),
-            "frame_errors": rounded(of_frames(shown, key)[frames], 4),
-            "worst": [place[int(i)] for i in worst[key] if int(i) in place],
-            "histograms": histograms(shown, key),
-        }
-        if key in shown.expected:
-            entry["calibration"] = calibration(shown, key)
-        found["properties"][key] = entry
     return found
+
+
+def _compared(
+    shown: Predictions,
+    key: str,
+    frames: Int[np.ndarray, " n_chosen"],
+    atoms: Bool[np.ndarray, " n_all"],
+) -> dict[str, Any]:
+    """A property of the chosen frames, whose atoms are `atoms`."""
+    one, centred = PROPERTIES[key], has_free_constant(key)
+    rows = atoms if one.per_atom else frames
+    labelled, predicted = shown.labelled[key], shown.predicted[key]
+    centre = float(np.nanmean(labelled)) if centred else 0.0
+    place = {int(frame): number for number, frame in enumerate(frames)}
+    worst = worst_first(shown)[key].tolist()
+    found = {
+        "unit": one.unit,
+        "components": one.components + " − mean" * centred,
+        "per_atom": one.per_atom,
+        "size": int(np.prod(one.shape)),
+        "labelled": quantised(labelled[rows] - centre),
+        "predicted": quantised(predicted[rows] - centre),
+        "frame_errors": rounded(of_frames(shown, key)[frames], 4),
+        "worst": [place[frame] for frame in worst if frame in place],
+        "histograms": histograms(shown, key),
+    }
+    return found | ({"calibration": calibration(shown, key)} if key in shown.expected else {})
+
+
+def _wrapped(
+    positions: Float[np.ndarray, "n_atoms 3"], cell: Float[np.ndarray, "3 3"]
+) -> Float[np.ndarray, "n_atoms 3"]:
+    """Positions inside the cell, along periodic directions, whose vectors are not zero."""
+    if not cell.any():
+        return positions
+    return wrap_positions(positions, Cell(cell).complete(), pbc=cell.any(axis=1))  # pyright: ignore
 
 
 def histograms(shown: Predictions, key: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +18,7 @@ from .architecture import model_figure
 from .figures import saved
 from .numbers import curves, embedded, structures, trajectory
 from .predictions import FILE, Predictions, load_predictions
-from .records import read_table, results
+from .records import read_table, read_toml, results
 from .tables import summary
 from .verdict import GRADES, sentences
 
@@ -109,7 +108,7 @@ def learning_section(runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _asset(name: str) -> str:
-    return (files("qiff") / "report" / "assets" / name).read_text()
+    return (files("qiff") / "report" / "assets" / name).read_text("utf-8")
 
 
 def _head(
@@ -229,13 +228,12 @@ def _model(folder: Path) -> str:
 
 def _provenance(folder: Path) -> str:
     """Config, versions, hashes, seeds and times."""
-    text = (folder / "config.toml").read_text()
-    config = tomllib.loads(text)
+    text, config = read_toml(folder / "config.toml")
     origin, metrics = config.get("provenance", {}), results(folder)[0]
     rows = [
-        ("data", config["data"]["path"]),
+        ("data", config.get("data", {}).get("path", "not known")),
         *((name.replace("_", " "), value) for name, value in origin.items() if value),
-        ("seed", config["seed"]),
+        ("seed", config.get("seed", "not known")),
         ("steps", metrics["steps"]),
         ("time", f"{metrics['seconds']:.0f} s"),
         ("folder", folder),

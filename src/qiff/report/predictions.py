@@ -15,6 +15,7 @@ from .._files import atomic_write
 from ..atoms.properties import PROPERTIES, labels
 from ..model.ensemble import Uncertainty
 from ..model.predict import Prediction
+from ..training.comparison import has_free_constant
 
 FILE = "predictions.npz"
 """Its name in a run folder."""
@@ -84,21 +85,6 @@ def gathered(
     found = [prediction.results() for prediction in predictions]
     known = [labels(atoms) for atoms in frames]
     keys = [key for key in PROPERTIES if any(key in one for one in known)]
-
-    def rows(key: str, values: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        shapes = [PROPERTIES[key].full_shape(len(atoms)) for atoms in frames]
-        full = [
-            np.asarray(one.get(key, np.full(shape, np.nan)), float)
-            for one, shape in zip(values, shapes, strict=True)
-        ]
-        joined = np.concatenate(full) if PROPERTIES[key].per_atom else np.stack(full)
-        return joined if key == "energy" else joined.astype(np.float32)
-
-    expected = {}
-    if uncertainties:
-        for key in keys:
-            spread = [np.atleast_1d(one.results().get(key, np.nan)) for one in uncertainties]
-            expected[key] = np.concatenate(spread).astype(np.float32)
     return Predictions(
         part=part,
         indices=np.asarray(indices, int),
@@ -106,10 +92,28 @@ def gathered(
         numbers=np.concatenate([atoms.numbers for atoms in frames]),
         positions=np.concatenate([atoms.positions for atoms in frames]).astype(np.float32),
         cells=np.array([atoms.cell.array * atoms.pbc[:, None] for atoms in frames]),
-        labelled={key: rows(key, known) for key in keys},
-        predicted={key: rows(key, found) for key in keys},
-        expected=expected,
+        labelled={key: _rows(key, frames, known) for key in keys},
+        predicted={key: _rows(key, frames, found) for key in keys},
+        expected={key: _spreads(key, uncertainties) for key in keys if uncertainties},
     )
+
+
+def _rows(
+    key: str, frames: Sequence[ase.Atoms], values: Sequence[Mapping[str, Any]]
+) -> Float[np.ndarray, "n ..."]:
+    """A row for each configuration, or each atom, of a property; NaN where it is absent."""
+    shapes = [PROPERTIES[key].full_shape(len(atoms)) for atoms in frames]
+    full = [
+        np.asarray(one.get(key, np.full(shape, np.nan)), float)
+        for one, shape in zip(values, shapes, strict=True)
+    ]
+    joined = np.concatenate(full) if PROPERTIES[key].per_atom else np.stack(full)
+    return joined if has_free_constant(key) else joined.astype(np.float32)
+
+
+def _spreads(key: str, uncertainties: Sequence[Uncertainty]) -> Float[np.ndarray, " n"]:
+    spreads = [np.atleast_1d(one.results().get(key, np.nan)) for one in uncertainties]
+    return np.concatenate(spreads).astype(np.float32)
 
 
 def load_predictions(path: Path) -> Predictions | None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,15 @@ def _check(path: Path, record: Mapping[str, Any], wanted: Mapping[str, Any]) -> 
             typed(name, record[name], hint)
         except InputError as error:
             raise InputError(f"{path}: {error} Remove the file and repeat what wrote it.") from None
+
+
+def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """The text of a TOML file and its tables; none if it cannot be read."""
+    text = path.read_text("utf-8", errors="replace") if path.exists() else ""
+    try:
+        return text, tomllib.loads(text)
+    except (RecursionError, tomllib.TOMLDecodeError):
+        return text, {}
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

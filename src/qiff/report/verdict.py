@@ -59,6 +59,9 @@ def sentences(
         if key == "energy":
             each = 1000 * np.nanmean(np.abs(shown.errors(key)) / shown.n_atoms)
             line += f" That is {each:.3g} meV/atom, or {_KCAL * one['mae']:.2g} kcal/mol."
+            varying = metrics.get(shown.part, {}).get("energy_shifted_mae")
+            if varying is not None and varying < one["mae"] / 2:
+                line += f" All but {_milli(varying)} {unit} of it is a constant."
         lines.append(line)
     return lines + _training(shown, metrics) + _curve(history)
 

@@ -87,16 +87,18 @@ class Plot {
       c.globalAlpha = one.x.length > 400 ? 0.55 : 0.85;
       for (let i = 0; i < one.x.length; i++)
         if (Number.isFinite(one.x[i])) c.fillRect(this.px(one.x[i]) - size / 2, this.py(one.y[i]) - size / 2, size, size);
-      c.globalAlpha = 1; c.strokeStyle = colour("--accent"); c.lineWidth = 2;
-      for (const i of this.chosen) { c.beginPath(); c.arc(this.px(one.x[i]), this.py(one.y[i]), 5, 0, 7); c.stroke(); }
+      const few = this.chosen.length <= 40;
+      c.globalAlpha = 1; c.strokeStyle = colour("--accent"); c.lineWidth = few ? 2 : 1;
+      for (const i of this.chosen) { c.beginPath(); c.arc(this.px(one.x[i]), this.py(one.y[i]), few ? 5 : 1.5, 0, 7); c.stroke(); }
       return;
     }
+    const good = (i) => Number.isFinite(one.x[i]) && Number.isFinite(one.y[i]);
     c.beginPath();
-    let open = false;
     for (let i = 0; i < one.x.length; i++) {
-      const good = Number.isFinite(one.x[i]) && Number.isFinite(one.y[i]) && one.y[i] !== null;
-      if (good) c[open ? "lineTo" : "moveTo"](this.px(one.x[i]), this.py(one.y[i]));
-      open = good;
+      if (!good(i)) continue;
+      const [x, y] = [this.px(one.x[i]), this.py(one.y[i])];
+      c[good(i - 1) ? "lineTo" : "moveTo"](x, y);
+      if (!good(i - 1) && !good(i + 1)) c.fillRect(x - 2.5, y - 2.5, 5, 5);
     }
     c.stroke();
   }
@@ -183,16 +185,17 @@ function parity(s) {
     document.querySelectorAll("#properties button").forEach((b) => b.setAttribute("aria-pressed", b.dataset.key === key));
     go(p.worst.length ? p.worst[0] : 0);
   }
-  function arrows(k) {
+  function arrows(k) { // of all atoms, or of those with the largest errors
     const forces = values.forces, found = [];
     if (!forces || !byId("arrows").checked) return found;
-    let largest = 0;
-    for (let i = 3 * start[k]; i < 3 * start[k + 1]; i++) largest = Math.max(largest, Math.abs(forces.labelled[i]) || 0);
-    for (let i = start[k]; i < start[k + 1]; i++) for (const [kind, name] of [["labelled", "--first"], ["predicted", "--second"]]) {
-      const from = [0, 1, 2].map((d) => positions[3 * i + d]);
-      const to = from.map((v, d) => v + (1.2 * forces[kind][3 * i + d]) / (largest || 1));
-      const length = Math.hypot(...to.map((v, d) => v - from[d]));
-      if (length > 0.1) found.push([from, to, name]);
+    const vector = (kind, i) => [0, 1, 2].map((d) => forces[kind][3 * i + d] || 0);
+    const error = (i) => Math.hypot(...vector("labelled", i).map((v, d) => v - vector("predicted", i)[d]));
+    const atoms = Array.from({ length: s.n_atoms[k] }, (_, n) => start[k] + n);
+    const worst = atoms.length > 40 ? atoms.sort((a, b) => error(b) - error(a)).slice(0, 20) : atoms;
+    const largest = Math.max(1e-9, ...worst.map((i) => Math.max(...vector("labelled", i).map(Math.abs))));
+    for (const i of worst) for (const [kind, name] of [["labelled", "--first"], ["predicted", "--second"]]) {
+      const from = [0, 1, 2].map((d) => positions[3 * i + d]), step = vector(kind, i).map((v) => (1.2 * v) / largest);
+      if (Math.hypot(...step) > 0.1) found.push([from, from.map((v, d) => v + step[d]), name]);
     }
     return found;
   }
