@@ -82,12 +82,15 @@ and a seed to the indices of the candidates to label."""
 
 
 def _uncertain(candidates, uncertainties, known, threshold, n_frames, seed) -> list[int]:
-    """The most different ones of those above the threshold."""
-    above = np.flatnonzero(uncertainties > threshold)
-    if len(above) == 0:
+    """The most different ones of those above the threshold, or, if these are fewer than are asked
+    for, of twice as many of the most uncertain ones."""
+    order = np.argsort(-uncertainties, kind="stable")
+    n_above = int(np.sum(uncertainties > threshold))
+    pool = np.sort(order[: n_above if n_above >= n_frames else 2 * n_frames])
+    if len(pool) == 0:
         return []
-    both = descriptors([*(candidates[i] for i in above), *known])
-    return above[farthest(both[: len(above)], both[len(above) :], n_frames)].tolist()
+    both = descriptors([*(candidates[i] for i in pool), *known])
+    return pool[farthest(both[: len(pool)], both[len(pool) :], n_frames)].tolist()
 
 
 def _random(candidates, uncertainties, known, threshold, n_frames, seed) -> list[int]:

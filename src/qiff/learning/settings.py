@@ -115,8 +115,9 @@ class Selection:
     """Which candidates are labelled to learn from.
 
     Args:
-        method: `uncertain`: those whose uncertainty is above the threshold, the most different
-            ones first; or `random`, for comparison.
+        method: `uncertain`: of those whose uncertainty is above the threshold the most different
+            ones, or, if these are too few, of twice as many of the most uncertain ones; or
+            `random`, for comparison.
         n_frames: at most so many in each generation.
         threshold: eV/Å, of the calibrated uncertainty of a force component on the least certain
             atom; 0 stands for three times the targeted error of the forces.
