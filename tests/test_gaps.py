@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import ase
+import ase.io
 import numpy as np
 import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -189,6 +190,24 @@ def test_isolated_atoms_are_left_out_of_predictions_and_labels_are_kept(
     assert labels(predicted)["energy"] == pytest.approx(qiff.predict(potential, FRAMES[0]).energy)
     assert main(["evaluate", *arguments[:2], "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n_frames"] == 3
+
+
+def test_labels_named_by_options_and_other_results_are_kept_beside_predictions(potential, tmp_path):
+    qiff.save(potential, tmp_path / "model.qiff")
+    atoms = FRAMES[0].copy()
+    atoms.info["dft_energy"], atoms.arrays["dft_forces"] = -210.0, np.ones((2, 3))
+    atoms.calc = SinglePointCalculator(atoms, dipole=[0.1, 0, 0], charges=[0.5, -0.5])
+    ase.io.write(tmp_path / "a.xyz", atoms)
+    arguments = [str(tmp_path / name) for name in ("model.qiff", "a.xyz", "out.xyz")]
+    keys = ["--energy-key", "dft_energy", "--forces-key", "dft_forces"]
+    assert main(["predict", *arguments, *keys]) == 0
+    (found,) = qiff.read(qiff.Source(arguments[2]))
+    assert labels(found)["energy"] == -210.0
+    np.testing.assert_allclose(labels(found)["forces"], 1.0)
+    np.testing.assert_allclose(found.info["dipole"], [0.1, 0, 0])
+    np.testing.assert_allclose(found.arrays["charges"], [0.5, -0.5])
+    predicted = qiff.read(qiff.Source(arguments[2], energy_key="energy"))[0]
+    assert labels(predicted)["energy"] == pytest.approx(qiff.predict(potential, FRAMES[0]).energy)
 
 
 def test_too_many_qubits_are_one_line_before_anything_is_written(tmp_path):

@@ -56,10 +56,10 @@ def test_names_of_the_package_are_found_where_the_command_line_runs():
 # --- interrupts -------------------------------------------------------------------------------
 
 
-def interrupted(body: str, folder: Path, prelude: str = "") -> subprocess.CompletedProcess[str]:
-    """A command line that runs `body`, in which `interrupt()` interrupts the process."""
+def process(body: str, prelude: str = "") -> str:
+    """The code of a command line that runs `body`, in which `interrupt()` interrupts it."""
     lines = "\n    ".join(body.splitlines())
-    code = f"""
+    return f"""import qiff_command
 import atexit, gc, os, signal, sys, time
 from qiff import _process
 def interrupt(*ignored): os.kill(os.getpid(), signal.SIGINT); time.sleep(0)
@@ -68,7 +68,11 @@ def main():
     return 0
 {prelude or "_process.run(main)"}
 """
-    return run(f"import qiff_command\n{code}", cwd=folder)
+
+
+def interrupted(body: str, folder: Path, prelude: str = "") -> subprocess.CompletedProcess[str]:
+    """The end of a command line that runs `body`."""
+    return run(process(body, prelude), cwd=folder)
 
 
 CAUGHT = "try: interrupt()\nexcept BaseException: pass\ntime.sleep(20)"
@@ -176,6 +180,17 @@ def test_closed_and_full_streams_are_one_line(tmp_path):
     assert shell("QIFF trian 2>&- > out", tmp_path) == (2, "")
     assert (tmp_path / "out").read_text() == ""  # no message in the output
     assert shell("QIFF template water <&- | head -n 1 > out", tmp_path) == (0, "")
+
+
+def test_a_command_continues_when_nobody_reads_its_messages(tmp_path):
+    body = "for n in range(3000): print('message', n, file=sys.stderr)\nopen('done', 'w').close()"
+    for prelude, is_done in (("", True), ("main()", False)):  # the second is a control
+        command = ["sh", "-c", f"'{sys.executable}' code.py 2>&1 >/dev/null | head -n 1"]
+        (tmp_path / "code.py").write_text(process(body, prelude))
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+        assert done.stdout == "message 0\n"
+        assert (tmp_path / "done").exists() == is_done
+        (tmp_path / "done").unlink(missing_ok=True)
 
 
 ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}

@@ -121,11 +121,23 @@ def _open_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number, this one
-    sys.stderr = sys.stderr or os.fdopen(2, "w")
+    raw = sys.stderr.buffer if sys.stderr else os.fdopen(2, "wb")
+    encoding = sys.stderr.encoding if sys.stderr else "utf-8"
+    sys.stderr = _Messages(raw, encoding, line_buffering=True)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             encoding = "utf-8" if _is_ascii(stream.encoding) else None
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
+
+
+class _Messages(io.TextIOWrapper):
+    """Standard error. A command continues when nobody reads its messages any more."""
+
+    def write(self, text: str) -> int:
+        with suppress(BrokenPipeError):
+            return super().write(text)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+        return len(text)
 
 
 def _is_ascii(encoding: str) -> bool:
