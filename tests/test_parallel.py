@@ -35,6 +35,7 @@ n_circuits = 2
 [train]
 steps = 200
 batch_size = 15
+learning_rate = 0.02
 evaluate_every = 20
 """
 QUICK = """
