@@ -267,9 +267,7 @@ def test_killed_and_resumed_by_one_process(config, alone, tmp_path):
 def test_a_mistake_is_one_line_of_one_process(quick, tmp_path):
     codes, lines = ended(started(2, quick, tmp_path / "run", "--set", "train.step=3"))
     assert codes == [2, 2]
-    assert lines == [
-        f"qiff: {quick}: `train.step`: key `step` is not known; did you mean `steps`?"
-    ]
+    assert lines == [f"qiff: {quick}: `train.step`: key `step` is not known; did you mean `steps`?"]
     assert not (tmp_path / "run").exists()
 
 
