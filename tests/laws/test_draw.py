@@ -151,6 +151,7 @@ def test_what_is_measured_is_named():
 
 def test_a_figure_has_the_faces_of_every_gate_and_one_colour_for_each_weight():
     (circuit,) = circuits_of(skeleton(POTENTIAL_EXAMPLES["triatomic"][0].config))
+    assert isinstance(circuit, Circuit)
     (axes,) = circuit.figure().axes
     boxes = [patch for patch in axes.patches if patch.get_fill()]
     wanted = [t.strip("[]") for part in read(circuit.draw(WIDE)) for wire in part for t in wire]
