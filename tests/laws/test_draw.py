@@ -147,3 +147,19 @@ def test_what_is_measured_is_named():
     assert observable_names((odd,)) == ["0.3 ⟨X0Y1⟩ + -1 ⟨1⟩"]
     several = tuple(pair_exchange((a, b), 4) for a in range(4) for b in range(a))
     assert observable_names(several) == ["⟨σa·σb⟩ of 6 pairs"]
+
+
+def test_a_figure_has_the_faces_of_every_gate_and_one_colour_for_each_weight():
+    (circuit,) = circuits_of(skeleton(POTENTIAL_EXAMPLES["triatomic"][0].config))
+    assert isinstance(circuit, Circuit)
+    (axes,) = circuit.figure().axes
+    boxes = [patch for patch in axes.patches if patch.get_fill()]
+    wanted = [t.strip("[]") for part in read(circuit.draw(WIDE)) for wire in part for t in wire]
+    faces = [text.get_text() for text in axes.texts if text.get_text() in wanted]
+    assert sorted(faces) == sorted(wanted)
+    labels = {}
+    for box, face in zip(boxes, faces, strict=True):
+        if "θ" in face:
+            labels.setdefault(box.get_facecolor(), set()).add(face.split()[1])
+    assert all(len(several) == 1 for several in labels.values())
+    assert len(labels) == circuit.ansatz.n_weights

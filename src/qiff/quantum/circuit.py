@@ -13,7 +13,6 @@ from .ansatz import AbstractAnsatz
 from .draw import Mark, Sketch, drawn, sketch_of, trained_mark
 from .encoding import AbstractEncoding
 from .engine import AUTO, Engine, expectations
-from .figure import circuit_figure
 from .observable import PauliSum
 from .program import Program, interleaved, reuploading
 from .state import Singlets
@@ -79,6 +78,8 @@ class Circuit(eqx.Module):
 
     def figure(self) -> Any:
         """The circuit as a figure of matplotlib, see `circuit_figure`."""
+        from .figure import circuit_figure
+
         return circuit_figure(self.sketch)
 
 
@@ -103,6 +104,8 @@ class Simulation(eqx.Module):
 
     def figure(self) -> Any:
         """The circuit as a figure of matplotlib, see `circuit_figure`."""
+        from .figure import circuit_figure
+
         return circuit_figure(self.sketch)
 
 

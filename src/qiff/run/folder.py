@@ -15,7 +15,6 @@ from .._checks import InputError
 from .._files import atomic_write, save_record
 from ..atoms.data.split import Split
 from ..model.potential import AbstractPotential
-from ..report.page import html_page
 from ..report.predictions import FILE, Predictions
 from ..report.records import csv_text
 from ..report.tables import present_errors, summary
@@ -110,6 +109,8 @@ class RunFolder:
         self, metrics: Mapping[str, Any], figures: Mapping[str, bytes], shown: Predictions
     ) -> None:
         """Write metrics, figures by file name, predictions and the HTML page; log a summary."""
+        from ..report.page import html_page
+
         save_record(self.path / "metrics.json", metrics)
         shown.save(self.path / FILE)
         for name, content in figures.items():
