@@ -23,6 +23,7 @@ from qiff.atoms.data.dataset import write
 from qiff.cli import main
 from qiff.hardware.delivery import Cached
 from qiff.hardware.executor import Exact
+from qiff.model.build import skeleton
 from qiff.model.potential import AbstractPotential
 from qiff.report.tables import summary
 from qiff.run.config import TEMPLATES, read_config, template
@@ -76,9 +77,16 @@ def _archive(rng: Random, content: bytes) -> tuple[bytes, bool]:
 def _models(folder: Path) -> dict[str, bytes]:
     found = {path.name: path.read_bytes() for path in sorted(FORMATS.glob("*.qiff"))}
     for kind in ("triatomic", "central", "hybrid", "local", "classical", "ensemble", "scale_shift"):
-        qiff.save(POTENTIAL_EXAMPLES[kind][0].fresh(), folder / "seed.qiff", {"step": 1})
+        qiff.save(_potential(kind), folder / "seed.qiff", {"step": 1})
         found[f"{kind}.qiff"] = (folder / "seed.qiff").read_bytes()
     return found
+
+
+def _potential(kind: str) -> AbstractPotential:
+    """The first example of a kind with random weights; nothing is compiled."""
+    rng = np.random.default_rng(0)
+    structure = skeleton(POTENTIAL_EXAMPLES[kind][0].config)
+    return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), structure)
 
 
 @functools.lru_cache(maxsize=64)
@@ -117,7 +125,7 @@ def _config(path: Path, original: bytes, may_differ: bool) -> None:
 
 @functools.cache
 def _initial() -> FitState:
-    return initial_state(POTENTIAL_EXAMPLES["triatomic"][0].fresh(), Training())
+    return initial_state(_potential("triatomic"), Training())
 
 
 def _states(folder: Path) -> dict[str, bytes]:

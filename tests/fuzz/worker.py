@@ -1,11 +1,13 @@
 """What a process of `make fuzz` does: one target, input after input."""
 
 import hashlib
+import logging
 import os
 import resource
 import shutil
 import signal
 import time
+import warnings
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -27,17 +29,20 @@ def _on_alarm(number: int, frame: Any) -> None:
     raise TimeoutError(f"took more than {_SECONDS} s")
 
 
-def work(name: str, seed: int, first: int, end: float, most: int, folder: str, done: Any) -> None:
-    """Read changed inputs, of numbers from `first`, until a time or a number is reached."""
+def work(
+    name: str, seed: int, first: int, seconds: float, most: int, folder: str, done: Any
+) -> None:
+    """Read changed inputs, of numbers from `first`, for some seconds or up to a number."""
     os.environ["QIFF_CACHE"] = "off"
+    logging.disable()
+    warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, _on_alarm)
     target, place, kinds = TARGETS[name], Path(folder), set()
     seeds = list(target.seeds(place).items())
-    for original in seeds:  # compile and import before memory is limited
-        _input(place, *original)
-        check(name, next((place / "input").iterdir()), original[1], False)
+    for suffix, original in seeds:  # import before memory is limited
+        check(name, _input(place, suffix, original), original, False)
     _limit_memory()
-    number = first
+    number, end = first, time.time() + seconds
     while number < most and time.time() < end:
         rng = Random(f"{seed} {name} {number}")
         suffix, original = rng.choice(seeds)
