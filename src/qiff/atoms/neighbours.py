@@ -141,9 +141,9 @@ def _in_grid(heights: Float[np.ndarray, "3"], cutoff: float) -> bool:
 
 def _pairs_of_scattered(cutoff: float, positions: Float[np.ndarray, "n_atoms 3"]) -> Pairs:
     """`pairs_within` of atoms so far apart that there would be too many parts, see `_in_grid`."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
-    tree = cKDTree(positions)
+    tree = KDTree(positions)
     found = tree.query_pairs(cutoff, output_type="ndarray")
     first, second = np.concatenate([found, found[:, ::-1]]).T.astype(np.int64)
     distances = np.linalg.norm(positions[second] - positions[first], axis=1)
