@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = -m pip install --quiet --disable-pip-version-check
 DEMO = runs/demo
 
-.PHONY: demo test test-slow test-sanitize test-wheel wheel bench lint format docs docs-serve \
+.PHONY: demo test test-slow test-sanitize test-wheel fuzz wheel bench lint format docs docs-serve \
 	docs-structure clean
 
 # Shapes and types of every call in qiff are checked by `make test-slow`, and by `make test TYPECHECK=1`,
@@ -31,6 +31,12 @@ test-slow: .venv-test/ready  ## every test, compiled for speed, types checked; l
 test-sanitize: .venv-sanitize/ready  ## the tests of the kernels, under the sanitizers of the compiler
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0 .venv-sanitize/bin/pytest tests/laws/test_engines.py -m "not slow"
+
+# Of each of the six targets. What is found is kept in tests/fuzz/corpus, which the tests replay.
+FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= 0
+fuzz: .venv-test/ready  ## change files, configs and command lines at random; none may end in a traceback
+	.venv-test/bin/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 
 wheel: .venv-release/ready  ## dist/: the source archive, and a wheel for every Linux with glibc 2.24
 	rm -rf dist build/dist

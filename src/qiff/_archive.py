@@ -25,11 +25,10 @@ class Archive(NamedTuple):
     agrees: bool | None
 
 
-def write_archive(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a header and arrays, atomically.
+def packed(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The content of an archive with a header and arrays.
 
     Args:
-        path: the file.
         header: anything JSON can hold.
         arrays: by name, other than `header` and `checksum`.
     """
@@ -37,7 +36,12 @@ def write_archive(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np
     members[_CHECKSUM] = np.array(_digest(members))
     content = io.BytesIO()
     np.savez(content, **members)  # pyright: ignore[reportArgumentType]
-    atomic_write(path, content.getvalue())
+    return content.getvalue()
+
+
+def write_archive(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a header and arrays as `packed` has them, atomically."""
+    atomic_write(path, packed(header, arrays))
 
 
 def read_archive(path: Path) -> Archive:

@@ -37,7 +37,7 @@ def check_known(subject: str, name: str, known: Collection[str]) -> None:
 
 def check_at_least(name: str, value: int | float, minimum: int | float) -> None:
     """Raise unless `value` is a finite number of at least `minimum`."""
-    if not (math.isfinite(value) and value >= minimum):
+    if not (_is_finite(value) and value >= minimum):
         raise InputError(f"`{name}` must be at least {minimum}, but is {value}.")
 
 
@@ -64,14 +64,19 @@ def check_size(name: str, value: int, minimum: int) -> None:
 
 def check_finite(name: str, value: int | float) -> None:
     """Raise unless `value` is a finite number."""
-    if not math.isfinite(value):
+    if not _is_finite(value):
         raise InputError(f"`{name}` must be finite, but is {value}.")
 
 
 def check_positive(name: str, value: int | float) -> None:
     """Raise unless `value` is a finite number above zero."""
-    if not (math.isfinite(value) and value > 0):
+    if not (_is_finite(value) and value > 0):
         raise InputError(f"`{name}` must be positive, but is {value}.")
+
+
+def _is_finite(value: int | float) -> bool:
+    """Whether it is a number; a whole one may be too large for a float."""
+    return isinstance(value, int) or math.isfinite(value)
 
 
 def check_seed(seed: int) -> None:
@@ -105,7 +110,7 @@ def typed(name: str, value: Any, hint: Any) -> Any:
         return value
     if kind in (Union, UnionType):
         return _one_of(name, value, get_args(hint))
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 10**300:
         return float(value)
     if isinstance(value, (list, tuple)) and issubclass(tuple, kind):
         items = get_args(hint)[:1] or (object,)

@@ -101,7 +101,7 @@ def drop_compiled() -> None:
 def _count_compiled() -> None:
     """Count the programs that are compiled from now on."""
 
-    def count(event: str, duration_secs: float, **details: Any) -> None:
+    def count(event: str, duration_secs: float, **kwargs: Any) -> None:
         global _in_memory
         _in_memory += event == _COMPILED
 

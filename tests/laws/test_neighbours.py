@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import qiff
 from qiff._checks import InputError
-from qiff.atoms.graph import displacements, graph
-from qiff.atoms.neighbours import neighbour_table
+from qiff.atoms.graph import check_cell, displacements, graph
+from qiff.atoms.neighbours import neighbour_table, pairs_within
 from qiff.model.derivatives import derivatives
 from qiff.testing import boxed
 
@@ -113,3 +113,28 @@ def test_a_wrong_cell_is_one_clear_line(cell, message):
     atoms = ase.Atoms("HHO", np.eye(3), cell=cell, pbc=True)
     with pytest.raises(InputError, match=message):
         qiff.predict(Spoilt(), atoms)
+
+
+@pytest.mark.parametrize("length", [1e3, 1e6, 1e12, 1e90])
+def test_atoms_of_a_molecule_may_be_far_apart(length):
+    """Along a line, in a plane or in space; with the pairs that are near, in the same order."""
+    near = np.random.default_rng(0).uniform(0, 9, size=(40, 3))
+    for axes in ([1, 0, 0], [1, -1, 0], [1, 1, 1]):
+        far = np.concatenate([near, [np.array(axes) * length]])
+        wanted, found = (neighbour_table(at, CUTOFF) for at in (near, far))
+        same = found.neighbours[:-1] == wanted.neighbours
+        assert same[wanted.mask].all()
+        np.testing.assert_array_equal(found.mask[:-1], wanted.mask)
+        assert not found.mask[-1].any()
+
+
+def test_cells_in_which_no_neighbours_can_be_searched_are_refused():
+    flat = ase.Atoms("H2", [[0, 0, 0], [1, 0, 0]], cell=[600, 600, 0.6], pbc=True)
+    assert pairs_within(0.7, flat.positions, flat.cell.array, flat.pbc).distances.min() < 0.7
+    for cell, pbc, at in (([1e9, 9, 9], [1, 1, 1], 1), ([9, 9, 9], [1, 1, 0], 1e9)):
+        at = np.array([[0, 0, 0], [0, 0, at]], float)
+        with pytest.raises(InputError, match="Neighbours cannot be searched in"):
+            pairs_within(CUTOFF, at, np.diag(cell) * 1.0, np.array(pbc, bool))
+    tiny = ase.Atoms("H", cell=[9, 9, 0.01], pbc=True)
+    with pytest.raises(InputError, match=r"must be at least 0\.5 Å high .* but is 0\.01"):
+        check_cell(tiny, "a")

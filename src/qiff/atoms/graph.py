@@ -14,6 +14,8 @@ from .._checks import InputError
 from .._types import AnyArray
 from .neighbours import neighbour_table
 
+_LOWEST = 0.5  # Å; below it there are too many images of an atom within a cutoff
+
 
 class Graph(eqx.Module):
     """One configuration, or a stack of them with a leading axis; all arguments by keyword.
@@ -129,6 +131,16 @@ def check_cell(atoms: ase.Atoms, place: str) -> None:
         raise InputError(
             f"{place}: is periodic (pbc = {atoms.pbc.tolist()}), but its cell vectors "
             f"{periodic.tolist()} are zero or linearly dependent; give a cell or set pbc to false."
+        )
+    if not len(periodic):
+        return
+    with np.errstate(all="ignore"):
+        inverse = np.linalg.inv(complete_cell(atoms.cell.array))
+        heights = 1 / np.linalg.norm(inverse, axis=0)[atoms.pbc]
+    if not heights.min() >= _LOWEST:
+        raise InputError(
+            f"{place}: the cell must be at least {_LOWEST:g} Å high along periodic vectors, but is "
+            f"{heights.min():.3g}; check the length unit."
         )
 
 

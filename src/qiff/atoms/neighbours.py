@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from .._checks import InputError
 from .._types import AnyArray
 
 _FEW = 32  # up to so many atoms of a molecule all others are listed, and the table never changes
+_FARTHEST = 1e100  # Å, extent of a molecule
 _ROOM = 1.1  # times the most neighbours of an atom: columns of the list of a periodic system
 _ROUND = 8  # longer rows are padded to a multiple of this, so that few shapes have to be compiled
 
@@ -85,17 +87,67 @@ def pairs_within(
     cell: Float[np.ndarray, "3 3"] | None = None,
     pbc: Bool[np.ndarray, "3"] = np.zeros(3, bool),  # noqa: B008 (not changed)
 ) -> Pairs:
-    """The pairs of atoms within a cutoff in Å; see `neighbour_table`."""
+    """The pairs of atoms within a cutoff in Å; see `neighbour_table`.
+
+    Raises:
+        InputError: the cell is too long, or the atoms are too far apart.
+    """
+    with np.errstate(over="ignore"):
+        heights = _heights(positions, cell, pbc)
+    if cell is None and heights.max() < _FARTHEST and not _in_grid(heights, cutoff):
+        return _pairs_of_scattered(cutoff, positions)
+    searched = next((s for s in (cutoff, 2 * cutoff, 4 * cutoff) if _in_grid(heights, s)), None)
+    if searched is None:
+        raise InputError(
+            f"Neighbours cannot be searched in {' × '.join(f'{h:.3g}' for h in heights)} Å; check "
+            "the positions, the cell and the length unit."
+        )
     from vesin import NeighborList
 
-    first, second, images, distances = NeighborList(cutoff=cutoff, full_list=True).compute(
+    first, second, images, distances = NeighborList(cutoff=searched, full_list=True).compute(
         points=np.asarray(positions, float),
         box=np.zeros((3, 3)) if cell is None else np.asarray(cell, float),
         periodic=pbc if cell is not None else np.zeros(3, bool),
         quantities="ijSd",
     )
     first, second, images = (np.asarray(values, np.int64) for values in (first, second, images))
+    if searched > cutoff:
+        near = distances < cutoff
+        first, second, images, distances = (x[near] for x in (first, second, images, distances))
     return Pairs(first, second, images, np.asarray(distances))
+
+
+def _heights(
+    positions: Float[np.ndarray, "n_atoms 3"],
+    cell: Float[np.ndarray, "3 3"] | None,
+    pbc: Bool[np.ndarray, "3"],
+) -> Float[np.ndarray, "3"]:
+    """Of the cell in Å, and of the atoms where there is no period."""
+    if not len(positions):
+        return np.zeros(3)
+    if cell is None:
+        return np.ptp(positions, axis=0)
+    inverse = np.linalg.inv(cell)
+    lengths = np.linalg.norm(inverse, axis=0)
+    return np.where(pbc, 1 / lengths, np.ptp(positions @ (inverse / lengths), axis=0))
+
+
+def _in_grid(heights: Float[np.ndarray, "3"], cutoff: float) -> bool:
+    """Whether vesin can divide a volume: into 1e5 parts at most, none of no width, which would
+    end the process."""
+    numbers = np.maximum(1, heights / cutoff)
+    return bool(2 * np.cbrt(numbers.prod() / 1e5) < max(2.0, numbers.min()))
+
+
+def _pairs_of_scattered(cutoff: float, positions: Float[np.ndarray, "n_atoms 3"]) -> Pairs:
+    """`pairs_within` of atoms so far apart that there would be too many parts, see `_in_grid`."""
+    from scipy.spatial import KDTree
+
+    tree = KDTree(positions)
+    found = tree.query_pairs(cutoff, output_type="ndarray")
+    first, second = np.concatenate([found, found[:, ::-1]]).T.astype(np.int64)
+    distances = np.linalg.norm(positions[second] - positions[first], axis=1)
+    return Pairs(first, second, np.zeros((len(first), 3), np.int64), distances)
 
 
 def _is_permanent(n_atoms: int, cutoff: float | None) -> bool:

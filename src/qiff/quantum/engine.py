@@ -9,6 +9,7 @@ import logging
 from functools import cache
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .._checks import InputError, check_known
@@ -22,7 +23,9 @@ ENGINES: dict[str, Engine] = {"native": native.ENGINE, "xla": xla.ENGINE}
 AUTO = "auto"
 
 
-def expectations(program: Program, angles: Angles, *, engine: str | Engine = AUTO) -> Expectations:
+def expectations(
+    program: Program, angles: Angles | np.ndarray, *, engine: str | Engine = AUTO
+) -> Expectations:
     r"""Expectation values $\langle\psi_0|M^\dagger O_k M|\psi_0\rangle$ of a program.
 
     If `auto` has to use a slower engine than the preferred one, one line says so, once a process.
@@ -39,7 +42,7 @@ def expectations(program: Program, angles: Angles, *, engine: str | Engine = AUT
     if angles.dtype.name not in ("float32", "float64"):
         raise InputError(f"`angles` must be float32 or float64, but is {angles.dtype.name}.")
     if isinstance(angles, np.ndarray):
-        angles = angles.astype(angles.dtype.newbyteorder("="), copy=False)
+        angles = jnp.asarray(angles.astype(angles.dtype.newbyteorder("="), copy=False))
     if angles.shape != (program.n_slots,):
         raise InputError(f"`angles` must have shape ({program.n_slots},), but has {angles.shape}.")
     if engine == AUTO and fallback_reason():

@@ -71,7 +71,7 @@ def _load(path: Path, source: Source) -> Any:
         raise InputError(
             f"{source.path}: `{path.name}` is corrupt, or holds pickled objects."
         ) from error
-    if isinstance(loaded, np.lib.npyio.NpzFile) and loaded.zip is not None:
+    if isinstance(loaded, np.lib.npyio.NpzFile) and loaded.zip:
         unpacked, size = sum(info.file_size for info in loaded.zip.infolist()), path.stat().st_size
         if unpacked > max(_LARGE, _MOST_PACKED * size):
             raise InputError(

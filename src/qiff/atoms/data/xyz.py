@@ -72,7 +72,7 @@ def _column_of_names(comment: str) -> int:
     for name, _, width in zip(words[::3], words[1::3], words[2::3], strict=False):
         if name == "species":
             return column
-        column += int(width)
+        column += int(width) if width.isdecimal() else 1
     return 0
 
 
