@@ -206,6 +206,13 @@ def test_workers_have_one_thread_and_leave_nothing_behind(tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_two_clusters_stand_side_by_side(cluster):
+    with workers(1) as other:
+        assert sorted(other(square, range(4))) == sorted(cluster(square, range(4)))
+
+
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path, capsys):
     pytest.importorskip("distributed")
     began = time.monotonic()
