@@ -316,8 +316,8 @@ kind = "diatomic"
 elements = ["Li", "H"]
 n_layers = 1
 [train]
-steps = 400
-evaluate_every = 4
+steps = 100
+evaluate_every = 2
 """
 GRID = ("--grid", "train.learning_rate=0.01,0.03", "--seeds", "3", "--workers", "2")
 
