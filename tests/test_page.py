@@ -24,7 +24,7 @@ from qiff.report.numbers import chosen, embedded, quantised, structures, worst_f
 from qiff.report.page import html_page
 from qiff.report.predictions import FILE, gathered, load_predictions
 from qiff.report.verdict import WORST, sentences
-from qiff.run.config import template
+from qiff.run.templates import template
 from qiff.training.checkpoint import model_file
 from qiff.training.metrics import errors
 

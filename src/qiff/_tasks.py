@@ -4,6 +4,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import count, islice
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -41,7 +42,8 @@ def unordered(client: Any, function: Callable[[Any], Any], items: Iterable[Any])
             sent = sent or list(islice(left, size))
             if not sent:
                 break
-            future = client.submit(_apply, function, sent, key=(name, next(keys)))
+            task = partial(_apply, function, sent)  # Dask does not look into it
+            future = client.submit(task, key=(name, next(keys)))
             pending[future] = sent
             future.add_done_callback(arrived.put)
         if not pending:

@@ -117,6 +117,7 @@ def _local_cluster(n: int) -> Any:
         processes=True,
         host="127.0.0.1",
         dashboard_address=None,
+        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # of its status page
         memory_limit=0,
         preload=[__name__],
         silence_logs=logging.CRITICAL,

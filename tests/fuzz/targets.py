@@ -26,8 +26,9 @@ from qiff.hardware.executor import Exact
 from qiff.model.build import skeleton
 from qiff.model.potential import AbstractPotential
 from qiff.report.tables import summary
-from qiff.run.config import TEMPLATES, read_config, template
+from qiff.run.config import read_config
 from qiff.run.resume import progress
+from qiff.run.templates import RUN_TEMPLATES, template
 from qiff.training.checkpoint import UNCHECKED, fill, read_arrays, write_arrays
 from qiff.training.fit import FitState, initial_state
 from qiff.training.settings import Training
@@ -113,7 +114,7 @@ def _load(path: Path, original: bytes, may_differ: bool) -> None:
 
 
 def _configs(folder: Path) -> dict[str, bytes]:
-    return {f"{name}.toml": template(name).encode() for name in TEMPLATES}
+    return {f"{name}.toml": template(name).encode() for name in RUN_TEMPLATES}
 
 
 def _config(path: Path, original: bytes, may_differ: bool) -> None:
