@@ -136,7 +136,8 @@ def _in_grid(heights: Float[np.ndarray, "3"], cutoff: float) -> bool:
     """Whether vesin can divide a volume: into 1e5 parts at most, none of no width, which would
     end the process."""
     numbers = np.maximum(1, heights / cutoff)
-    return bool(2 * np.cbrt(numbers.prod() / 1e5) < max(2.0, numbers.min()))
+    with np.errstate(over="ignore"):
+        return bool(2 * np.cbrt(numbers.prod() / 1e5) < max(2.0, numbers.min()))
 
 
 def _pairs_of_scattered(cutoff: float, positions: Float[np.ndarray, "n_atoms 3"]) -> Pairs:

@@ -35,7 +35,7 @@ def results(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     _check(path, {"notes": [], **metrics}, _METRICS)
     for value in metrics.values():
         if isinstance(value, Mapping):
-            _check(path, value, {"n_frames": int, **dict.fromkeys(value, float | None)})
+            _check(path, value, {**dict.fromkeys(value, float | None), "n_frames": int})
     reports = {}
     for trajectory in sorted(folder.glob("*.xyz")):
         path = trajectory.with_suffix(".json")

@@ -211,7 +211,10 @@ def check_geometry(atoms: ase.Atoms, place: str) -> None:
     if not len(atoms):
         raise InputError(f"{place}: has no atoms; remove the frame.")
     check_cell(atoms, place)
-    near = pairs_within(_SEARCHED, atoms.positions, cell_of(atoms), atoms.pbc)
+    try:
+        near = pairs_within(_SEARCHED, atoms.positions, cell_of(atoms), atoms.pbc)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
     if near.distances.min(initial=np.inf) < TOO_CLOSE:
         nearest = near.distances.argmin()
         i, j = sorted((near.first[nearest], near.second[nearest]))
