@@ -124,16 +124,22 @@ def cluster(tmp_path, monkeypatch):
         yield found
 
 
-@pytest.mark.slow
-def test_every_task_arrives_once_when_a_worker_is_killed(cluster):
+def all_arrive_once(cluster, function, n_items: int) -> int:
+    """Kill the worker of the result in the middle; returns its process."""
     found, killed = [], 0
-    for index, process in cluster(slowly, range(200)):
+    for index, process in cluster(function, range(n_items)):
         found.append(index)
-        if len(found) == 50:
+        if len(found) == n_items // 2:
             killed = process
             os.kill(killed, signal.SIGKILL)
-    assert collections.Counter(found) == dict.fromkeys(range(200), 1)
     assert killed
+    assert collections.Counter(found) == dict.fromkeys(range(n_items), 1)
+    return killed
+
+
+@pytest.mark.slow
+def test_every_task_arrives_once_when_a_worker_is_killed(cluster):
+    killed = all_arrive_once(cluster, slowly, 200)
     processes = {process for _, process in cluster(slowly, range(20))}
     assert len(processes - {killed, os.getpid()}) == 2  # the killed one is replaced
 
@@ -142,14 +148,7 @@ def test_every_task_arrives_once_when_a_worker_is_killed(cluster):
 def test_short_items_are_sent_together_and_none_is_lost(cluster):
     found = list(cluster(square, range(3000)))
     assert sorted(found) == [number**2 for number in range(3000)]
-    found, killed = [], 0
-    for index, process in cluster(briefly, range(2000)):
-        found.append(index)
-        if len(found) == 1000:
-            killed = process
-            os.kill(killed, signal.SIGKILL)
-    assert killed
-    assert collections.Counter(found) == dict.fromkeys(range(2000), 1)
+    all_arrive_once(cluster, briefly, 2000)
 
 
 @pytest.mark.slow

@@ -89,8 +89,8 @@ def _apply(function: Callable[[Any], Any], items: Sequence[Any]) -> tuple[list[A
 
 
 def _check_known(futures: Iterable[Any]) -> None:
-    """Raise RunError unless the scheduler knows all these tasks."""
-    if not all(future.status in ("pending", "finished", "error") for future in futures):
+    """Raise RunError if the scheduler is lost; a result lost with its worker is computed again."""
+    if any(future.status == "cancelled" for future in futures):
         raise RunError("the connection to the scheduler is lost; repeat the command to resume.")
 
 
