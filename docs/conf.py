@@ -38,6 +38,7 @@ nb_execution_timeout = 900  # s, of one cell, on a busy machine
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # with tables
 copybutton_exclude = ".linenos, .gp, .go"
 
 autodoc_typehints = "signature"

@@ -214,6 +214,8 @@ def test_every_page_is_built_and_tutorials_have_results(site):
         html = (site / "tutorials" / f"{page.stem}.html").read_text()
         assert "cell_output" in html
         assert "Traceback" not in html
+        assert "━" not in html  # a progress bar, each state of it a line
+    assert (site / "benchmarks.html").read_text().count("<table") == 4
 
 
 @pytest.mark.slow
