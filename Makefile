@@ -23,7 +23,7 @@ demo: .venv/ready  ## train water, evaluate it, run 2 ps of molecular dynamics w
 	@.venv/bin/qiff report $(DEMO)
 
 test: .venv-test/ready  ## the default test suite, compiled in little time rather than for speed
-	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) -n 2 -m "not slow"
 
 test-slow: .venv-test/ready  ## every test, compiled for speed, types checked; long trainings on $$QIFF_DATA
 	.venv-test/bin/pytest $(HOOK) -n 2 --durations=25

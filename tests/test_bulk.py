@@ -14,7 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 import qiff
 from qiff import Dynamics, InputError
 from qiff.cli import main
-from qiff.dynamics import validation
+from qiff.dynamics import resume
 from qiff.dynamics.bulk import CLOSEST, R_MAX, check_bulk, compare_bulk, contact
 from qiff.dynamics.statistics import DynamicsReport, Sample
 from qiff.dynamics.validation import BulkValidation, validate
@@ -112,7 +112,7 @@ def write_dynamics(potential, atoms, dynamics, path, after_frame, resume):
 
 
 def test_a_periodic_system_is_validated(potential, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(validation, "run_resumable", write_dynamics)
+    monkeypatch.setattr(resume, "run_resumable", write_dynamics)
     model, data, out = tmp_path / "m.qiff", tmp_path / "data.xyz", tmp_path / "salt"
     qiff.save(potential, model)
     ase.io.write(data, rattled(20, 0.02, seed=0), format="extxyz")

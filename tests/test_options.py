@@ -234,7 +234,7 @@ def test_mistakes_name_the_option(arguments, message):
         ("md M", "the following arguments are required: START.xyz; see `qiff md --help`."),
         ("md M S --timestp 1", "`qiff md`: option `--timestp` is not known; did you mean"),
         ("data make lih --sed=1", "`qiff data make`: option `--sed` is not known; did you mean"),
-        ("info M -x", "`qiff info`: option `-x` is not known; known: --help, -h."),
+        ("info M -x", "`qiff info`: option `-x` is not known; known: --draw, --help, -h."),
         ("info M N", "unexpected argument `N`; see `qiff info --help`."),
         ("md M S --steps 1.5", "argument --steps: invalid int value: '1.5'; see `qiff md --help`."),
         ("md M S --timestep 0", "`--timestep` must be positive, but is 0.0."),

@@ -235,6 +235,7 @@ def test_reference_energies_move_to_the_frames_that_are_fine_tuned_on(trained):
     assert abs(off[0]) > 90  # control
 
 
+@pytest.mark.slow
 def test_an_ensemble_starts_from_the_weights_of_each_member(tmp_path):
     config = dataclasses.replace(run(tmp_path / "first", steps=2), members=2)
     train(config)

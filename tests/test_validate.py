@@ -12,7 +12,7 @@ import qiff
 from qiff import Dynamics, InputError
 from qiff.atoms.rigid import n_rigid
 from qiff.cli import main
-from qiff.dynamics import validation
+from qiff.dynamics import resume
 from qiff.dynamics.validation import (
     Validation,
     compare,
@@ -63,7 +63,7 @@ def test_a_model_is_validated_once(tmp_path, capsys, monkeypatch):
     def refuse(*arguments, **options):
         raise AssertionError("simulated again")
 
-    monkeypatch.setattr(validation, "run_resumable", refuse)
+    monkeypatch.setattr(resume, "run_resumable", refuse)
     assert main([*command, "--steps", "40", "--interval", "2"]) == 0
     assert main([*command, "--steps", "41", "--interval", "2"]) == 2
     assert "another model or other dynamics; choose another --out" in capsys.readouterr().err

@@ -107,13 +107,14 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
     The function is given what is being done, how much of it is done, and of how much; for each
     stage there is a `progress` of its own.
     """
-    stage, shown = [""], []
+    shown: dict[tuple[str, int], Callable[[int, str], None]] = {}
     with ExitStack() as current:
 
         def show(what: str, done: int, total: int) -> None:
-            if what != stage[0] or not shown:
+            if (what, total) not in shown:
                 current.close()
-                stage[0], shown[:] = what, [current.enter_context(progress(total))]
-            shown[0](done, what)
+                shown.clear()
+                shown[what, total] = current.enter_context(progress(total))
+            shown[what, total](done, what)
 
         yield show

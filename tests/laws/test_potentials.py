@@ -419,7 +419,7 @@ PAIRS = "must be two central atoms and four that are alike"
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (CENTRAL | {"elements": ["N", "H", "H"]}, "must be a central atom and three or more"),
+        (CENTRAL | {"elements": ["N", "H", "H"]}, "must be a central atom and 3 to 7"),
         (CENTRAL | {"elements": ["N", "H", "H", "O", "O"]}, "are alike, but are .*'N', 'H'"),
         (PAIR | {"elements": ["O", "O", "O", "H", "H", "H"]}, PAIRS),
         (PAIR | {"kind": "dimer", "elements": ["C", "H", "N"] * 2}, PAIRS),

@@ -61,6 +61,8 @@ def _failed(error: BaseException, remedy: str) -> int:
         place = f"{error.filename}: " if error.filename else ""
         reason = (error.strerror or str(error)).lower()
         return _fail(f"{place}{reason}; check the path, its permissions and the disk.", 2)
+    if isinstance(error, ValueError) and "embedded null" in str(error):
+        return _fail("the name of a file holds a NUL character; leave it out.", 2)
     raise error
 
 
