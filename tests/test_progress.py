@@ -56,6 +56,19 @@ def test_a_notebook_replaces_one_line(capsys, monkeypatch):
     assert text.count("\n") == 1
 
 
+def test_a_pipe_gets_lines_where_jupyter_forces_colours(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress(10) as show:
+        show(1, "a")
+        show(2, "b")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[0] for line in lines] == ["10", "20"]
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress(10) as show:
+        show(1, "a")
+    assert "━" in capsys.readouterr().err  # control: a terminal gets a progress bar
+
+
 def test_an_interrupt_is_raised_at_the_next_call():
     import signal
 

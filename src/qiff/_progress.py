@@ -6,15 +6,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import FrameType
+from typing import Any
 
 from ._signals import interrupt
 
 
 def working(text: str) -> AbstractContextManager:
     """A context that shows a spinner beside `text`, for work of a few seconds."""
+    return _console().status(text)
+
+
+def _console() -> Any:
+    """Of rich, on stderr; `FORCE_COLOR`, which Jupyter sets, does not make a pipe a terminal."""
     from rich.console import Console
 
-    return Console(stderr=True).status(text)
+    return Console(stderr=True, force_terminal=sys.stderr.isatty())
 
 
 @contextmanager
@@ -25,10 +31,9 @@ def progress(total: int) -> Iterator[Callable[[int, str], None]]:
     every tenth of `total`; nothing before the first call. Each shows the rate and the time that
     remains. An interrupt that a library caught is raised again at the next call.
     """
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    console = Console(stderr=True)
+    console = _console()
     columns = BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}", markup=False)
     bars = Progress(*columns, console=console, transient=True)
     task = bars.add_task("", total=total)

@@ -163,3 +163,9 @@ def test_a_figure_has_the_faces_of_every_gate_and_one_colour_for_each_weight():
             labels.setdefault(box.get_facecolor(), set()).add(face.split()[1])
     assert all(len(several) == 1 for several in labels.values())
     assert len(labels) == circuit.ansatz.n_weights
+
+
+def test_a_notebook_shows_a_figure_without_pyplot():
+    (circuit,) = circuits_of(skeleton(POTENTIAL_EXAMPLES["triatomic"][0].config))
+    assert isinstance(circuit, Circuit)
+    assert circuit.figure()._repr_png_().startswith(b"\x89PNG")

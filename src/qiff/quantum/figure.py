@@ -1,9 +1,12 @@
 """Drawings of circuits as figures, by matplotlib: gates that share a weight have one colour."""
 
+import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
 
 from .draw import Placed, Sketch, observable_names
 
@@ -19,7 +22,16 @@ _INCH = 0.62  # a unit
 _COLUMN, _ROW, _BOX = 1.25, 0.8, (1.0, 0.5)
 
 
-def circuit_figure(sketch: Sketch) -> Any:
+class Drawing(Figure):
+    """A figure that a notebook shows without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=150)
+        return buffer.getvalue()
+
+
+def circuit_figure(sketch: Sketch) -> Drawing:
     """A circuit as a figure of matplotlib.
 
     Wires from the initial state on the left to the observables on the right, the repeated layer
@@ -28,17 +40,15 @@ def circuit_figure(sketch: Sketch) -> Any:
     return stacked_figure([(extent(sketch), lambda axes: draw_circuit(axes, sketch))])
 
 
-def stacked_figure(panels: Sequence[tuple[Extent, Callable[[Any], None]]]) -> Any:
+def stacked_figure(panels: Sequence[tuple[Extent, Callable[[Any], None]]]) -> Drawing:
     """A figure of drawings below each other, all to one scale.
 
     Args:
         panels: width and height of each, and a function that draws it in axes.
     """
-    from matplotlib.figure import Figure
-
     width = max(size[0] for size, _ in panels)
     heights = [size[1] for size, _ in panels]
-    figure = Figure(figsize=(_INCH * width, _INCH * sum(heights)))
+    figure = Drawing(figsize=(_INCH * width, _INCH * sum(heights)))
     ends = 1 - np.cumsum([0, *heights]) / sum(heights)
     for (size, draw), bottom in zip(panels, ends[1:], strict=True):
         axes = figure.add_axes((0, bottom, 1, size[1] / sum(heights)))
@@ -85,8 +95,6 @@ def _wires(axes: Any, sketch: Sketch, end: float) -> None:
 
 
 def _gates(axes: Any, gates: tuple[Placed, ...], left: float) -> None:
-    from matplotlib.patches import FancyBboxPatch
-
     for one in gates:
         x, rows = left + one.column * _COLUMN + 0.5, [q * _ROW for q in one.gate.qubits]
         colour = _colour(one)
@@ -113,8 +121,6 @@ def _colour(one: Placed) -> str:
 
 def _frame(axes: Any, left: float, right: float, n_qubits: int, text: str) -> None:
     """Around the layer that is repeated."""
-    from matplotlib.patches import FancyBboxPatch
-
     style = {
         "boxstyle": "round,pad=0,rounding_size=0.15",
         "fill": False,
