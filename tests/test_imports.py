@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "_checks": set(),
     "_archive": set(),
     "_records": set(),
-    "_files": set(),
+    "_files": {"_checks"},
     "_precision": {"_compiled"},
     "_compiled": set(),
     "_workers": {"_tasks"},

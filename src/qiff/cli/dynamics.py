@@ -3,9 +3,10 @@
 import argparse
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._checks import InputError, check_suffix
+from .._files import locked
 from .._progress import progress
 from .command import (
     Commands,
@@ -25,26 +26,28 @@ from .hardware import (
 from .options import add_settings, settings_from
 from .parser import Parser
 
+if TYPE_CHECKING:
+    import ase
+
+    from ..model.potential import AbstractPotential
+
 VALIDATION: dict[str, Any] = {"steps": 200_000, "interval": 50}
 """Defaults of `validate` that are not those of `Dynamics`."""
+REPORT = (".csv", ".json", ".png")
+"""Suffixes of what is written beside a trajectory."""
 _NOT_VALIDATED = ("ensemble", "pressure", "barostat_time", "compressibility", "coupling")
 
 
 def _md(options: argparse.Namespace) -> None:
-    from ..dynamics.resume import checkpoint_path, origin_of, read_checkpoint, run_resumable
+    from ..dynamics.resume import checkpoint_path
     from ..dynamics.settings import Dynamics
-    from ..dynamics.simulate import run_dynamics
-    from ..report.dynamics import dynamics_line, save_dynamics
 
-    dynamics = settings_from(options, Dynamics)
-    path = Path(options.out)
-    table, record, picture = (path.with_suffix(suffix) for suffix in (".csv", ".json", ".png"))
+    dynamics, path = settings_from(options, Dynamics), Path(options.out)
     check_suffix(path, (".xyz", ".extxyz"))
     check_apart(path, options.source)
-    checkpoint = checkpoint_path(path)
     if options.resume and options.executor:
         raise InputError("dynamics on measured forces cannot be resumed; leave out --resume.")
-    for target in (path, table, record, picture, checkpoint):
+    for target in (path, *map(path.with_suffix, REPORT), checkpoint_path(path)):
         if target.exists() and not (options.overwrite or options.resume):
             raise InputError(
                 f"{target}: exists; choose another --out, continue it (--resume) or replace it "
@@ -55,13 +58,27 @@ def _md(options: argparse.Namespace) -> None:
         print_resources(options, potential, start)
         print(f"for each of {dynamics.steps + 1} geometries; nothing was sent")
         return
+    with locked(path):
+        _simulate(options, potential, start)
+
+
+def _simulate(
+    options: argparse.Namespace, potential: "AbstractPotential", start: "ase.Atoms"
+) -> None:
+    """Run the dynamics into files that no other process writes."""
+    from ..dynamics.resume import checkpoint_path, origin_of, read_checkpoint, run_resumable
+    from ..dynamics.settings import Dynamics
+    from ..dynamics.simulate import run_dynamics
+    from ..report.dynamics import dynamics_line, save_dynamics
+
+    dynamics, path = settings_from(options, Dynamics), Path(options.out)
     noisy = integrator_of(options, path) if options.executor else None
     if options.resume:
         read_checkpoint(path, origin_of(potential, start, dynamics), dynamics)  # or raises
     else:
-        checkpoint.unlink(missing_ok=True)
-    for target in (table, record, picture):
-        target.unlink(missing_ok=True)
+        checkpoint_path(path).unlink(missing_ok=True)
+    for suffix in REPORT:
+        path.with_suffix(suffix).unlink(missing_ok=True)
     with progress(dynamics.steps) as show:
         text = f"{dynamics.ensemble} dynamics"
         show(0, text)

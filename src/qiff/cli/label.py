@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._checks import InputError, RunError, check_suffix
-from .._files import save_record
+from .._files import locked, save_record
 from .._progress import progress
 from .command import Commands, add, add_source, add_workers, check_apart, source_of, task_map
 from .parser import Parser
@@ -16,10 +16,11 @@ from .parser import Parser
 if TYPE_CHECKING:
     import ase
 
+    from ..labelling.level import Level
+
 
 def _label(options: argparse.Namespace) -> None:
-    from ..atoms.data.dataset import read, write
-    from ..labelling.batch import label_frames
+    from ..atoms.data.dataset import read
     from ..labelling.levels import find_level
 
     target = Path(options.target)
@@ -32,6 +33,19 @@ def _label(options: argparse.Namespace) -> None:
             raise InputError(f"{path}: exists; choose another OUT.xyz or delete it first.")
     level = find_level(options.level, _settings(options))
     frames = read(source_of(options, options.source))
+    with locked(journal):
+        _label_into(target, level, frames, options)
+
+
+def _label_into(
+    target: Path, level: "Level", frames: "list[ase.Atoms]", options: argparse.Namespace
+) -> None:
+    """Label frames and write them with their provenance; those that failed go to another file."""
+    from ..atoms.data.dataset import write
+    from ..labelling.batch import label_frames
+
+    journal = target.with_name(target.name + ".part")
+    record, failed = target.with_suffix(".json"), target.with_suffix(".failed.xyz")
     with task_map(options) as map, progress(len(frames)) as show:
         found = label_frames(level, frames, journal, map, _with_rate(show))
     if found.failures:

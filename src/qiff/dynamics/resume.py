@@ -19,7 +19,7 @@ import numpy as np
 
 from .._archive import check_unchanged, read_archive, write_archive
 from .._checks import InputError, RunError, check_at_least
-from .._files import read_record, save_record
+from .._files import locked, read_record, save_record
 from ..model.potential import AbstractPotential
 from .forces import Listing
 from .integrator import CompiledIntegrator, Restart
@@ -83,9 +83,23 @@ def run_resumable(
         Time, energies and temperature of the recorded states, and a summary.
 
     Raises:
-        InputError: see `simulate`; there is no checkpoint, or it is of another simulation.
+        InputError: see `simulate`; there is no checkpoint, it is of another simulation, or another
+            process writes the trajectory.
         RunError: the dynamics exploded; the frames before are in `path`.
     """
+    with locked(path):
+        return _run_resumable(potential, atoms, dynamics, path, after_frame, resume)
+
+
+def _run_resumable(
+    potential: AbstractPotential,
+    atoms: ase.Atoms,
+    dynamics: Dynamics,
+    path: Path,
+    after_frame: Callable[[int], None],
+    resume: bool,
+) -> tuple[list[Sample], DynamicsReport]:
+    """See `run_resumable`; the trajectory is locked."""
     origin, integrator = origin_of(potential, atoms, dynamics), CompiledIntegrator()
     done = None
     if resume:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._checks import RunError, check_at_least
+from .._files import hold
 from .executor import AbstractExecutor, Job, LostJobError
 
 log = logging.getLogger("qiff")
@@ -83,6 +84,9 @@ class Cached(AbstractWrapper):
         executor: carries out the circuits without a stored result.
         folder: folder of the file `results.jsonl`, which has one line for each circuit, with the
             SHA-256 of what it holds. Lines that are damaged are left out and reported.
+
+    Raises:
+        InputError: another process uses the file.
     """
 
     folder: Path
@@ -91,6 +95,7 @@ class Cached(AbstractWrapper):
 
     def __post_init__(self):
         self.folder.mkdir(parents=True, exist_ok=True)
+        hold(self, self.path)
         if self.path.exists():
             lines = self.path.read_bytes().split(b"\n")
             whole = b"\n".join(lines[:-1]) + b"\n" * (len(lines) > 1)

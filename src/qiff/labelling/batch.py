@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import ase
 
 from .._checks import InputError
+from .._files import locked
 from .._workers import Map
 from .journal import Outcome, geometry_hash, open_journal
 from .level import LabelError, Labeller, Level, label_one
@@ -44,7 +45,7 @@ def label_frames(
 
     Raises:
         InputError: the level cannot describe a structure; the journal belongs to another
-            computation.
+            computation, or another process uses it.
         RunError: `map` lost a structure; the others are kept.
     """
     for index, atoms in enumerate(frames):
@@ -53,10 +54,11 @@ def label_frames(
         except InputError as error:
             raise InputError(f"frame {index}: {error}") from None
     provenance = {**level.provenance(), "frames": len(frames), "sha256": geometry_hash(frames)}
-    kept = open_journal(journal, provenance)
-    done = kept.frames.keys() | kept.failures.keys()
-    missing = [(index, atoms) for index, atoms in enumerate(frames) if index not in done]
-    kept.record(len(frames), map(partial(attempt, level.label), missing), after_label)
+    with locked(journal):
+        kept = open_journal(journal, provenance)
+        done = kept.frames.keys() | kept.failures.keys()
+        missing = [(index, atoms) for index, atoms in enumerate(frames) if index not in done]
+        kept.record(len(frames), map(partial(attempt, level.label), missing), after_label)
     indices = range(len(frames))
     labelled = [kept.frames[index] for index in indices if index in kept.frames]
     failures = {index: kept.failures[index] for index in indices if index in kept.failures}

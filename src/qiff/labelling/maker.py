@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .._checks import check_known
-from .._files import atomic_write
+from .._files import atomic_write, locked
 from .._workers import Map
 from ..atoms.data.dataset import write
 from .journal import open_journal
@@ -39,7 +39,8 @@ def make(
         map: applies a function to every frame, see `Map`; the data set does not depend on it.
 
     Raises:
-        InputError: the recipe is unknown; the partial file belongs to another computation.
+        InputError: the recipe is unknown; the partial file belongs to another computation, or
+            another process uses it.
         MissingExtraError: the program of the recipe is not installed.
         RunError: a calculation did not converge, or `map` lost a frame; finished frames are kept.
     """
@@ -47,24 +48,25 @@ def make(
     recipe = RECIPES[name]
     sampling = dataclasses.replace(sampling, n_frames=sampling.n_frames or recipe.n_frames)
     provenance, part = _provenance(name, recipe, sampling), path.with_name(path.name + ".part")
-    label, n_frames = recipe.level.label, sampling.n_frames
-    journal = open_journal(part, provenance, lambda: recipe.sampler.start(sampling, label))
-    found = recipe.sampler.frames(
-        sampling,
-        label,
-        journal.start,
-        {int(index): atoms for index, atoms in journal.frames.items()},
-        map,
-    )
-    journal.record(n_frames, found, after_label)
-    frames = [journal.frames[index] for index in range(n_frames)]
-    for atoms in frames:
-        atoms.arrays.pop("momenta", None)
-    write(path, frames)
-    atomic_write(
-        path.with_suffix(".json"), json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
-    )
-    part.unlink()
+    with locked(part):
+        label, n_frames = recipe.level.label, sampling.n_frames
+        journal = open_journal(part, provenance, lambda: recipe.sampler.start(sampling, label))
+        found = recipe.sampler.frames(
+            sampling,
+            label,
+            journal.start,
+            {int(index): atoms for index, atoms in journal.frames.items()},
+            map,
+        )
+        journal.record(n_frames, found, after_label)
+        frames = [journal.frames[index] for index in range(n_frames)]
+        for atoms in frames:
+            atoms.arrays.pop("momenta", None)
+        write(path, frames)
+        atomic_write(
+            path.with_suffix(".json"), json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
+        )
+        part.unlink()
 
 
 def _provenance(name: str, recipe: Recipe, sampling: Sampling) -> dict[str, Any]:

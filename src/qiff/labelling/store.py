@@ -7,6 +7,7 @@ from typing import Any
 
 import ase
 
+from .._files import hold
 from .._workers import Map
 from ..atoms.properties import labels
 from .batch import Labelled, attempt
@@ -28,9 +29,10 @@ class LabelStore:
             map: applies the level to several structures, see `Map`.
 
         Raises:
-            InputError: the file is no journal, or that of another level.
+            InputError: the file is no journal, that of another level, or in use by another process.
         """
         self._level, self._map = level, map
+        hold(self, path)
         self._journal = open_journal(path, level.provenance())
 
     def __len__(self) -> int:

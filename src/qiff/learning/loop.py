@@ -15,7 +15,7 @@ from typing import Any
 import ase
 import numpy as np
 
-from .._files import atomic_write, read_record, save_record
+from .._files import atomic_write, locked, read_record, save_record
 from .._workers import Map
 from ..atoms.data.dataset import write
 from ..atoms.properties import labels
@@ -63,15 +63,18 @@ def learn(
         The content of `metrics.json`.
 
     Raises:
-        InputError: the folder holds something else, or a structure or setting cannot be used.
+        InputError: the folder holds something else or is in use by another process, or a
+            structure or setting cannot be used.
         RunError: a structure to start from cannot be labelled, or a fit failed.
     """
     folder = LearnFolder(Path(settings.output))
     level = find_level(settings.label.level, settings.label.settings)
     structures = given_structures(settings, level)
-    folder.begin(settings, resume=resume, overwrite=overwrite)
-    with log_to(folder.path / "learn.log"):
-        return _Loop(settings, folder, LabelStore(folder.labels, level, map), show).run(structures)
+    with locked(folder.config):
+        folder.begin(settings, resume=resume, overwrite=overwrite)
+        with log_to(folder.path / "learn.log"):
+            store = LabelStore(folder.labels, level, map)
+            return _Loop(settings, folder, store, show).run(structures)
 
 
 @dataclass(frozen=True)

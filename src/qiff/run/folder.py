@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from .._checks import InputError
-from .._files import atomic_write, save_record
+from .._files import atomic_write, locked, save_record
 from ..atoms.data.split import Split
 from ..model.potential import AbstractPotential
 from ..report.predictions import FILE, Predictions
@@ -118,6 +118,19 @@ class RunFolder:
         html_page(self.path)
         for line in summary(self.path):
             log.info(line)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """A context in which no other command writes the folder.
+
+        Raises:
+            InputError: another process is in one; it is named.
+        """
+        if not self.writes:
+            yield
+            return
+        with locked(self.path / "config.toml"):
+            yield
 
     @contextmanager
     def logged(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ from ..training.fit import FitState, fit, initial_state
 from ..training.parallel import check_same
 from .config import Run
 from .folder import RunFolder, log
-from .prepare import prepare
+from .prepare import Prepared, prepare
 from .results import results
 from .resume import resumed
 
@@ -36,14 +36,26 @@ def train(
         The content of `metrics.json`.
 
     Raises:
-        InputError: the data do not fit the config or the model, the folder holds another run.
+        InputError: the data do not fit the config or the model, the folder holds another run or
+            is in use by another process.
         RunError: the fit failed; the model of the best validation before is in the folder.
     """
     folder = RunFolder(Path(run.output))
-    if not (resume or overwrite):
-        folder.check_free()
-    prepared = prepare(run)
-    run, state, seconds = prepared.run, initial_state(prepared.potential, run.train), 0.0
+    with folder.locked():
+        if not (resume or overwrite):
+            folder.check_free()
+        return _train(prepare(run), folder, resume, after_validation)
+
+
+def _train(
+    prepared: Prepared,
+    folder: RunFolder,
+    resume: bool,
+    after_validation: Callable[[FitState], None],
+) -> dict[str, Any]:
+    """Train what is prepared in a folder that is locked; the content of `metrics.json`."""
+    run = prepared.run
+    state, seconds = initial_state(prepared.potential, run.train), 0.0
     if resume:
         state, seconds = resumed(folder.path, run, state)
     else:

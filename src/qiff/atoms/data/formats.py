@@ -18,7 +18,7 @@ from ..._files import user_path
 from . import rmd17, smiles
 from .arrays import read_folder, read_npz
 from .source import SMILES, RawFrames, Source, data_folder, split_index
-from .xyz import repaired, text_of
+from .xyz import check_columns, is_xyz, repaired, text_of
 
 BUNDLED = "bundled:"
 """Prefix of the bundled data sets, for instance `bundled:water`."""
@@ -47,14 +47,18 @@ def read_ase(path: Path, source: Source) -> RawFrames:
     """Frames of any file that ASE reads.
 
     Raises:
-        InputError: ASE cannot read it.
+        InputError: ASE cannot read it, or it announces too many columns.
     """
     import ase.io
 
     try:
+        if is_xyz(path):
+            check_columns(path, source.path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # plans of ASE for its readers
             frames = list(ase.io.iread(path, index=":")) if path.stat().st_size else []
+    except InputError:
+        raise
     except Exception as error:  # every reader of ASE fails in its own way
         frames = _read_repaired(path, source)
         if frames is None:
@@ -73,9 +77,12 @@ def _read_repaired(path: Path, source: Source) -> list[ase.Atoms] | None:
     """
     import ase.io
 
-    if not {".xyz", ".extxyz"} & set(path.suffixes):
+    if not is_xyz(path):
         return None
-    text = text_of(path)
+    try:
+        text = text_of(path)
+    except Exception:  # damaged compression; the first error says more
+        return None
     again, masses = repaired(text, source.path)
     if again.split() == text.split():
         return None

@@ -1,6 +1,8 @@
-"""What ASE refuses in `.xyz` files: isotopes, atomic numbers, six numbers for a 3x3 matrix."""
+"""What ASE refuses in `.xyz` files: isotopes, atomic numbers, six numbers for a 3x3 matrix.
 
-import gzip
+And what it should refuse: more columns than a file can have.
+"""
+
 import re
 from pathlib import Path
 
@@ -9,12 +11,46 @@ import numpy as np
 from ..._checks import InputError
 from .elements import Element, element, masses
 
+_COLUMNS = 10_000
+_PROPERTIES = re.compile(rb"""\bProperties["'\s]*=[\s"'{]*([^\s"'}]+)""")
+
+
+def is_xyz(path: Path) -> bool:
+    """Whether ASE reads a file as extxyz, by its name."""
+    return bool({".xyz", ".extxyz"} & {suffix.lower() for suffix in path.suffixes})
+
+
+def check_columns(path: Path, place: str) -> None:
+    """Raise if a frame announces too many columns, for which ASE would take all memory.
+
+    Args:
+        path: of an `.xyz` file, perhaps compressed.
+        place: begins the message of an error.
+
+    Raises:
+        InputError: the widths in a comment line have a sum above 10,000.
+    """
+    from ase.io.formats import open_with_compression
+
+    with open_with_compression(str(path), "rb") as lines:
+        for number, line in enumerate(lines, 1):
+            for match in _PROPERTIES.finditer(line):  # pyright: ignore[reportArgumentType]
+                widths = [text.replace(b"_", b"") for text in match[1].split(b":")[2::3]]
+                known = [width for width in widths if width.removeprefix(b"+").isdigit()]
+                if sum(int(width) if len(width) < 9 else 10**9 for width in known) > _COLUMNS:
+                    raise InputError(
+                        f"{place}: line {number}: `Properties` must have at most {_COLUMNS} "
+                        f"columns, but has more: {match[1][:60].decode(errors='replace')}."
+                    )
+
 
 def text_of(path: Path) -> str:
-    """The text of a file, perhaps compressed by gzip."""
-    content = path.read_bytes()
-    packed = path.suffix.lower() == ".gz"
-    return (gzip.decompress(content) if packed else content).decode(errors="replace")
+    """The text of a file, perhaps compressed."""
+    from ase.io.formats import open_with_compression
+
+    with open_with_compression(str(path), "rb") as file:
+        content: bytes = file.read()  # pyright: ignore[reportAssignmentType]
+    return content.decode(errors="replace")
 
 
 def repaired(text: str, place: str) -> tuple[str, list[np.ndarray | None]]:
@@ -31,7 +67,7 @@ def repaired(text: str, place: str) -> tuple[str, list[np.ndarray | None]]:
     lines, begin, found = text.splitlines(), 0, []
     while begin < len(lines) and lines[begin].strip():
         where = f"{place}: frame {len(found)}"
-        if not lines[begin].strip().isdigit():
+        if not (lines[begin].strip().isdecimal() and len(lines[begin].strip()) < 20):
             raise InputError(
                 f"{where}: line {begin + 1} must be a number of atoms, but is "
                 f"`{lines[begin].strip()[:40]}`; is the number of the frame before wrong?"
