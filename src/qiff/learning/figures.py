@@ -56,12 +56,15 @@ def _projected(frames: Sequence[ase.Atoms]) -> np.ndarray:
 
 
 def progress_figure(
-    generations: Sequence[Mapping[str, Any]], targets: Mapping[str, float]
+    generations: Sequence[Mapping[str, Any]],
+    metrics: Mapping[str, Any],
+    targets: Mapping[str, float],
 ) -> bytes:
     """Errors on frames that were never learned from, against the labels spent before.
 
     Args:
         generations: records of finished ones.
+        metrics: of the final model, the content of `metrics.json`.
         targets: of the mean absolute error by property, in eV/Å and eV.
     """
     figure, panels = new_figure(2, width=9)
@@ -69,7 +72,10 @@ def progress_figure(
         pairs = [(a, b["check"]) for a, b in pairwise(generations) if b.get("check")]
         spent = [before["n_labels"] for before, _ in pairs]
         errors = [1000 * error_of(check, key) for _, check in pairs]
-        axes.plot(spent, errors, "o-", color=COLOURS["test"], label="dynamics of the model")
+        axes.plot(spent, errors, "o-", color=COLOURS["test"], label="generations")
+        if metrics["validation"]:
+            last = 1000 * error_of(metrics["validation"], key)
+            axes.plot(metrics["n_labels"], last, "*", ms=11, color=COLOURS["test"], label="final")
         axes.axhline(1000 * target, color=COLOURS["valid"], lw=1, label="target")
         axes.set(xlabel="labels", ylabel=f"{key} MAE ({unit})", yscale="log")
         for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):

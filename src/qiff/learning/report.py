@@ -47,7 +47,7 @@ def save_report(folder: LearnFolder, settings: Learn, metrics: Mapping[str, Any]
     rows = [row(record) for record in records]
     atomic_write(folder.path / "generations.csv", csv_text(rows))
     targets = {"forces": settings.targets.forces, "energy": settings.targets.energy}
-    pictures = {"progress": progress_figure(records, targets)}
+    pictures = {"progress": progress_figure(records, metrics, targets)}
     known = []
     for generation in folder.generations():
         if known and generation.candidates.exists():
@@ -62,7 +62,7 @@ def save_report(folder: LearnFolder, settings: Learn, metrics: Mapping[str, Any]
         table=_table(rows),
         pictures="".join(_picture(name, content) for name, content in pictures.items()),
         chosen=_table(_chosen(known)),
-        level=html.escape(str(metrics["level"])),
+        level=html.escape("\n".join(f"{key}: {value}" for key, value in metrics["level"].items())),
         config=html.escape(folder.config.read_text("utf-8")),
     )
     atomic_write(folder.path / "report.html", page)
@@ -72,7 +72,7 @@ def _chosen(frames: Sequence[Any]) -> list[dict[str, Any]]:
     """How many frames of each generation were learned from, and why they were chosen."""
     why = {
         "displaced": "structures and displacements of them that differ most from each other",
-        "uncertain": "force uncertainty above the threshold, most different from what was known",
+        "uncertain": "among the most uncertain ones, most different from what was known",
         "random": "drawn at random from the dynamics",
     }
     counts: dict[tuple[int, str], int] = {}

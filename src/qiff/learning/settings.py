@@ -199,7 +199,7 @@ class Learn:
     select: Selection = field(default_factory=Selection)
     model: Mapping[str, Any] = field(default_factory=lambda: dict(MODEL))
     train: Training = field(default_factory=lambda: TRAINING)
-    final_steps: int = 10000
+    final_steps: int = 12000
     targets: Targets = field(default_factory=Targets)
     output: str = "learned"
     seed: int = 0
