@@ -20,6 +20,7 @@ from qiff.cli import main
 from qiff.quantum.engine import describe
 
 from .test_options import COMMANDS
+from .test_supply_chain import TOKEN, leaks
 
 CONFIG = """
 output = "OUTPUT"
@@ -41,10 +42,12 @@ forces_weight = 0.0
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A trained run."""
+    """A trained run, of a process with a token in its environment."""
     folder = tmp_path_factory.mktemp("cli")
     (folder / "run.toml").write_text(CONFIG.replace("OUTPUT", str(folder / "water")))
-    assert main(["train", str(folder / "run.toml")]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QISKIT_IBM_TOKEN", TOKEN)
+        assert main(["train", str(folder / "run.toml")]) == 0
     return folder
 
 
@@ -82,6 +85,11 @@ def test_train_reports_errors_and_the_folder(folder, capsys):
     assert "test" in out
     assert f"run folder: {folder / 'short'}" in out
     assert json.loads((folder / "short" / "metrics.json").read_text())["steps"] == 10
+
+
+def test_a_run_holds_no_token_of_the_environment(folder):
+    assert {"config.toml", "train.log", "report.html"} <= contents(folder / "water").keys()
+    assert leaks(folder) == []
 
 
 def test_evaluate_agrees_with_python(folder, model, capsys):

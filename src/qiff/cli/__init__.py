@@ -100,6 +100,8 @@ def parser() -> Parser:
         epilog="Begin with: qiff template water > run.toml; qiff train run.toml",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    text = "list the installed packages that qiff depends on, with versions and licences, and exit"
+    parser.add_argument("--licences", action=_Licences, nargs=0, help=text)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for group in (runs, learn, models, dynamics, hardware, label, data):
         group.add_commands(commands)
@@ -113,4 +115,15 @@ class _Version(argparse.Action):
         from importlib.metadata import version
 
         print(f"qiff {version('qiff')}")
+        parser.exit()
+
+
+class _Licences(argparse.Action):
+    """Reads the metadata of installed packages only if it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *others: object) -> NoReturn:
+        from .licences import licences
+
+        for name, version, licence in licences("qiff"):
+            print(f"{name:30} {version:14} {licence}")
         parser.exit()

@@ -41,6 +41,7 @@ _NOT_VALIDATED = ("ensemble", "pressure", "barostat_time", "compressibility", "c
 def _md(options: argparse.Namespace) -> None:
     from ..dynamics.resume import checkpoint_path
     from ..dynamics.settings import Dynamics
+    from ..dynamics.velocities import start_of
 
     dynamics, path = settings_from(options, Dynamics), Path(options.out)
     check_suffix(path, (".xyz", ".extxyz"))
@@ -58,6 +59,7 @@ def _md(options: argparse.Namespace) -> None:
         print_resources(options, potential, start)
         print(f"for each of {dynamics.steps + 1} geometries; nothing was sent")
         return
+    start_of(start, dynamics)  # or raises, before anything is replaced
     with locked(path):
         _simulate(options, potential, start)
 

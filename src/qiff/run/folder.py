@@ -69,6 +69,11 @@ class RunFolder:
                 "(--overwrite) or choose another `output`."
             )
 
+    def check_begun(self) -> None:
+        """Raise InputError if there is no run in the folder."""
+        if not (self.path / "config.toml").exists():
+            raise InputError(f"{self.path}: holds no run to resume.")
+
     @_by_first_process
     def begin(self, run: Run, parts: Split) -> None:
         """Remove the files of an earlier run; write the split and, last, the config.

@@ -24,13 +24,9 @@ def resumed(folder: Path, run: Run, initial: FitState) -> tuple[FitState, float]
         initial: the state before the first step.
 
     Raises:
-        InputError: the folder holds no run; config, data or start are not those of the run; or the
-            state cannot be read.
+        InputError: config, data or start are not those of the run, or the state cannot be read.
     """
-    config = folder / "config.toml"
-    if not config.exists():
-        raise InputError(f"{folder}: holds no run to resume.")
-    before = read_config(config)
+    before = read_config(folder / "config.toml")
     if before.provenance.get("data_sha256") != run.provenance["data_sha256"]:
         raise InputError(f"{run.data.path}: is not the data that the run in {folder} began with.")
     changed = differences(dataclasses.asdict(before), dataclasses.asdict(run))

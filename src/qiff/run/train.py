@@ -42,7 +42,9 @@ def train(
     """
     folder = RunFolder(Path(run.output))
     with folder.locked():
-        if not (resume or overwrite):
+        if resume:
+            folder.check_begun()
+        elif not overwrite:
             folder.check_free()
         return _train(prepare(run), folder, resume, after_validation)
 

@@ -163,7 +163,13 @@ def files_of(path: str) -> tuple[Path, ...]:
 
 
 def _target(path: str) -> Path:
-    """The file or folder of this path, or, if there is none, that in the folder of data sets."""
+    """The file or folder of this path, or, if there is none, that in the folder of data sets.
+
+    Raises:
+        InputError: the path is empty.
+    """
+    if not path.strip():
+        raise InputError(f"`{path}`: is no path; name a file, a folder or a data set.")
     target = user_path(path)
     return target if target.exists() else data_folder() / path
 
