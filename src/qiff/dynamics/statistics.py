@@ -48,7 +48,7 @@ class DynamicsReport:
         n_atoms: number of atoms.
         n_steps: number of time steps.
         picoseconds: length.
-        mean_temperature: K.
+        mean_temperature: in K.
         drift: slope of a straight line through the total energy, in meV/atom/ps.
         spread: standard deviation of the total energy around that line, in meV/atom.
         momentum_change: largest change of a component of the total momentum, in ASE units.

@@ -138,7 +138,7 @@ def normal_mode_displacements(
     Args:
         atoms: a relaxed structure.
         hessian: second derivatives of its energy in eV/Å².
-        temperature: K.
+        temperature: in K.
         n: how many.
         rng: of the normal coordinates.
         quantum: the distribution of Wigner rather than the classical one.
