@@ -284,6 +284,7 @@ def gas(n_atoms: int, coupling: str, steps: int) -> tuple[np.ndarray, np.ndarray
     return volumes * (n_atoms + 1) / 1000.0, energies / THERMAL
 
 
+@pytest.mark.slow
 def test_volume_of_an_ideal_gas(monkeypatch):
     r"""$p(V) \propto V^N e^{-P V / k_B T}$: mean and variance are $N + 1$."""
     found, _ = gas(4, "isotropic", 100_000)

@@ -82,6 +82,7 @@ def test_rate_is_chosen_by_validation_and_every_seed_is_tested(tiny, tmp_path, m
         carry_out(tiny, (2,), tmp_path, silent)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on(tiny, tmp_path):
     def stopped(text):
         if (tmp_path / "runs" / text / "state.npz").exists():

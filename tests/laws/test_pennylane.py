@@ -140,6 +140,7 @@ def check_random_circuit(program: Program, seed: int):
         np.testing.assert_allclose(mine(at), other, atol=1e-9)
 
 
+@pytest.mark.slow
 @settings(max_examples=2, deadline=None, derandomize=True)
 @given(programs(max_qubits=3), st.integers(0, 2**32 - 1))
 def test_random_circuits_agree(program, seed):
