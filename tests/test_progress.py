@@ -1,5 +1,6 @@
 """Progress: the rate without the time of compiling, the remaining time, one line in a notebook."""
 
+import signal
 import sys
 from types import SimpleNamespace
 
@@ -69,9 +70,15 @@ def test_a_pipe_gets_lines_where_jupyter_forces_colours(capsys, monkeypatch):
     assert "━" in capsys.readouterr().err  # control: a terminal gets a progress bar
 
 
-def test_an_interrupt_is_raised_at_the_next_call():
-    import signal
+@pytest.fixture
+def python_interrupts():
+    """Interrupts raise `KeyboardInterrupt`, whatever handler another package has left."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
+
+def test_an_interrupt_is_raised_at_the_next_call(python_interrupts):
     with progress(10) as show:
         handler = signal.getsignal(signal.SIGINT)
         assert callable(handler)
