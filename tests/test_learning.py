@@ -146,9 +146,10 @@ def test_a_folder_is_not_used_for_something_else(tmp_path):
     other = dataclasses.replace(settings, targets=Targets(forces=0.02))
     with pytest.raises(InputError, match=r"`targets.forces` is not what it began with"):
         folder.begin(other, resume=True, overwrite=False)
-    folder.labels.write_text("labels")
+    for file in (folder.labels, folder.metrics, folder.model):
+        file.write_text("of before")
     folder.begin(other, resume=False, overwrite=True)
-    assert not folder.labels.exists()
+    assert not any(file.exists() for file in (folder.labels, folder.metrics, folder.model))
 
 
 def test_errors_meet_the_targets_or_not():

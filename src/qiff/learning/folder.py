@@ -101,6 +101,11 @@ class LearnFolder:
         return self.path / "model.qiff"
 
     @property
+    def metrics(self) -> Path:
+        """Results; there once everything is finished."""
+        return self.path / "metrics.json"
+
+    @property
     def final(self) -> Path:
         """Folder of the final fit and of its validation."""
         return self.path / "final"
@@ -134,10 +139,11 @@ class LearnFolder:
                 )
             return
         if overwrite and there:
+            results = (self.metrics, self.model)  # first: without them the folder is unfinished
+            for file in (*results, self.labels, self.structures):
+                file.unlink(missing_ok=True)
             for folder in (*self.path.glob("generation-*"), self.final):
                 shutil.rmtree(folder, ignore_errors=True)
-            for file in (self.labels, self.structures, self.model):
-                file.unlink(missing_ok=True)
         atomic_write(self.config, config_text(settings))
 
 

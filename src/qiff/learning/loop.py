@@ -88,7 +88,7 @@ class _Loop:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self, structures: Sequence[tuple[str, ase.Atoms]]) -> dict[str, Any]:
-        finished = read_record(self.folder.path / "metrics.json")
+        finished = read_record(self.folder.metrics)
         if finished:
             return finished
         with self._timed("structures"):
@@ -174,7 +174,7 @@ class _Loop:
                 "picoseconds": [one.picoseconds for one in walks],
                 "broken": [one.reason for one in walks if one.reason],
                 "n_candidates": len(frames),
-                "uncertain": float(np.mean(uncertainties > self.settings.threshold)),
+                "uncertain": np.sum(uncertainties > self.settings.threshold) / max(1, len(frames)),
             },
         )
 
@@ -196,6 +196,8 @@ class _Loop:
             checked = self._labelled(chosen, "labels to check")
             write(generation.checked, checked)
         check = evaluate(ensemble, checked) if checked else {}
+        if not frames:
+            return save_record(kept, {"check": check, "end": "every trajectory broke at once"})
         end = self._good_enough(generation, walks, check) or self._spent()
         return save_record(kept, {"check": check, "end": end})
 
@@ -268,8 +270,9 @@ class _Loop:
             after = lambda done: self.show("final dynamics", done, n_steps)
             found = walk(ensemble, starts[0], dynamics, final / "dynamics.xyz", model, after)
         if not (path := final / "validated.xyz").exists():
-            every = np.linspace(0, len(found.frames) - 1, targets.n_validated).round().astype(int)
-            frames = [bare(found.frames[index]) for index in sorted(set(every.tolist()))]
+            n_frames = min(targets.n_validated, len(found.frames))
+            every = np.linspace(0, len(found.frames) - 1, n_frames).round().astype(int)
+            frames = [bare(found.frames[index]) for index in every]
             for atoms in frames:
                 atoms.info[CHOSEN] = "validation"
             with self._timed("label"):
@@ -292,7 +295,7 @@ class _Loop:
             "level": self.store.provenance,
         }
         save_report(self.folder, settings, metrics)
-        return save_record(self.folder.path / "metrics.json", metrics)
+        return save_record(self.folder.metrics, metrics)
 
     # --- what the steps share ---------------------------------------------------------------
 
