@@ -94,6 +94,15 @@ def test_broken_frames_are_found(frames):
 def test_the_template_is_the_defaults_spelled_out():
     found = parse_settings(Learn, template("learn"), "template")
     assert found == Learn(("smiles:CCO",), output="learned/ethanol")
+
+
+def test_one_setting_leaves_the_others_of_its_table_at_their_defaults():
+    text = 'structures = ["smiles:O"]\n[train]\nsteps = 7\n[model]\nn_circuits = 2\n'
+    found, default = parse_settings(Learn, text, "learn.toml"), Learn(("smiles:O",))
+    assert found.train == dataclasses.replace(default.train, steps=7)
+    assert found.model == {**default.model, "n_circuits": 2}
+    other = parse_settings(Learn, text.replace("n_circuits = 2", 'kind = "classical"'), "learn.toml")
+    assert other.model == {"kind": "classical"}
     assert found.threshold == pytest.approx(0.045)
     explore = Exploration(temperatures=(300.0, 500.0))
     assert [explore.temperature(n) for n in (1, 2, 3)] == [300, 500, 500]
