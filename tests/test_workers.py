@@ -1,6 +1,7 @@
 """Independent tasks in other processes: nothing is lost, repeated or left behind."""
 
 import collections
+import json
 import os
 import pickle
 import signal
@@ -10,12 +11,16 @@ import tempfile
 import time
 from pathlib import Path
 
+import ase.build
+import numpy as np
 import pytest
 
 from qiff._checks import InputError, MissingExtraError, RunError
 from qiff._tasks import FEW, MANY
 from qiff._workers import InThisProcess, workers
 from qiff.cli import main
+from qiff.labelling.batch import label_frames
+from qiff.labelling.levels import find_level
 
 QIFF = (sys.executable, "-c", "from qiff.cli import entry; entry()")
 
@@ -142,6 +147,30 @@ def test_every_task_arrives_once_when_a_worker_is_killed(cluster):
     killed = all_arrive_once(cluster, slowly, 200)
     processes = {process for _, process in cluster(slowly, range(20))}
     assert len(processes - {killed, os.getpid()}) == 2  # the killed one is replaced
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_a_thousand_labels_arrive_once_when_a_worker_is_killed(n_workers, tmp_path):
+    pytest.importorskip("distributed")
+    pytest.importorskip("tblite")
+    frames, rng = [], np.random.default_rng(0)
+    for _ in range(1000):
+        frames.append(ase.build.molecule("CH3CH2OH"))
+        frames[-1].positions += rng.normal(scale=0.03, size=(9, 3))
+    level, journal = find_level("gfn2"), tmp_path / "labels.jsonl"
+    with workers(n_workers) as found:
+        ((_, process),) = found(slowly, [0])
+        kill = lambda n_done: os.kill(process, signal.SIGKILL) if n_done == 500 else None
+        labelled = label_frames(level, frames, journal, found, kill)
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+    keys = [json.loads(line)["index"] for line in journal.read_text().splitlines()[1:]]
+    assert collections.Counter(keys) == dict.fromkeys(range(1000), 1)
+    assert labelled.failures == {}
+    for atoms in labelled.frames[::50]:
+        expected = level.label(atoms)["energy"]
+        assert atoms.get_potential_energy() == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ._checks import InputError, check_at_least, check_file, missing_extra
+from ._checks import InputError, RunError, check_at_least, check_file, missing_extra
 from ._tasks import unordered
 
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
@@ -24,6 +24,8 @@ Functions and items can be pickled. For instance `Pool.imap_unordered` of `multi
 
 TIMEOUT = 10.0
 """Seconds to wait for a scheduler."""
+ATTEMPTS = 5
+"""How often a local cluster is started at most."""
 _ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
     "NPROC": "1",  # the size of the thread pool of XLA
@@ -78,10 +80,11 @@ def workers(n: int = 0, scheduler: str = "") -> Iterator[Map]:
         yield map
         return
     distributed = _distributed()
-    with _settings(), _local_cluster(n) if n else nullcontext(_reached(scheduler)) as address:
-        client = distributed.Client(address, timeout=TIMEOUT, set_as_default=False)
+    with _settings(), _local_cluster(n) if n else nullcontext(_reached(scheduler)) as cluster:
+        client = distributed.Client(cluster, timeout=TIMEOUT, set_as_default=False)
+        repair = partial(cluster.scale, n) if n else _nothing
         try:
-            yield partial(unordered, client)
+            yield partial(unordered, client, repair)
         finally:
             client.close(timeout=1)
 
@@ -110,7 +113,24 @@ def _settings() -> Iterator[None]:
 
 
 def _local_cluster(n: int) -> Any:
-    """A cluster of `n` processes of one thread."""
+    """A cluster of `n` processes of one thread; begun again if one of them dies while it starts.
+
+    Raises:
+        RunError: that happens every time.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _new_cluster(n)
+        except RuntimeError as error:
+            if attempt == ATTEMPTS:
+                raise RunError(
+                    f"the worker processes end while they start ({error}), perhaps for lack of "
+                    "memory; give fewer --workers."
+                ) from error
+    return None
+
+
+def _new_cluster(n: int) -> Any:
     return _distributed().LocalCluster(
         n_workers=n,
         threads_per_worker=1,
