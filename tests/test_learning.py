@@ -1,6 +1,7 @@
 """Active learning: what is selected, what a folder keeps, and that nothing is labelled twice."""
 
 import dataclasses
+from typing import Any
 
 import ase.build
 import ase.io
@@ -229,9 +230,10 @@ def test_the_loop_ends_when_every_trajectory_breaks_at_once(
     store, shown = LabelStore(tmp_path / "labels.jsonl", counting([])), []
     work = Work(settings, LearnFolder(tmp_path), store, lambda *args: shown.append(args))
     generation, model = work.folder.generation(1), tmp_path / "model.qiff"
+    ensemble: Any = None
     if n_frames:  # control
-        walks = loop._explore(work, generation, None, frames, model)
-        assert loop._check(work, generation, None, walks)["end"] == ""
+        walks = loop._explore(work, generation, ensemble, frames, model)
+        assert loop._check(work, generation, ensemble, walks)["end"] == ""
         return
     assert loop._next(work, generation, frames, model) == (
         model,

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import ase
 import ase.build
@@ -39,7 +40,8 @@ def mixed() -> list[ase.Atoms]:
     found = [labelled(ase.build.molecule(name), 1) for name in ("H2O", "CH4", "H2", "C6H6")]
     found += [labelled(ase.build.bulk("Si", cubic=True), n, weight=1.0 + n) for n in range(2)]
     found.append(ase.build.bulk("C"))
-    found[4].calc.results["stress"] = np.arange(6.0)
+    calculator: Any = found[4].calc
+    calculator.results["stress"] = np.arange(6.0)
     return found
 
 
@@ -68,7 +70,7 @@ def test_the_limit_is_not_negative():
         Data("a.xyz", in_memory=-1.0)
 
 
-class Crystals(Sequence):
+class Crystals(Sequence[Any]):
     """Frames that are made as they are asked for."""
 
     def __init__(self, n: int):
@@ -77,7 +79,7 @@ class Crystals(Sequence):
     def __len__(self) -> int:
         return self._n
 
-    def __getitem__(self, index):
+    def __getitem__(self, index) -> Any:
         if isinstance(index, slice):
             return [self[n] for n in range(*index.indices(self._n))]
         if not 0 <= index < self._n:
@@ -98,7 +100,7 @@ def growth(n_frames: int, folder: str) -> int:
     frames = Crystals(n_frames)
     model = {"kind": "local", "elements": ["Si"], "n_circuits": 1, "cutoff": 4.0}
     potential = build_for(frames[:2], model, seed=0, dtype="float32")
-    training = Training(steps=40, batch_size=2, evaluate_every=10)
+    training = Training(steps=40, batch_size=2, evaluate_every=10, forces_weight=0.0)
     valid = qiff.stack(frames[:2], "float32", 4.0)
     begin, found = private_bytes(), []
     if folder:

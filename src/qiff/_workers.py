@@ -152,7 +152,7 @@ def dask_setup(worker: Any) -> None:
     signal.signal(signal.SIGINT, _nothing)
 
 
-def _reached(scheduler: str) -> str:
+def _reached(scheduler: str) -> Any:
     """The address of a scheduler, which may stand in its scheduler file, once it has answered."""
     address = _address(scheduler)
     try:

@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._checks import RunError
+from .._types import AnyArray
 from ..atoms.frames import Frames
 from ..model.potential import AbstractPotential
 from ..model.predict import NotFiniteError, precision
@@ -176,7 +177,7 @@ def _fitted(
 def _take_steps(
     weights: Weights,
     batches: Frames,
-    steps: Int[Array, " n_steps"],
+    steps: Int[AnyArray, " n_steps"],
     key: PRNGKeyArray,
     training: Training,
 ) -> tuple[Weights, Float[Array, " n_steps"]]:
@@ -222,10 +223,10 @@ def _validate(
 ) -> tuple[float, dict[str, float]]:
     """See `Loss.validation`; some frames at a time, by a program that does not depend on how many
     there are."""
-    total = dict.fromkeys(training.loss.learned, 0.0)
+    total = {key: np.zeros(4) for key in training.loss.learned}
     for piece in pieces(frames):
         found = on_this_device(_sums(potential, on_devices(piece), training))
-        total = {key: total[key] + np.asarray(v, float) for key, v in found.items()}
+        total = {key: total[key] + np.asarray(values) for key, values in found.items()}
     return training.loss.validation(total)
 
 
