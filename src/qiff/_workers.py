@@ -33,6 +33,7 @@ _ENVIRONMENT = {
 _SETTINGS = {
     "distributed.nanny.pre-spawn-environ": _ENVIRONMENT,
     "distributed.scheduler.worker-ttl": None,  # a task may hold the interpreter for minutes
+    "distributed.deploy.lost-worker-timeout": "1 day",  # a worker may take long to start again
     "distributed.comm.timeouts.connect": f"{TIMEOUT:g}s",
 }
 
@@ -82,7 +83,7 @@ def workers(n: int = 0, scheduler: str = "") -> Iterator[Map]:
     distributed = _distributed()
     with _settings(), _local_cluster(n) if n else nullcontext(_reached(scheduler)) as cluster:
         client = distributed.Client(cluster, timeout=TIMEOUT, set_as_default=False)
-        repair = partial(cluster.scale, n) if n else _nothing
+        repair = partial(_repair, cluster, n) if n else _nothing
         try:
             yield partial(unordered, client, repair)
         finally:
@@ -142,6 +143,18 @@ def _new_cluster(n: int) -> Any:
         preload=[__name__],
         silence_logs=logging.CRITICAL,
     )
+
+
+def _repair(cluster: Any, n: int) -> None:
+    """Start workers in place of those that could not be started again."""
+
+    def replace() -> None:
+        for name, nanny in list(cluster.workers.items()):
+            if nanny.status.name in ("closed", "failed"):
+                del cluster.workers[name]
+        cluster.scale(n)
+
+    cluster.loop.add_callback(replace)
 
 
 def dask_setup(worker: Any) -> None:
