@@ -101,12 +101,12 @@ def growth(n_frames: int, folder: str) -> int:
     model = {"kind": "local", "elements": ["Si"], "n_circuits": 1, "cutoff": 4.0}
     potential = build_for(frames[:2], model, seed=0, dtype="float32")
     training = Training(steps=40, batch_size=2, evaluate_every=10, forces_weight=0.0)
-    valid = qiff.stack(frames[:2], "float32", 4.0)
+    valid = qiff.stack(frames[:2], "float32", 6.0)
     begin, found = private_bytes(), []
     if folder:
-        train = stack_in_files(frames, Path(folder), "float32", 4.0)
+        train = stack_in_files(frames, Path(folder), "float32", 6.0)
     else:
-        train = qiff.stack(frames, "float32", 4.0)
+        train = qiff.stack(frames, "float32", 6.0)
     after = lambda state: found.append(private_bytes())
     fit(initial_state(potential, training), train, valid, training, seed=0, after_validation=after)
     return max(found) - begin
@@ -121,7 +121,7 @@ def test_memory_does_not_grow_with_the_number_of_frames(tmp_path):
         return int(found.stdout) / 1e6
 
     few, many = (measured(n, str(tmp_path / "files")) for n in (500, 2000))
-    of_one = stacked_size(Crystals(1), "float32", 4.0) / 1e6
+    of_one = stacked_size(Crystals(1), "float32", 6.0) / 1e6
     in_memory = measured(2000, "")
     print(f"MB: {few:.0f} and {many:.0f} in files, {in_memory:.0f} in memory, {of_one:.3f} a frame")
     assert many - few < 0.2 * 1500 * of_one
@@ -141,7 +141,7 @@ kind = "diatomic"
 elements = ["Li", "H"]
 n_layers = 1
 [train]
-steps = 400
+steps = 100
 evaluate_every = 2
 forces_weight = 0.0
 """
@@ -163,6 +163,7 @@ def test_a_run_with_frames_in_files_resumes_after_a_kill(tmp_path):
     assert not (run / "metrics.json").exists()
     subprocess.run((*command, "--resume"), check=True, cwd=tmp_path, env=os.environ)
     assert not (run / "arrays-0").exists()
-    for name in ("history.csv", "last.qiff"):
-        one, other = ((folder / name).read_bytes() for folder in (run, tmp_path / "alone"))
-        assert len(one) == len(other) if name == "last.qiff" else one == other
+    one, other = run, tmp_path / "alone"
+    assert (one / "history.csv").read_text() == (other / "history.csv").read_text()
+    weights = [jax.tree.leaves(qiff.load(folder / "last.qiff")) for folder in (one, other)]
+    assert all(map(np.array_equal, *weights))
