@@ -10,11 +10,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import ase.build
 import numpy as np
 import pytest
 
+from qiff import _workers
 from qiff._checks import InputError, MissingExtraError, RunError
 from qiff._tasks import FEW, MANY
 from qiff._workers import InThisProcess, workers
@@ -115,6 +117,33 @@ def test_a_function_for_this_process_does_nothing_in_another():
     function("here")
     pickle.loads(pickle.dumps(function))("there")
     assert seen == ["here"]
+
+
+def test_workers_that_die_at_their_start_are_begun_again_some_times(monkeypatch):
+    pytest.importorskip("distributed")
+    begun = []
+
+    def dies(n):
+        begun.append(n)
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr(_workers, "_new_cluster", dies)
+    with pytest.raises(RunError, match=r"end while they start \(Nanny failed"), workers(3):
+        pass
+    assert begun == [3] * _workers.ATTEMPTS
+
+
+def test_workers_whose_restart_failed_are_replaced():
+    nanny = lambda status: SimpleNamespace(status=SimpleNamespace(name=status))
+    states, scaled = ("closed", "running", "failed", "closing"), []
+    cluster = SimpleNamespace(
+        workers=dict(enumerate(map(nanny, states))),
+        loop=SimpleNamespace(add_callback=lambda function: function()),
+        scale=scaled.append,
+    )
+    _workers._repair(cluster, 4)
+    assert [*cluster.workers] == [1, 3]
+    assert scaled == [4]
 
 
 # --- with Dask --------------------------------------------------------------------------------
