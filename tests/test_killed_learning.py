@@ -22,18 +22,16 @@ members = 2
 final_steps = 20
 [label]
 level = "noted:Noted"
-budget = 90
-[label.settings]
-verbosity = 0
+budget = 60
 [explore]
 n_conformers = 1
-n_initial = 12
+n_initial = 8
 temperatures = [300.0]
 n_walkers = 2
 picoseconds = 0.1
 n_candidates = 40
 [select]
-n_frames = 8
+n_frames = 6
 threshold = 0.001
 [model]
 kind = "triatomic"
@@ -45,23 +43,27 @@ batch_size = 4
 evaluate_every = 10
 [targets]
 picoseconds = 0.2
-n_checked = 4
-n_validated = 6
+n_checked = 3
+n_validated = 5
 """
 
 LEVEL = '''
 import os, time
+from ase.calculators.calculator import Calculator, all_changes
 from qiff.labelling.journal import geometry_hash
-from tblite.ase import TBLite
+from qiff.labelling.levels import find_level
 
-class Noted(TBLite):
+class Noted(Calculator):
     """GFN2-xTB that notes every calculation in a file as it begins."""
 
-    def calculate(self, atoms=None, *args, **kwargs):
+    implemented_properties = ["energy", "forces"]
+
+    def calculate(self, atoms=None, properties=(), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
         with open(os.environ["CALLS"], "a") as file:
             file.write(geometry_hash([atoms]) + "\\n")
         time.sleep(0.1)
-        super().calculate(atoms, *args, **kwargs)
+        self.results = dict(find_level("gfn2").label(atoms))
 '''
 
 
@@ -192,7 +194,7 @@ def test_kills_at_random_moments_lose_only_what_is_under_way(n_workers, n_kills,
         assert len(calls) <= n_labels + len(kills) * max(1, n_workers)
         assert run.metrics() == undisturbed.metrics()
         validated = ase.io.read(run.folder / "water" / "final" / "validated.xyz", ":")
-        assert len(validated) == 6
+        assert len(validated) == len({atoms.positions.tobytes() for atoms in validated}) > 0
         victims.update(kill.victim for kill in kills)
         lost += len(calls) - n_labels
     print(f"{n_workers} workers: {dict(victims)} killed in {n_runs} runs of {n_labels} labels")
