@@ -25,7 +25,7 @@ level = "noted:Noted"
 budget = 60
 [explore]
 n_conformers = 1
-n_initial = 8
+n_initial = 10
 temperatures = [300.0]
 n_walkers = 2
 picoseconds = 0.1
