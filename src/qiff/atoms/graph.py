@@ -1,6 +1,7 @@
 """Graphs: what a potential sees of a configuration, or of a stack of configurations."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import ase
 import equinox as eqx
@@ -81,8 +82,25 @@ def strained(graph: Graph, strain: Float[Array, "3 3"]) -> Graph:
     return eqx.tree_at(lambda g: (g.positions, g.cell), graph, (positions, cell))
 
 
+class Size(NamedTuple):
+    """What a stack of configurations has room for.
+
+    Args:
+        n_atoms: atoms of a configuration.
+        n_neighbours: neighbours of an atom.
+        periodic: cells and images.
+    """
+
+    n_atoms: int = 0
+    n_neighbours: int = 0
+    periodic: bool = False
+
+
 def graph(
-    frames: ase.Atoms | Sequence[ase.Atoms], dtype: str = "float64", cutoff: float | None = None
+    frames: ase.Atoms | Sequence[ase.Atoms],
+    dtype: str = "float64",
+    cutoff: float | None = None,
+    at_least: Size = Size(),  # noqa: B008 (not changed)
 ) -> Graph:
     """The graph of one configuration, or the stack of those of several.
 
@@ -90,17 +108,19 @@ def graph(
         frames: one configuration, or several.
         dtype: of positions and cell.
         cutoff: distance in Å up to which neighbours are listed, see `AbstractPotential.cutoff`.
+        at_least: what there has to be room for, whether these configurations need it or not.
     """
     if isinstance(frames, ase.Atoms):
-        return jax.tree.map(lambda values: values[0], graph([frames], dtype, cutoff))
+        return jax.tree.map(lambda values: values[0], graph([frames], dtype, cutoff, at_least))
     periodic = cutoff is not None and any(atoms.pbc.any() for atoms in frames)
+    periodic |= at_least.periodic
     cells = [complete_cell(atoms.cell.array) if periodic else None for atoms in frames]
     tables = [
         neighbour_table(atoms.positions, cutoff, cell, atoms.pbc)
         for atoms, cell in zip(frames, cells, strict=True)
     ]
-    n_atoms = max((len(atoms) for atoms in frames), default=0)
-    n_columns = max((table.mask.shape[1] for table in tables), default=0)
+    n_atoms = max([at_least.n_atoms, *map(len, frames)])
+    n_columns = max([at_least.n_neighbours, *(table.mask.shape[1] for table in tables)])
     itself = np.tile(np.arange(n_atoms, dtype=np.int32)[:, None], (len(frames), 1, n_columns))
     shifts = [table.shifts for table in tables if table.shifts is not None]
     return Graph(

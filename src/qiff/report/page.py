@@ -94,6 +94,12 @@ def canvas(name: str, label: str, kind: str = "small", **data: str) -> str:
     )
 
 
+def picture(label: str, content: bytes) -> str:
+    """A picture (PNG); `label` says what it shows."""
+    data = base64.b64encode(content).decode()
+    return f'<img alt="{html.escape(label)}" src="data:image/png;base64,{data}">'
+
+
 def learning_section(runs: Sequence[Mapping[str, Any]]) -> str:
     """Learning curves: loss, and the errors of every property that was validated."""
     columns = dict.fromkeys(name for run in runs for name in run["curves"])
@@ -138,9 +144,8 @@ def _pictures(folder: Path) -> str:
     found = []
     for name in ("parity.png", "uncertainty.png"):
         if (folder / name).exists():
-            content = base64.b64encode((folder / name).read_bytes()).decode()
             alt = f"{name.removesuffix('.png')} of predictions and labels"
-            found.append(f'<img alt="{alt}" src="data:image/png;base64,{content}">')
+            found.append(picture(alt, (folder / name).read_bytes()))
     return section("Predictions and labels", *found)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -73,6 +74,15 @@ class RunFolder:
         """Raise InputError if there is no run in the folder."""
         if not (self.path / "config.toml").exists():
             raise InputError(f"{self.path}: holds no run to resume.")
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder of this process for large files, removed at the end of the context."""
+        folder = self.path / f"arrays-{jax.process_index()}"
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     @_by_first_process
     def begin(self, run: Run, parts: Split) -> None:
