@@ -27,7 +27,7 @@ from .final import finish
 from .fitting import fit_frames
 from .folder import CHOSEN, UNCERTAINTY, Generation, LearnFolder, frames_in
 from .initial import bare, first_frames, given_structures, starting_structures
-from .records import meets
+from .records import meets, row
 from .selection import SELECTIONS
 from .settings import Learn
 from .show import Show
@@ -113,11 +113,7 @@ def _next(
 ) -> tuple[Path, str]:
     """One generation: the model after it, and why it is the last one; empty if it is not."""
     if not (done := generation.record):
-        if not generation.path.exists() and (
-            end := _spent(
-                work,
-            )
-        ):
+        if not generation.path.exists() and (end := _spent(work)):
             return model, end
         ensemble = load(model)
         walks = _explore(work, generation, ensemble, starts, model)
@@ -195,9 +191,7 @@ def _check(
     check = evaluate(ensemble, checked) if checked else {}
     if not frames:
         return save_record(kept, {"check": check, "end": "every trajectory broke at once"})
-    end = _good_enough(work, generation, walks, check) or _spent(
-        work,
-    )
+    end = _good_enough(work, generation, walks, check) or _spent(work)
     return save_record(kept, {"check": check, "end": end})
 
 
@@ -271,5 +265,6 @@ def _record(work: Work, generation: Generation, found: dict[str, Any]) -> dict[s
         "seconds": dict(work.seconds),
     }
     work.seconds.clear()
-    log.info("generation %d: %s", generation.number, record)
+    numbers = (f"{name} {value}" for name, value in row(record).items())
+    log.info("%s  %s", "  ".join(numbers), record["end"])
     return save_record(generation.path / "generation.json", record)
