@@ -3,13 +3,14 @@
 import json
 
 import ase
-import ase.io
 import ase.units
 import numpy as np
 import pytest
 
 from qiff._checks import InputError, RunError
 from qiff.atoms.data.dataset import read
+from qiff.atoms.data.formats import locate
+from qiff.atoms.data.smiles import molecule_of
 from qiff.atoms.data.source import Source
 from qiff.atoms.data.split import split
 from qiff.labelling.growth import grown, scaffold
@@ -19,6 +20,8 @@ from qiff.labelling.molecules import ForceField, Molecules, bonded, other_bonds
 from qiff.labelling.recipes import RECIPES, Recipe
 from qiff.labelling.samplers import Sampling
 from qiff.labelling.sampling import conformers, hessian_by_differences, relax
+from qiff.run.config import Data, Run
+from qiff.run.prepare import prepare
 
 
 @pytest.fixture
@@ -126,22 +129,16 @@ def test_organic_resumes_within_a_molecule_and_equals_one_go(rdkit, tblite, tmp_
 def only(*smiles):
     """A recipe of some molecules at the level of the force field."""
     label = lambda atoms: ForceField(atoms.info["smiles"])(atoms)
-    molecules = lambda sampling: [ase.Atoms(info={"smiles": s}) for s in smiles]
-
-    def whole(sampling):
-        from qiff.atoms.data.smiles import molecule_of
-
-        return [molecule_of(atoms.info["smiles"])[0] for atoms in molecules(sampling)]
-
+    sampler = Molecules(lambda sampling: [molecule_of(name)[0] for name in smiles], 2)
     level = Level("MMFF94", label, lambda: "RDKit")
-    return Recipe(level, "as tested", 20, ("n_frames", "seed"), Molecules(whole, 2))
+    return Recipe(level, "as tested", 20, ("n_frames", "seed"), sampler)
 
 
 def test_what_is_left_out_is_counted_with_its_reason(rdkit, tmp_path, monkeypatch):
     monkeypatch.setitem(RECIPES, "two", only("CCO", "CC"))
     monkeypatch.setattr("qiff.labelling.molecules._LARGEST_FORCE", 4.0)
     make("two", tmp_path / "two.xyz", Sampling(20))
-    frames = ase.io.read(tmp_path / "two.xyz", ":")
+    frames = read(Source(str(tmp_path / "two.xyz")))
     left_out = json.loads((tmp_path / "two.json").read_text())["left_out"]
     assert left_out == {"a force is above 4 eV/Å": 20 - len(frames)}
     assert 0 < len(frames) < 20
@@ -163,6 +160,36 @@ def test_alkanes_are_trained_on_small_and_tested_on_all(rdkit):
     )
 
 
+def test_the_bundled_part_has_labels_of_its_level(rdkit, tblite):
+    frames = read(Source("bundled:organic"), need_energy=True, need_forces=True)
+    provenance = json.loads(locate("bundled:organic").with_suffix(".json").read_text())
+    drawn = provenance["n_frames"] - sum(provenance["left_out"].values())
+    assert len(frames) == -(-drawn // 3) == 294
+    assert len({atoms.info["smiles"] for atoms in frames}) == 89
+    assert {symbol for atoms in frames for symbol in atoms.symbols} == {"H", "C", "N", "O"}
+    label = RECIPES["organic"].level.label
+    for atoms in frames[::60]:
+        assert not other_bonds(atoms, bonded(atoms.info["smiles"]))
+        found = label(atoms)
+        assert found["energy"] == pytest.approx(atoms.get_potential_energy(), abs=1e-5)
+        np.testing.assert_allclose(found["forces"], atoms.get_forces(), atol=3e-4)
+
+
+@pytest.mark.slow
+def test_displaced_molecules_are_in_equilibrium(rdkit):
+    """Half a kT in each mode, where the level is the field whose modes are taken."""
+    recipe = only("CC", "C1CC1", "c1ccccc1")
+    start = recipe.sampler.start(Sampling(600), recipe.level.label)
+    found = recipe.sampler.frames(Sampling(600), recipe.level.label, start, {}, map)
+    frames = [atoms for _, atoms in found if isinstance(atoms, ase.Atoms)]
+    for number in range(3):
+        relaxed, *same = frames[200 * number : 200 * (number + 1)]
+        above = np.mean([a.get_potential_energy() for a in same]) - relaxed.get_potential_energy()
+        expected = (3 * len(relaxed) - 6) / 2 * ase.units.kB * 450  # the mean of 300 to 600 K
+        assert above == pytest.approx(expected, rel=0.15)
+        assert above != pytest.approx(expected * 300 / 450, rel=0.15)  # control
+
+
 # --- splits ----------------------------------------------------------------------------------
 
 
@@ -170,12 +197,12 @@ def of_groups(*sizes):
     return [ase.Atoms("H", info={"name": f"g{n}"}) for n, k in enumerate(sizes) for _ in range(k)]
 
 
-def names(frames, indices):
-    return {frames[i].info["name"] for i in indices}
+def names(frames, indices, key="name"):
+    return {frames[i].info[key] for i in indices}
 
 
-def crossing(frames, parts):
-    found = [names(frames, part) for part in parts]
+def crossing(frames, parts, key="name"):
+    found = [names(frames, part, key) for part in parts]
     return sum(len(a & b) for n, a in enumerate(found) for b in found[:n])
 
 
@@ -187,7 +214,8 @@ def test_no_group_is_in_two_parts():
         assert crossing(frames, split(frames, 0.7, 0.1, 0.2, seed)) > 10  # control
         assert sorted(np.concatenate(parts)) == list(range(len(frames)))
         np.testing.assert_allclose([len(p) for p in parts], [245, 35, 70], atol=7)
-    assert not np.array_equal(parts.train, split(frames, 0.7, 0.1, 0.2, 0, "name").train)
+    one, other = (split(frames, 0.7, 0.1, 0.2, seed, "name") for seed in (0, 1))
+    assert not np.array_equal(one.train, other.train)
     some = split(frames, 70, 14, 21, 0, "name")
     assert not crossing(frames, some)
     assert abs(len(some.train) - 70) <= 50
@@ -216,3 +244,11 @@ def test_impossible_groups_are_refused():
     for atoms in frames[:5]:
         atoms.info["part"] = "test"  # a whole group is no mistake
     assert names(frames, split(frames, 5, 5, 5, 0, "name").test) == {"g0"}
+
+
+def test_a_run_is_split_by_groups():
+    model = {"kind": "local", "elements": ["H", "C", "N", "O"], "n_circuits": 1}
+    data = Data("bundled:organic@::6", train=0.7, valid=0.1, test=0.2, group_by="scaffold")
+    found = prepare(Run(data, model))
+    assert all(map(len, found.parts))
+    assert not crossing(found.frames, found.parts, "scaffold")

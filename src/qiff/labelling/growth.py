@@ -6,6 +6,7 @@ a bond raised, an atom replaced. What is not neutral, has unpaired electrons or 
 hardly exists is discarded, and so is a molecule that was grown before.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -136,7 +137,10 @@ def _closed(molecule: Any, rng: np.random.Generator) -> Any:
     apart = chemistry.GetDistanceMatrix(molecule)
     free = _with_hydrogen(molecule)
     pairs = [(a, b) for a in free for b in free if a < b and 4 <= apart[a, b] <= 6]
-    return _joined(chemistry.RWMol(molecule), *_choice(pairs, rng), 1) if pairs else None
+    if not pairs:
+        return None
+    one, other = _choice(pairs, rng)
+    return _joined(chemistry.RWMol(molecule), one, other, 1)
 
 
 def _raised(molecule: Any, rng: np.random.Generator) -> Any:
@@ -214,6 +218,6 @@ def _choice(options: Any, rng: np.random.Generator) -> Any:
     return options[rng.integers(len(options))]
 
 
-def _weighted(options: dict[str, float], rng: np.random.Generator) -> str:
+def _weighted(options: Mapping[str, float], rng: np.random.Generator) -> str:
     weights = np.array(list(options.values()))
     return str(rng.choice(list(options), p=weights / weights.sum()))

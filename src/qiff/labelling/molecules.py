@@ -14,7 +14,7 @@ import ase
 import ase.units
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.data import covalent_radii
+from ase.data import chemical_symbols, covalent_radii
 
 from .._checks import InputError, RunError
 from .._workers import Map
@@ -137,9 +137,8 @@ class ForceField:
         Args:
             smiles: of the molecule; hydrogens follow the other atoms.
         """
-        self._molecule = molecule_of(smiles)[1]
-        chemistry = import_rdkit().Chem.AllChem
-        chemistry.EmbedMolecule(self._molecule, randomSeed=0)
+        self._molecule, chemistry = molecule_of(smiles)[1], import_rdkit().Chem.AllChem
+        self._molecule.AddConformer(chemistry.Conformer(self._molecule.GetNumAtoms()))
         parameters = chemistry.MMFFGetMoleculeProperties(self._molecule)
         self._field = chemistry.MMFFGetMoleculeForceField(self._molecule, parameters)
 
@@ -174,7 +173,7 @@ def other_bonds(atoms: ase.Atoms, bonds: np.ndarray) -> str:
         "formed": ~bonds & (ratio < _CLOSEST),
     }.items():
         if wrong.any():
-            one, other = sorted(atoms.symbols[k] for k in np.argwhere(wrong)[0])
+            one, other = sorted(chemical_symbols[atoms.numbers[k]] for k in np.argwhere(wrong)[0])
             return f"a bond {one}-{other} is {kind}"
     return ""
 

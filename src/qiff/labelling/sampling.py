@@ -200,7 +200,7 @@ def relax(
         found = label(relaxed)
         return found["energy"], -found["forces"].ravel()
 
-    start, options = atoms.positions.ravel(), {"gtol": largest_force}
+    start, options = atoms.positions.ravel(), dict[str, Any](gtol=largest_force)
     if hessian is not None:
         curvatures, modes = np.linalg.eigh(hessian)
         inverse = (modes / np.maximum(np.abs(curvatures), _LEAST_CURVATURE)) @ modes.T
