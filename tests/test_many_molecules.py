@@ -246,6 +246,7 @@ def test_impossible_groups_are_refused():
     assert names(frames, split(frames, 5, 5, 5, 0, "name").test) == {"g0"}
 
 
+@pytest.mark.slow
 def test_a_run_is_split_by_groups():
     model = {"kind": "local", "elements": ["H", "C", "N", "O"], "n_circuits": 1}
     data = Data("bundled:organic@::6", train=0.7, valid=0.1, test=0.2, group_by="scaffold")
