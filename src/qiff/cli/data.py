@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from .._checks import InputError, check_known, check_suffix
-from .._files import user_path
+from .._files import read_record, user_path
 from .._progress import progress
 from .command import (
     Commands,
@@ -39,7 +39,10 @@ def _data_make(options: argparse.Namespace) -> None:
     with task_map(options) as map, progress(total) as show:
         show(0, "geometries")
         make(options.name, path, sampling, lambda n_done: show(n_done, "labels"), map)
-    print(f"data set: {path}, provenance: {path.with_suffix('.json')}")
+    record = path.with_suffix(".json")
+    print(f"data set: {path}, provenance: {record}")
+    for reason, n in read_record(record).get("left_out", {}).items():
+        print(f"left out: {n} frames ({reason})")
 
 
 def _data_fetch(options: argparse.Namespace) -> None:
@@ -111,7 +114,7 @@ def add_commands(commands: Commands) -> None:
     data = commands.add_parser("data", help="compute, fetch or describe data sets").add_subparsers(
         metavar="COMMAND", required=True
     )
-    text = "compute a data set with PySCF; resumes an interrupted computation"
+    text = "compute a data set with PySCF or tblite; resumes an interrupted computation"
     again = "; repeat the command to resume."
     add(data, "make", _data_make, _make_arguments, text, again)
     text = "download a published data set; resumes an interrupted download"

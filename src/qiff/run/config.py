@@ -32,6 +32,8 @@ class Data(Source):
         test_path: another file, of frames to test on; empty if there is none.
         test_where: frames of `path` to test on, as `key=value,value`: those whose value under this
             key in `info`, such as `split=data_3/000`, is one of these; empty for none.
+        group_by: key in `info` of the frames, such as `smiles`: those with the same value are in
+            one part; empty for none.
         reference_energies: energies in eV of isolated atoms (E0s) by chemical symbol, for those
             that are not frames of type `IsolatedAtom` in the data.
         in_memory: GB up to which the arrays that training computes with (positions, neighbours,
@@ -44,6 +46,7 @@ class Data(Source):
     test: float = 0.1
     test_path: str = ""
     test_where: str = ""
+    group_by: str = ""
     reference_energies: Mapping[str, float] = field(default_factory=dict)
     in_memory: float = 4.0
 

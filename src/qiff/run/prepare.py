@@ -82,7 +82,8 @@ def prepare(run: Run) -> Prepared:
     learned = run.train.loss.learned
     found, frames = apart(_read(run.data, need_forces="forces" in learned))
     given = {chemical_symbols.index(s): e for s, e in run.data.reference_energies.items()}
-    parts = split(frames, run.data.train, run.data.valid, run.data.test, run.seed)
+    data = run.data
+    parts = split(frames, data.train, data.valid, data.test, run.seed, data.group_by)
     _check_labels(run, frames, parts)
     potential = _initial(run, [frames[i] for i in parts.train], given | found)
     for index, atoms in enumerate(frames):
