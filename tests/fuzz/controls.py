@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,11 @@ def prints() -> None:
     Late()
 
 
+def adds() -> None:
+    """Computes in a library that sees no signal."""
+    sum(itertools.repeat(0))
+
+
 def sleeps() -> None:
     """Waits in a library that sees no signal."""
     ctypes.PyDLL(None).sleep(1000)
@@ -67,5 +73,5 @@ def _control(fault: Callable[[], None]) -> Target:
 
 
 CONTROLS: dict[str, Any] = {
-    f.__name__: _control(f) for f in (loops, fills, fills_all, prints, sleeps, aborts)
+    f.__name__: _control(f) for f in (loops, fills, fills_all, prints, adds, sleeps, aborts)
 }

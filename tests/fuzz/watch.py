@@ -2,6 +2,7 @@
 
 import hashlib
 import multiprocessing
+import os
 import resource
 import tempfile
 import time
@@ -10,7 +11,10 @@ from typing import Any, NamedTuple
 
 NAMES = ("models", "configs", "states", "structures", "results", "commands")
 CORPUS = Path(__file__).parent / "corpus"
-_BEGIN = 600  # s in which a process must begin
+SECONDS, BYTES = 5, 1 << 30
+"""Most time of processors and most memory for one input."""
+TOO_LARGE = f"took more than {BYTES >> 20} MB"
+_LONGEST = 2 * SECONDS  # if the process does not see its time
 _TOLD = 60  # s between messages
 _MEMORY = Path("/dev/shm")
 
@@ -32,7 +36,7 @@ def fuzz(
         seed: of the changes.
         seconds, most: when to end.
         finds: where finds are kept.
-        patience: seconds in which an input must be done, with all waiting.
+        patience: seconds that a process may wait without computing.
     """
     context = multiprocessing.get_context("spawn")
     shared, end = context.Array("q", 3, lock=False), time.time() + seconds
@@ -67,29 +71,35 @@ def _work(*arguments: Any) -> None:
 
 def _watch(name: str, process: Any, shared: Any, patience: float) -> str:
     """Wait for a process, end one that hangs or takes too much memory, and say how it ended."""
-    begun, since, wrong = shared[0], time.time(), ""
-    told = since
+    input_, begun, used, moved, wrong = (-1, 0), 0.0, 0.0, time.time(), ""
+    told = moved
     while process.is_alive():
         process.join(0.1)
-        now = time.time()
+        now, before, (used, size) = time.time(), used, _taken(process.pid)
         if now - told > _TOLD:
             told = now
             print(f"{name}: {shared[0]} inputs", flush=True)
-        if shared[0] != begun:
-            begun, since = shared[0], now
-        elif now - since > (patience if shared[2] else _BEGIN):
-            wrong = f"hung for {patience} s"
-        if shared[2] and _resident(process.pid) > shared[2]:
-            wrong = "took too much memory"
+        if input_ != (shared[0], shared[2]):
+            input_, begun = (shared[0], shared[2]), used
+        moved = now if used != before else moved
+        if shared[2] and used - begun > _LONGEST:
+            wrong = f"took more than {_LONGEST} s in a library"
+        if now - moved > patience:
+            wrong = f"waited for {patience} s"
+        if shared[2] and size > shared[2]:
+            wrong = TOO_LARGE
         if wrong:
             process.kill()
             process.join()
     return wrong or f"exit code {process.exitcode}"
 
 
-def _resident(pid: int) -> int:
-    """The memory of a process in bytes; 0 if it has ended."""
+def _taken(pid: int) -> tuple[float, int]:
+    """Seconds of processors and bytes of memory that a process has taken; 0 if it has ended."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+        times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
     except (OSError, IndexError):
-        return 0
+        return 0.0, 0
+    seconds = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+    return seconds, int(pages) * resource.getpagesize()

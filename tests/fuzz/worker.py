@@ -25,10 +25,8 @@ from qiff.training import checkpoint
 
 from .controls import CONTROLS
 from .targets import TARGETS, Target, check
-from .watch import keep
+from .watch import BYTES, SECONDS, TOO_LARGE, keep
 
-SECONDS, BYTES = 5, 1 << 30
-"""Most time of processors and most memory for one input."""
 _KEPT = 100  # skeletons of models
 
 
@@ -89,7 +87,7 @@ def work(
         shared[0] += 1
         wrong = attempt(target, path, original, may_differ)
         large = _peak() > shared[2]
-        wrong = f"took more than {BYTES >> 20} MB" if large else wrong
+        wrong = TOO_LARGE if large else wrong
         if wrong:
             shared[1] += 1
         if wrong and wrong[:60] not in kinds:
@@ -103,8 +101,7 @@ def _make_once() -> None:
     """Keep, in this process, what is the same for many inputs; lock nothing."""
     cli.parser = functools.cache(cli.parser)
     delivery.hold = lambda owner, path: None
-    for module in (checkpoint, config):
-        module.skeleton = _kept(module.skeleton)
+    checkpoint.skeleton = config.skeleton = _kept(checkpoint.skeleton)
 
 
 def _kept(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
