@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial, reduce
 from pathlib import Path
@@ -513,6 +514,26 @@ def test_amplitudes_spread_over_lanes_give_the_same(n_qubits, dtype):
     at = jnp.asarray(random_angles(program, 33, 0, (1.0,)), dtype)
     for allowed, f in zip((1, 10, 30), orders(program, "native", 0), strict=True):
         assert_close(f(at[:1]), f(at)[:1], {"float64": 1e-13, "float32": 1e-6}[dtype] * allowed)
+
+
+@needs_native
+def test_threads_that_call_at_once_find_what_one_finds():
+    """Each call is large enough to be shared among the threads of XLA."""
+    program = every_gate(5)
+    batches = [jnp.asarray(random_angles(program, 64, seed)) for seed in (0, 1)]
+    function = quickly_compiled(all_orders(program, "native", 0))
+
+    def call(n: int) -> list[jax.Array]:
+        with enable_x64(True):  # of this thread
+            return jax.block_until_ready(jax.tree.leaves(function(batches[n % 2])))
+
+    alone = [call(n) for n in range(2)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(call, range(64)))
+    for n, leaves in enumerate(found):
+        for leaf, wanted in zip(leaves, alone[n % 2], strict=True):
+            np.testing.assert_array_equal(leaf, wanted)
+    assert np.abs(alone[0][0] - alone[1][0]).max() > 0.1  # control: the batches differ
 
 
 @needs_native

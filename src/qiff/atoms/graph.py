@@ -135,7 +135,7 @@ def graph(
 
 def has_volume(atoms: ase.Atoms) -> bool:
     """Whether a configuration is periodic in a cell with a volume, and so has a stress."""
-    return bool(atoms.pbc.any() and atoms.cell.rank == 3)
+    return bool(atoms.pbc.any() and atoms.cell.rank == 3 and atoms.cell.volume > 0)
 
 
 def check_cell(atoms: ase.Atoms, place: str) -> None:

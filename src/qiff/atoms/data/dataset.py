@@ -113,6 +113,7 @@ def _labelled(atoms: ase.Atoms, raw: RawFrames, source: Source, place: str) -> a
     scaled.positions *= angstrom
     scaled.set_cell(np.asarray(atoms.cell) * angstrom)
     if source.isolated:
+        _check_atoms(scaled, place)
         scaled = without_cell(scaled)
     used = set(filter(declared, atoms.info))
     results = {}
@@ -203,14 +204,7 @@ def check_geometry(atoms: ase.Atoms, place: str) -> None:
     Raises:
         InputError: naming `place` and what is wrong.
     """
-    for name, values in {"positions": atoms.positions, **labels(atoms)}.items():
-        if not np.all(np.isfinite(values)):
-            raise InputError(
-                f"{place}: `{name}` must be finite, but has NaN or infinity; correct or remove it."
-            )
-    if not len(atoms):
-        raise InputError(f"{place}: has no atoms; remove the frame.")
-    check_cell(atoms, place)
+    _check_atoms(atoms, place)
     try:
         near = pairs_within(_SEARCHED, atoms.positions, cell_of(atoms), atoms.pbc)
     except InputError as error:
@@ -222,6 +216,17 @@ def check_geometry(atoms: ase.Atoms, place: str) -> None:
             f"{place}: atoms {i} and {j} are {near.distances[nearest]:.3g} Å apart; "
             "check the positions and the length unit."
         )
+
+
+def _check_atoms(atoms: ase.Atoms, place: str) -> None:
+    for name, values in {"positions": atoms.positions, **labels(atoms)}.items():
+        if not np.all(np.isfinite(values)):
+            raise InputError(
+                f"{place}: `{name}` must be finite, but has NaN or infinity; correct or remove it."
+            )
+    if not len(atoms):
+        raise InputError(f"{place}: has no atoms; remove the frame.")
+    check_cell(atoms, place)
 
 
 def write(path: Path, frames: Sequence[ase.Atoms]) -> None:
