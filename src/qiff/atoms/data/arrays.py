@@ -8,7 +8,7 @@ import ase
 import numpy as np
 from ase.data import chemical_symbols
 
-from ..._checks import InputError
+from ..._checks import InputError, check_regular
 from ..properties import PROPERTIES, Property
 from .deepmd import is_deepmd, types
 from .elements import element, masses
@@ -65,6 +65,7 @@ def read_folder(path: Path, source: Source) -> RawFrames:
 
 
 def _load(path: Path, source: Source) -> Any:
+    check_regular(path, f"{source.path}: {path.name}")
     try:
         loaded = np.load(path, allow_pickle=False)
     except Exception as error:  # zipfile, numpy and the parser of its headers raise many kinds
