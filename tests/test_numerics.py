@@ -305,7 +305,8 @@ WATER = ase.Atoms("OHH", [[0, 0, 0], [0.96, 0.1, 0], [-0.2, 0.94, 0]])
 
 def states(potential: qiff.AbstractPotential, atoms: ase.Atoms, **settings: Any) -> list:
     found = []
-    for state in simulate(potential, atoms, Dynamics(**{"steps": 50, "interval": 1} | settings)):
+    whole: dict[str, Any] = {"steps": 50, "interval": 1} | settings
+    for state in simulate(potential, atoms, Dynamics(**whole)):
         assert np.isfinite(state.positions).all()
         assert np.isfinite(state.energy)
         found.append(state)
@@ -343,7 +344,7 @@ def masses(change: Callable[[np.ndarray], None]) -> ase.Atoms:
     atoms = WATER.copy()
     found = atoms.get_masses()
     change(found)
-    atoms.set_masses(found)
+    atoms.set_array("masses", found)
     return atoms
 
 

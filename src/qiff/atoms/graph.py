@@ -106,7 +106,7 @@ def graph(
     itself = np.tile(np.arange(n_atoms, dtype=np.int32)[:, None], (len(frames), 1, n_columns))
     shifts = [table.shifts for table in tables if table.shifts is not None]
     return Graph(
-        positions=padded([rounded(atoms.positions, dtype) for atoms in frames], (n_atoms, 3)),
+        positions=padded([np.asarray(rounded(a.positions, dtype)) for a in frames], (n_atoms, 3)),
         numbers=padded([atoms.numbers for atoms in frames], (n_atoms,)).astype("int32"),
         neighbours=padded([table.neighbours for table in tables], itself.shape[1:], itself),
         mask=padded([table.mask for table in tables], (n_atoms, n_columns)),

@@ -138,13 +138,14 @@ def atomic_energies(
 
     Raises:
         InputError: as `predict`.
+        NotFiniteError: there is no energy.
     """
     check_atoms(potential, atoms, "atoms")
     with precision(potential):
         seen = graph(atoms, dtype(potential), potential.cutoff)
-        found = eqx.filter_jit(potential)(with_blocks(seen))
+        found = finite(np.asarray(eqx.filter_jit(potential)(with_blocks(seen)), float))
     alone = {z: potential.reference_energy(np.array([z])) for z in set(atoms.numbers.tolist())}
-    return np.asarray(found, float) + np.array([alone[z] for z in atoms.numbers.tolist()])
+    return found + np.array([alone[z] for z in atoms.numbers.tolist()])
 
 
 @overload
