@@ -38,7 +38,6 @@ def test_predictions_take_no_more_memory_with_time(record_property):
         if n % (N_PREDICTIONS // 10) == 0:
             found.append(resident())
     record_property("resident_MB", found)
-    print(found)
     assert found[-1] - found[1] < 10
     kept = [atoms.calc.results | {"room": bytes(10_000)} for _ in range(2000)]  # control
     assert resident() - found[-1] > 10
@@ -61,7 +60,6 @@ def test_fits_and_loads_of_models_of_different_sizes_take_bounded_memory(
         qiff.save(fitted, tmp_path / "model.qiff")
         qiff.predict(qiff.load(tmp_path / "model.qiff"), LIH[: 1 + n % 3])
         found.append(resident())
-    record_property("resident_MB", found[:: N_FITS // 20])
-    print(found[:: max(1, N_FITS // 20)])
+    record_property("resident_MB", found[:: max(1, N_FITS // 20)])
     half = len(found) // 2
     assert max(found[half:]) < 1.1 * max(found[:half])
