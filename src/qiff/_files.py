@@ -64,6 +64,8 @@ def save_record(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_record(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty if there is no such file or it holds something else."""
+    if not path.is_file():
+        return {}
     try:
         record = json.loads(path.read_text("utf-8"))
     except (OSError, RecursionError, ValueError):

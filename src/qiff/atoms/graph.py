@@ -13,8 +13,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._checks import InputError
 from .._types import AnyArray
-from .neighbours import neighbour_table
+from .neighbours import neighbour_table, pairs_within
 
+TOO_CLOSE = 0.2  # Å; no two atoms of a molecule come this near
+_SEARCHED = 1.0  # Å; for a shorter distance the library divides space into too many boxes
 _LOWEST = 0.5  # Å; below it there are too many images of an atom within a cutoff
 
 
@@ -124,13 +126,19 @@ def graph(
     itself = np.tile(np.arange(n_atoms, dtype=np.int32)[:, None], (len(frames), 1, n_columns))
     shifts = [table.shifts for table in tables if table.shifts is not None]
     return Graph(
-        positions=padded([atoms.positions for atoms in frames], (n_atoms, 3)).astype(dtype),
+        positions=padded([np.asarray(rounded(a.positions, dtype)) for a in frames], (n_atoms, 3)),
         numbers=padded([atoms.numbers for atoms in frames], (n_atoms,)).astype("int32"),
         neighbours=padded([table.neighbours for table in tables], itself.shape[1:], itself),
         mask=padded([table.mask for table in tables], (n_atoms, n_columns)),
         shifts=padded(shifts, (n_atoms, n_columns, 3)) if periodic else None,
         cell=np.array(cells, dtype) if periodic else None,
     )
+
+
+def rounded(positions: Float[AnyArray, "n_atoms 3"], dtype: str) -> Float[AnyArray, "n_atoms 3"]:
+    """Positions in a precision; in float32 relative to the first atom, so that the distances of a
+    molecule far from the origin keep their digits."""
+    return positions if dtype == "float64" else (positions - positions[:1]).astype(dtype)
 
 
 def has_volume(atoms: ase.Atoms) -> bool:
@@ -161,6 +169,25 @@ def check_cell(atoms: ase.Atoms, place: str) -> None:
         raise InputError(
             f"{place}: the cell must be at least {_LOWEST:g} Å high along periodic vectors, but is "
             f"{heights.min():.3g}; check the length unit."
+        )
+
+
+def check_apart(atoms: ase.Atoms, place: str) -> None:
+    """Raise unless all atoms are at least `TOO_CLOSE` apart.
+
+    Raises:
+        InputError: naming `place` and two atoms.
+    """
+    try:
+        near = pairs_within(_SEARCHED, atoms.positions, cell_of(atoms), atoms.pbc)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+    if near.distances.min(initial=np.inf) < TOO_CLOSE:
+        nearest = near.distances.argmin()
+        i, j = sorted((near.first[nearest], near.second[nearest]))
+        raise InputError(
+            f"{place}: atoms {i} and {j} are {near.distances[nearest]:.3g} Å apart; "
+            "check the positions and the length unit."
         )
 
 

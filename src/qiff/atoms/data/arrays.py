@@ -9,7 +9,7 @@ import ase
 import numpy as np
 from ase.data import chemical_symbols
 
-from ..._checks import InputError
+from ..._checks import InputError, check_regular
 from ..properties import PROPERTIES, Property
 from .deepmd import is_deepmd, types
 from .elements import element, masses
@@ -88,6 +88,7 @@ def _joined(parts: Sequence[np.ndarray], name: str, source: Source) -> np.ndarra
 
 
 def _load(path: Path, source: Source) -> Any:
+    check_regular(path, f"{source.path}: {path.name}")
     try:
         loaded = np.load(path, allow_pickle=False)
     except Exception as error:  # zipfile, numpy and the parser of its headers raise many kinds

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import ase
 
-from ..._checks import InputError, check_known
+from ..._checks import InputError, check_known, check_regular
 from ..._files import user_path
 from . import rmd17, smiles
 from .arrays import read_folder, read_npz
@@ -159,6 +159,7 @@ def files_of(path: str) -> tuple[Path, ...]:
     target = _target(file)
     if not target.exists():
         raise InputError(f"{path}: no such file or folder; check the path.")
+    check_regular(target, path)
     return (target,)
 
 
