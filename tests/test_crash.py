@@ -5,6 +5,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -32,11 +33,9 @@ def server(tmp_path_factory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def crashes(request, server, tmp_path, monkeypatch) -> Crashes:
+def crashes(request, server, tmp_path) -> Crashes:
     """The command that the test is about."""
     name = request.param
-    for package in (COMMANDS | CONTROLS)[name].needs:
-        pytest.importorskip(package)
     url = request.getfixturevalue("archive") if name == "data-fetch" else ""
     return Crashes(server, name, tmp_path, url=url)
 
@@ -57,7 +56,7 @@ def archive(tmp_path_factory, monkeypatch) -> Iterator[str]:
     web.server_close()
 
 
-def of(*names: str):
+def of(*names: Any):
     return pytest.mark.parametrize("crashes", names, indirect=True)
 
 

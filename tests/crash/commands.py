@@ -22,7 +22,7 @@ def _nothing(folder: Path) -> None:
 
 def _figures(patch: pytest.MonkeyPatch) -> None:
     """Let figures be no pictures, which take half of the time."""
-    patch.setattr("qiff.report.figures.saved", lambda figure, kind: kind.encode())
+    patch.setattr("qiff.report.figures.saved", lambda figure, kind: f"<{kind}/>".encode())
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,6 @@ class Command:
         prepare: called in the process of the command, to make it shorter.
         before: lines that run first, undisturbed.
         run: what carries it out, instead of the command line of qiff.
-        needs: packages without which it is not tested.
     """
 
     line: Line
@@ -46,7 +45,6 @@ class Command:
     prepare: Callable[[pytest.MonkeyPatch], None] = _figures
     before: tuple[Line, ...] = ()
     run: Callable[[Line], int] = main
-    needs: tuple[str, ...] = ()
 
 
 # --- train, sweep, reproduce ------------------------------------------------------------------
@@ -133,6 +131,15 @@ def _ethanols(folder: Path) -> None:
     ase.io.write(folder / "in.xyz", frames)
 
 
+def _quick_labels(patch: pytest.MonkeyPatch) -> None:
+    """Let lithium hydride be labelled with pair energies, for PySCF takes seconds."""
+    from qiff.labelling.levels import find_level
+    from qiff.labelling.recipes import RECIPES
+
+    level = find_level("ase.calculators.lj:LennardJones", {})
+    patch.setitem(RECIPES, "lih", dataclasses.replace(RECIPES["lih"], level=level))
+
+
 def _published(patch: pytest.MonkeyPatch) -> None:
     """Let what `rmd17.tar.bz2` holds be what was published; it comes in small pieces."""
     from qiff.atoms.data import fetch
@@ -201,7 +208,7 @@ MODEL = Path(__file__).parent.parent / "formats" / "format-2-water.qiff"
 WATER = ("model.qiff", "bundled:water@:3")
 MD = ("md", *WATER, "--steps", "8", "--interval", "2", "--ensemble", "nvt", "--out", "a.xyz")
 MD_OF_BEFORE = ("md", *WATER, "--steps", "2", "--interval", "1", "--seed", "1", "--out", "a.xyz")
-MEASURE = ("predict", *WATER, "out.xyz", "--executor", "shots", "--shots", "4000")
+MEASURE = ("--executor", "exact")
 IPI = ("ipi", *WATER, "--out", "ipi")
 EXPORT = ("export", "model.qiff", "--geometry", "bundled:water", "--to", "qasm3")
 
@@ -243,7 +250,7 @@ COMMANDS: dict[str, Command] = {
     "reproduce": Command(("reproduce", "le2023", "tiny", "--quick"), prepare=_tiny_study),
     "report": Command(("report", "first"), files=_run, before=((*TRAIN, *SHORT),)),
     "label": Command(("label", "in.xyz", "out.xyz", *EMT), files=_ethanols),
-    "data-make": Command(MAKE, needs=("pyscf",)),
+    "data-make": Command(MAKE, prepare=_quick_labels),
     "data-fetch": Command(FETCH, prepare=_published),
     "data-convert": Command(("data", "convert", "in.xyz", "out.xyz"), files=_ethanols),
     "learn": Command(
@@ -260,11 +267,9 @@ COMMANDS: dict[str, Command] = {
         ("validate", *WATER, "--steps", "20", "--interval", "5"), (), _model, _checkpoints
     ),
     "predict": Command(("predict", *WATER, "out.xyz"), files=_model),
-    "predict-measured": Command(MEASURE, files=_model),
+    "predict-measured": Command(("predict", *WATER, "out.xyz", *MEASURE), files=_model),
     "md-measured": Command(
-        (*MD, "--executor", "shots", "--shots", "4000"),
-        ((*MD, "--executor", "shots", "--shots", "4000", "--overwrite"),),
-        *(_model, _checkpoints),
+        (*MD, *MEASURE), ((*MD, *MEASURE), (*MD, *MEASURE, "--overwrite")), _model
     ),
     "predict-compiling": Command(("predict", *WATER, "out.xyz"), (), _model, _cache),
     "export": Command(EXPORT, (EXPORT, (*EXPORT, "--overwrite")), _model),
