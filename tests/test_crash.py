@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .crash.commands import COMMANDS, CONTROLS
+from .crash.commands import ARCHIVE, COMMANDS, CONTROLS
 from .crash.harness import SIGNALS, Crashes, Server, contents, unequal
 from .rmd17_folders import write_archive
 from .test_fetch import Handler, packed
@@ -41,12 +41,11 @@ def crashes(request, server, tmp_path) -> Crashes:
 
 
 @pytest.fixture
-def archive(tmp_path_factory, monkeypatch) -> Iterator[str]:
+def archive(server, tmp_path_factory, monkeypatch) -> Iterator[str]:
     """Where an archive of the layout of rMD17 can be downloaded."""
-    folder = tmp_path_factory.mktemp("archive")
-    content = packed(folder=write_archive(folder / "official"))
-    (folder / "archive").write_bytes(content)
-    monkeypatch.setenv("QIFF_TEST_ARCHIVE", str(folder / "archive"))
+    content = packed(folder=write_archive(tmp_path_factory.mktemp("official")))
+    server.archive.write_bytes(content)
+    monkeypatch.setenv(ARCHIVE, str(server.archive))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     web = WebServer(("127.0.0.1", 0), Handler)
     web.content, web.asked = content, []

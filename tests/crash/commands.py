@@ -117,6 +117,8 @@ def _tiny_study(patch: pytest.MonkeyPatch) -> None:
 # --- label, data ------------------------------------------------------------------------------
 
 EMT = ("--level", "ase.calculators.emt:EMT")
+ARCHIVE = "QIFF_TEST_ARCHIVE"
+"""The environment variable that names the archive which counts as published."""
 MAKE = ("data", "make", "lih", "--n-frames", "3", "--out", "lih.xyz")
 FETCH = ("data", "fetch", "rmd17", "--to", "data", "--url", "{url}")
 
@@ -144,7 +146,7 @@ def _published(patch: pytest.MonkeyPatch) -> None:
     """Let what `rmd17.tar.bz2` holds be what was published; it comes in small pieces."""
     from qiff.atoms.data import fetch
 
-    content = Path(os.environ["QIFF_TEST_ARCHIVE"]).read_bytes()
+    content = Path(os.environ[ARCHIVE]).read_bytes()
     size, sha256 = len(content), hashlib.sha256(content).hexdigest()
     published = dataclasses.replace(fetch.ARCHIVES["rmd17"], size=size, sha256=sha256)
     patch.setattr(fetch, "CHUNK", size // 4 + 1)

@@ -1,6 +1,7 @@
 """Follows a command to every operation on a file, continues it from there as after a kill, and
 compares with the end of a run that nothing disturbs."""
 
+import csv
 import hashlib
 import io
 import json
@@ -21,12 +22,12 @@ import pytest
 
 from qiff._archive import read_archive
 
-from .commands import Line, carry_out, what_is_run
+from .commands import ARCHIVE, Line, carry_out, what_is_run
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 ROOT = Path(__file__).parent.parent.parent
-TIMES = ("seconds",)
-"""Keys of records that are times, which differ from run to run."""
+TIMES = ("seconds", "training s")
+"""Keys of records and columns of tables that are times, which differ from run to run."""
 
 
 class End(NamedTuple):
@@ -48,6 +49,7 @@ class Server:
 
     def __init__(self, scratch: Path):
         self.scratch, library = scratch, scratch / "operations.so"
+        self.archive = scratch / "archive"
         source = Path(__file__).with_name("operations.c")
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
         environment = {
@@ -56,6 +58,7 @@ class Server:
             "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
             "OMP_NUM_THREADS": "1",
             "no_proxy": "127.0.0.1",
+            ARCHIVE: str(self.archive),
         }
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from tests.crash.server import serve; serve()"],
@@ -288,6 +291,17 @@ def _archive(path: Path) -> Any:
     return _without_times(archive.header), arrays
 
 
+def _rows(path: Path) -> list[Any]:
+    """The rows of a table."""
+    with path.open(newline="") as file:
+        return _without_times(list(csv.DictReader(file)))
+
+
+def _text(path: Path) -> bool:
+    """Whether a text is whole, of which a table has the values."""
+    return path.read_text().endswith("\n")
+
+
 def _page(path: Path) -> bool:
     """Whether a page is whole; it has times in its text."""
     return path.read_text().rstrip().endswith("</html>")
@@ -303,6 +317,8 @@ READERS: dict[str, Callable[[Path], Any]] = {
     ".json": lambda path: _without_times(json.loads(path.read_text())),
     ".npz": _archive,
     ".qiff": _archive,
+    ".csv": _rows,
+    ".md": _text,
     ".html": _page,
     ".log": lambda path: "",  # with the lines of each process
     "-cache": _program,
