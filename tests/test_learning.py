@@ -150,6 +150,14 @@ def test_a_folder_is_not_used_for_something_else(tmp_path):
         file.write_text("of before")
     folder.begin(other, resume=False, overwrite=True)
     assert not any(file.exists() for file in (folder.labels, folder.metrics, folder.model))
+    folder.labels.write_text("of before")
+    folder.config.unlink()  # a process that replaced it was killed
+    with pytest.raises(InputError, match=r"config\.toml is gone; replace what is in the folder"):
+        folder.begin(other, resume=True, overwrite=False)
+    with pytest.raises(InputError, match="already holds something learned"):
+        folder.begin(other, resume=False, overwrite=False)
+    folder.begin(other, resume=False, overwrite=True)
+    assert not folder.labels.exists()
 
 
 def test_errors_meet_the_targets_or_not():

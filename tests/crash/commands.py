@@ -190,6 +190,9 @@ n_validated = 2
 """
 
 
+LEARNING = ("learn", "learn.toml")
+
+
 def _structure(folder: Path) -> None:
     import ase.build
     import ase.io
@@ -255,8 +258,12 @@ COMMANDS: dict[str, Command] = {
     "data-make": Command(MAKE, prepare=_quick_labels),
     "data-fetch": Command(FETCH, prepare=_published),
     "data-convert": Command(("data", "convert", "in.xyz", "out.xyz"), files=_ethanols),
-    "learn": Command(
-        ("learn", "learn.toml"), (("learn", "learn.toml", "--resume"),), _structure, _checkpoints
+    "learn": Command(LEARNING, ((*LEARNING, "--resume"),), _structure, _checkpoints),
+    "learn-overwrite": Command(
+        (*LEARNING, "--overwrite"),
+        ((*LEARNING, "--resume"), (*LEARNING, "--overwrite")),
+        *(_structure, _checkpoints),
+        before=((*LEARNING, "--set", "seed=1"),),
     ),
     "md": Command(MD, ((*MD, "--resume"), MD, (*MD, "--overwrite")), _model, _checkpoints),
     "md-overwrite": Command(
