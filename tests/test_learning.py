@@ -90,6 +90,9 @@ def test_broken_frames_are_found(frames):
 def test_the_template_is_the_defaults_spelled_out():
     found = parse_settings(Learn, template("learn"), "template")
     assert found == Learn(("smiles:CCO",), output="learned/ethanol")
+    assert found.threshold == pytest.approx(0.045)
+    explore = Exploration(temperatures=(300.0, 500.0))
+    assert [explore.temperature(n) for n in (1, 2, 3)] == [300, 500, 500]
 
 
 def test_one_setting_leaves_the_others_of_its_table_at_their_defaults():
@@ -97,11 +100,9 @@ def test_one_setting_leaves_the_others_of_its_table_at_their_defaults():
     found, default = parse_settings(Learn, text, "learn.toml"), Learn(("smiles:O",))
     assert found.train == dataclasses.replace(default.train, steps=7)
     assert found.model == {**default.model, "n_circuits": 2}
-    other = parse_settings(Learn, text.replace("n_circuits = 2", 'kind = "classical"'), "learn.toml")
+    text = text.replace("n_circuits = 2", 'kind = "classical"')
+    other = parse_settings(Learn, text, "learn.toml")
     assert other.model == {"kind": "classical"}
-    assert found.threshold == pytest.approx(0.045)
-    explore = Exploration(temperatures=(300.0, 500.0))
-    assert [explore.temperature(n) for n in (1, 2, 3)] == [300, 500, 500]
 
 
 @pytest.mark.parametrize(
@@ -155,6 +156,14 @@ def test_a_folder_is_not_used_for_something_else(tmp_path):
         file.write_text("of before")
     folder.begin(other, resume=False, overwrite=True)
     assert not any(file.exists() for file in (folder.labels, folder.metrics, folder.model))
+    folder.labels.write_text("of before")
+    folder.config.unlink()  # a process that replaced it was killed
+    with pytest.raises(InputError, match=r"config\.toml is gone; replace what is in the folder"):
+        folder.begin(other, resume=True, overwrite=False)
+    with pytest.raises(InputError, match="already holds something learned"):
+        folder.begin(other, resume=False, overwrite=False)
+    folder.begin(other, resume=False, overwrite=True)
+    assert not folder.labels.exists()
 
 
 def test_errors_meet_the_targets_or_not():

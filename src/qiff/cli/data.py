@@ -5,7 +5,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from .._checks import InputError, check_known, check_suffix
+from .._checks import check_known, check_suffix
 from .._files import read_record, user_path
 from .._progress import progress
 from .command import (
@@ -14,6 +14,7 @@ from .command import (
     add_source,
     add_workers,
     check_apart,
+    check_new,
     print_table,
     source_of,
     task_map,
@@ -31,9 +32,7 @@ def _data_make(options: argparse.Namespace) -> None:
     sampling = settings_from(options, Sampling)
     path = Path(options.out or f"{options.name}.xyz")
     check_suffix(path, (".xyz", ".extxyz"))
-    for target in (path, path.with_suffix(".json")):
-        if target.exists():
-            raise InputError(f"{target}: exists; choose another --out or delete it first.")
+    check_new(path, [path.with_suffix(".json")], "--out")
     print(f"{options.name}: {RECIPES[options.name].level.description}")
     total = sampling.n_frames or RECIPES[options.name].n_frames
     with task_map(options) as map, progress(total) as show:

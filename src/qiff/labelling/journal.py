@@ -92,6 +92,11 @@ class Journal(NamedTuple):
             )
 
 
+def journal_of(path: Path) -> Path:
+    """The journal of a data set while it is computed."""
+    return path.with_name(path.name + ".part")
+
+
 def open_journal(
     path: Path,
     provenance: Mapping[str, Any],

@@ -16,7 +16,7 @@ from .._checks import RunError, check_known
 from .._files import atomic_write, locked
 from .._workers import Map
 from ..atoms.data.dataset import write
-from .journal import open_journal
+from .journal import journal_of, open_journal
 from .recipes import RECIPES, Recipe
 from .samplers import Sampling
 
@@ -50,7 +50,7 @@ def make(
     check_known("Data set", name, RECIPES)
     recipe = RECIPES[name]
     sampling = dataclasses.replace(sampling, n_frames=sampling.n_frames or recipe.n_frames)
-    provenance, part = _provenance(name, recipe, sampling), path.with_name(path.name + ".part")
+    provenance, part = _provenance(name, recipe, sampling), journal_of(path)
     with locked(part):
         label, n_frames = recipe.level.label, sampling.n_frames
         journal = open_journal(part, provenance, lambda: recipe.sampler.start(sampling, label))

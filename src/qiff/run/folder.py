@@ -123,14 +123,17 @@ class RunFolder:
     def finish(
         self, metrics: Mapping[str, Any], figures: Mapping[str, bytes], shown: Predictions
     ) -> None:
-        """Write metrics, figures by file name, predictions and the HTML page; log a summary."""
+        """Write predictions, figures by file name, the HTML page and, last, metrics; log a summary.
+
+        A folder with metrics holds a finished run, see `is_trained`.
+        """
         from ..report.page import html_page
 
-        save_record(self.path / "metrics.json", metrics)
         shown.save(self.path / FILE)
         for name, content in figures.items():
             atomic_write(self.path / name, content)
-        html_page(self.path)
+        html_page(self.path, metrics)
+        save_record(self.path / "metrics.json", metrics)
         for line in summary(self.path):
             log.info(line)
 
