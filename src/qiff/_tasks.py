@@ -65,6 +65,7 @@ def unordered(
             continue
         results, seconds = _result(future)
         again.extend(pending.pop(future)[len(results) :])
+        future.release()  # what has arrived is not computed again if its worker dies
         times.append(seconds / len(results))
         if len(times) == times.maxlen:
             limit = MANY
