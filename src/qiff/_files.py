@@ -77,7 +77,7 @@ def _alone(path: Path) -> IO[bytes] | None:
         import fcntl
 
         file = path.open("ab")
-    except (ImportError, OSError):
+    except (ImportError, PermissionError):  # or another user has left it
         return None
     try:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
+from unittest import mock
 
 import jax
 import numpy as np
@@ -227,11 +228,12 @@ def _structure(path: Path, original: bytes, may_differ: bool) -> None:
         name = str(path.parent)
     if path.suffix == ".zip":
         name = _unpacked(path)
-    for options in OPTIONS:
-        try:
-            qiff.read(qiff.Source(name, **options))
-        except InputError as error:
-            errors.append(error)
+    with mock.patch.dict(os.environ, QIFF_DATA=str(path.with_name("folder"))):
+        for options in OPTIONS:
+            try:
+                qiff.read(qiff.Source(name, **options))
+            except InputError as error:
+                errors.append(error)
     if errors:
         raise min(errors, key=lambda error: len(str(error)))
 
@@ -241,7 +243,6 @@ def _unpacked(path: Path) -> str:
     folder = path.with_name("folder")
     with zipfile.ZipFile(path) as archive:
         archive.extractall(folder)
-    os.environ["QIFF_DATA"] = str(folder)
     return "rmd17:ethanol" if (folder / "rmd17").exists() else str(folder)
 
 

@@ -45,11 +45,11 @@ def steps_at_once(frames: Frames, size: int, most: int) -> int:
 
 
 def pieces(frames: Frames) -> Iterator[Frames]:
-    """All configurations, as many at a time: `PIECE`, or the next power of 2 if there are fewer.
+    """All configurations, as many at a time: `PIECE`, or all if there are fewer.
 
     The last ones are completed with copies of the first without labels, which do not count.
     """
-    size = min(PIECE, 1 << (len(frames) - 1).bit_length())
+    size = min(PIECE, len(frames))
     for begin in range(0, len(frames), size):
         indices = np.arange(begin, begin + size)
         absent = indices >= len(frames)
