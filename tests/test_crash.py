@@ -15,7 +15,7 @@ from .rmd17_folders import write_archive
 from .test_fetch import Handler, packed
 from .test_fetch import Server as WebServer
 
-QUICK = ("label",)
+QUICK = ("data-convert", "in-place")
 """What is killed in the default tests: seconds, and no circuit."""
 CODES = dict(zip(SIGNALS, (-9, 143, 130), strict=True))
 KILLS = 14
@@ -59,16 +59,21 @@ def of(*names: Any):
     return pytest.mark.parametrize("crashes", names, indirect=True)
 
 
+def marked(name: str) -> Any:
+    """A command as a parameter; slow unless it is one of `QUICK`."""
+    return pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK))
+
+
 # --- at every operation -----------------------------------------------------------------------
 
 
-@of(*(pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in COMMANDS))
+@of(*map(marked, COMMANDS))
 def test_a_kill_at_any_operation_on_a_file_changes_nothing(crashes):
     assert len(crashes.states) > 3
     assert crashes.differences() == []
 
 
-@of(*CONTROLS)
+@of(*map(marked, CONTROLS))
 def test_control_writers_that_are_not_atomic_or_leave_files_are_found(crashes):
     found = [text.partition(" ")[2].partition(":")[0] for text in crashes.differences()]
     assert any(operation.startswith("half ") for operation in found)
