@@ -243,7 +243,7 @@ def test_not_all_tasks_are_sent_at_once(cluster):
             yield number
 
     results = iter(cluster(square, items()))
-    assert next(results) == 0
+    assert next(results) in map(square, range(FEW))  # in any order
     assert len(drawn) <= FEW
     found = [next(results) for _ in range(4 * FEW)]
     assert len(set(found)) == len(found)
