@@ -86,7 +86,7 @@ def test_a_process_that_is_killed_leaves_what_was_seen_when_it_was_stopped(crash
     """And continues in another process as in this one."""
     draw = random.Random(0)
     for at in draw.sample(range(1, len(crashes.stops) + 1), 5):
-        folder = crashes.begin("killed")
+        folder = crashes.begin()
         line = crashes.line(crashes.command.line)
         assert crashes.server.run(crashes.name, line, folder, at=at).code == -9
         seen = contents(crashes.folder / "copies" / str(at))
@@ -106,5 +106,5 @@ def test_signals_at_random_moments_change_nothing(crashes):
     draw, sent = random.Random(0), Counter()
     while sent.total() < KILLS:
         sent.update(crashes.killed_until_done(draw))
-        assert unequal(contents(crashes.folder / "killed"), crashes.wanted) == []
+        assert unequal(contents(crashes.place), crashes.wanted) == []
     assert set(sent) <= set(CODES.items())

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from functools import cached_property
@@ -26,8 +27,9 @@ from .commands import ARCHIVE, Line, carry_out, what_is_run
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 ROOT = Path(__file__).parent.parent.parent
-TIMES = ("seconds", "training s")
-"""Keys of records and columns of tables that are times, which differ from run to run."""
+TIMES = ("seconds", "training s", "start_sha256", "model_sha256")
+"""Keys of records and columns of tables that differ from run to run: times, and hashes of model
+files, which hold times."""
 
 
 class End(NamedTuple):
@@ -45,7 +47,10 @@ class End(NamedTuple):
 
 
 class Server:
-    """Processes that are forked from one that has loaded everything; see `server.py`."""
+    """Processes that are forked from one that has loaded everything; see `server.py`.
+
+    They have the settings of JAX of this process, for other programs have other last digits.
+    """
 
     def __init__(self, scratch: Path):
         self.scratch, library = scratch, scratch / "operations.so"
@@ -55,7 +60,6 @@ class Server:
         environment = {
             "LD_PRELOAD": str(library),
             "QIFF_CACHE": str(scratch / "cache"),
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
             "OMP_NUM_THREADS": "1",
             "no_proxy": "127.0.0.1",
             ARCHIVE: str(self.archive),
@@ -140,33 +144,33 @@ class Crashes:
 
     def __init__(self, server: Server, name: str, folder: Path, **values: str):
         self.server, self.name, self.folder, self.values = server, name, folder, values
-        self.command = what_is_run(name)
+        self.command, self.place = what_is_run(name), folder / "here"
 
-    def begin(self, name: str, source: Path | None = None) -> Path:
-        """A new folder with the files of another one, or with those that the command needs."""
-        folder = self.folder / name
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(source or self._given, folder)
-        return folder
+    def begin(self, source: Path | None = None) -> Path:
+        """The folder of all runs, since files may tell its name, made anew with the files of another
+        one, or with those that the command needs."""
+        source = source or self._given
+        shutil.rmtree(self.place, ignore_errors=True)
+        shutil.copytree(source, self.place)
+        return self.place
 
     def line(self, line: Line) -> Line:
         return tuple(word.format(**self.values) for word in line)
 
     @cached_property
     def _given(self) -> Path:
-        folder = self.folder / "given"
-        folder.mkdir(parents=True)
-        self.command.files(folder)
+        self.place.mkdir(parents=True)
+        self.command.files(self.place)
         for line in self.command.before:
-            end = self.server.run(self.name, self.line(line), folder)
+            end = self.server.run(self.name, self.line(line), self.place)
             assert end.code == 0, self.server.output()
-        return folder
+        return self.place.rename(self.folder / "given")
 
     @cached_property
     def stops(self) -> list[str]:
         """Where a run that nothing else disturbs is stopped; see `states`."""
         self.server.output()
-        folder, copies = self.begin("quiet"), self.folder / "copies"
+        folder, copies = self.begin(), self.folder / "copies"
         end = self.server.run(self.name, self.line(self.command.line), folder, copies=copies)
         assert end.code == 0, self.server.output()
         return end.stops
@@ -188,7 +192,7 @@ class Crashes:
 
     def difference(self, state: State) -> str:
         """What is wrong after a kill and all that continues the command; empty if nothing is."""
-        folder = self.begin("killed", state.folder)
+        folder = self.begin(state.folder)
         done, printed = not unequal(contents(folder), self.wanted), io.StringIO()
         with redirect_stdout(printed), redirect_stderr(printed), pytest.MonkeyPatch.context() as p:
             self.command.prepare(p)
@@ -217,7 +221,7 @@ class Crashes:
     def seconds(self) -> float:
         """Time of the processor that the command needs."""
         line = self.line(self.command.line)
-        return self.server.run(self.name, line, self.begin("timed")).seconds
+        return self.server.run(self.name, line, self.begin()).seconds
 
     def killed_until_done(self, draw: random.Random) -> Iterator[tuple[int, int]]:
         """Send signals at random moments and continue, until the command is finished.
@@ -225,10 +229,11 @@ class Crashes:
         Yields:
             Each signal that ended the command, and the exit code.
         """
-        folder, first, ways = self.begin("killed"), [self.command.line], []
+        most, first, ways = 1.3 * self.seconds, [self.command.line], []
+        folder = self.begin()
         while True:
             line = self.line((ways or first)[0])
-            number, after = draw.choice(SIGNALS), draw.uniform(0.01, 1.3 * self.seconds)
+            number, after = draw.choice(SIGNALS), draw.uniform(0.01, most)
             code = self.server.run(self.name, line, folder, number=number, after=after).code
             if code == 2 and len(ways) > 1:
                 ways = ways[1:]
@@ -315,6 +320,7 @@ def _program(path: Path) -> bool:
 
 READERS: dict[str, Callable[[Path], Any]] = {
     ".json": lambda path: _without_times(json.loads(path.read_text())),
+    ".toml": lambda path: _without_times(tomllib.loads(path.read_text())),
     ".npz": _archive,
     ".qiff": _archive,
     ".csv": _rows,

@@ -36,6 +36,8 @@ def load_npz(path: Path, source: Source) -> dict[str, np.ndarray]:
 
 _LARGE, _MOST_PACKED = 1 << 28, 100  # bytes that are always read; ratio of packed labels, at most
 
+_KINDS = "biufcSU"  # of types of NumPy: numbers and texts
+
 UNREADABLE = np.full(1, None)
 """In place of an array that is corrupt or holds pickled objects: an error if it is needed."""
 
@@ -48,8 +50,8 @@ def _member(archive: Mapping[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def _sound(values: Any) -> np.ndarray:
-    """An array whose characters, if it has any, are characters; else `UNREADABLE`."""
-    if not isinstance(values, np.ndarray):
+    """An array of numbers or of texts whose characters are characters; else `UNREADABLE`."""
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in _KINDS:
         return UNREADABLE
     if values.dtype.kind == "U":
         codes = np.frombuffer(values.tobytes(), f"{values.dtype.byteorder}u4")

@@ -106,7 +106,8 @@ def read_rmd17(path: Path, source: Source) -> RawFrames:
     frames = []
     for name, part in parts.items():
         arrays = loaded[part.arrays]
-        chosen = {key: arrays[key][rows[name]] for key in PER_FRAME if key in arrays}
+        found = {key: np.atleast_1d(arrays[key]) for key in PER_FRAME if key in arrays}
+        chosen = {key: values[rows[name]] for key, values in found.items()}
         for atoms in from_arrays(arrays | chosen, source).frames:
             atoms.info[PART] = name
             frames.append(atoms)

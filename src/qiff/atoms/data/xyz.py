@@ -4,6 +4,7 @@ And what it should refuse: more columns or atoms than a file can have.
 """
 
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,15 @@ _PROPERTIES = re.compile(rb"""\bProperties["'\s]*=[\s"'{]*([^\s"'}]+)""")
 
 
 def is_xyz(path: Path) -> bool:
-    """Whether ASE reads a file as extxyz, by its name."""
-    return bool({".xyz", ".extxyz"} & {suffix.lower() for suffix in path.suffixes})
+    """Whether ASE reads a file as extxyz, by its name or else by its content."""
+    from ase.io.formats import UnknownFileTypeError, filetype
+
+    if {".xyz", ".extxyz"} & {suffix.lower() for suffix in path.suffixes}:
+        return True
+    try:
+        return filetype(str(path)) == "extxyz"
+    except (UnknownFileTypeError, OSError, EOFError, zlib.error):
+        return False  # or damaged, which reading it tells
 
 
 def check_sizes(path: Path, place: str) -> None:
