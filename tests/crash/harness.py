@@ -147,8 +147,8 @@ class Crashes:
         self.command, self.place = what_is_run(name), folder / "here"
 
     def begin(self, source: Path | None = None) -> Path:
-        """The folder of all runs, since files may tell its name, made anew with the files of another
-        one, or with those that the command needs."""
+        """The folder of all runs, made anew with the files of another one, or with those that the
+        command needs. It is always the same, since files may tell its name."""
         source = source or self._given
         shutil.rmtree(self.place, ignore_errors=True)
         shutil.copytree(source, self.place)
@@ -275,7 +275,8 @@ def unequal(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
 def what_counts(path: Path) -> Any:
     """The content of a file, without times; of a damaged one what is wrong."""
     try:
-        return READERS.get(path.suffix, Path.read_bytes)(path)
+        program = path.parent.parent.name == "programs"
+        return _program(path) if program else READERS.get(path.suffix, Path.read_bytes)(path)
     except Exception as error:
         return f"damaged: {error}"
 
@@ -313,7 +314,8 @@ def _page(path: Path) -> bool:
 
 
 def _program(path: Path) -> bool:
-    """Whether a compiled program is whole: it begins with its SHA-256."""
+    """Whether a compiled program is whole: it begins with its SHA-256. The compiler writes another
+    one each time."""
     content = path.read_bytes()
     return content[:32] == hashlib.sha256(content[32:]).digest()
 
@@ -327,6 +329,5 @@ READERS: dict[str, Callable[[Path], Any]] = {
     ".md": _text,
     ".html": _page,
     ".log": lambda path: "",  # with the lines of each process
-    "-cache": _program,
 }
 """How files are read of which a part does not count, by suffix."""

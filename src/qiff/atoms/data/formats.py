@@ -107,10 +107,10 @@ def read_database(path: Path, source: Source) -> RawFrames:
     try:
         rows = list(ase.db.connect(path).select())
         frames = [row.toatoms() for row in rows]
+        for atoms, row in zip(frames, rows, strict=True):
+            atoms.info |= {**row.key_value_pairs, **row.data}
     except Exception as error:  # sqlite and ASE fail in their own ways
         raise InputError(f"{source.path}: is no database of ASE ({error}).") from error
-    for atoms, row in zip(frames, rows, strict=True):
-        atoms.info |= {**row.key_value_pairs, **row.data}
     return RawFrames(frames, "eV", "Angstrom")
 
 
