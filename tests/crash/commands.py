@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import pytest
 
 from qiff.cli import main
@@ -223,8 +224,9 @@ def _model(folder: Path) -> None:
 
 
 def _cache(patch: pytest.MonkeyPatch) -> None:
-    """Let compiled programs be kept in the folder of the command."""
+    """Let compiled programs be kept in the folder of the command, and none in memory."""
     patch.setenv("QIFF_CACHE", "cache")
+    jax.clear_caches()
 
 
 # --- writers that break the law ---------------------------------------------------------------

@@ -101,9 +101,10 @@ def pairs_within(
     if cell is None and heights.max() < _FARTHEST and cutoff not in widths:
         return _pairs_of_scattered(cutoff, positions)
     if not widths:
+        volume = " × ".join(f"{height:.3g}" for height in heights)
         raise InputError(
-            f"Neighbours cannot be searched in {' × '.join(f'{h:.3g}' for h in heights)} Å, at most "
-            f"{farthest:.3g} Å from the origin; check the positions, the cell and the length unit."
+            f"Neighbours cannot be searched in {volume} Å, up to {farthest:.3g} Å from the origin; "
+            "check the positions, the cell and the length unit."
         )
     searched = widths[0]
     from vesin import NeighborList

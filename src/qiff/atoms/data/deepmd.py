@@ -28,8 +28,8 @@ def types(path: Path, arrays: Mapping[str, np.ndarray], source: Source) -> dict[
         found = np.empty(0, int)
     if not found.size:
         raise InputError(
-            f"{source.path}: `type.raw` (or `real_atom_types.npy`) must hold one whole number an "
-            "atom."
+            f"{source.path}: `type.raw` must hold one whole number an atom, and so must "
+            "`real_atom_types.npy` where it is used."
         )
     open_ = {"pbc": np.array(False)} if (path / "nopbc").exists() else {}
     if source.elements:
