@@ -190,11 +190,14 @@ class CircuitInteraction(AbstractInteraction):
     ) -> AtomFeatures:
         r"""$\langle\sigma_a\cdot\sigma_b\rangle$ and $w_q\cdot\langle\sigma_q\rangle$."""
         signs = jnp.array([1, -1], species.dtype)
-        angles = jnp.stack([self.angles(moments, species, sign) for sign in signs])
+        weights = list(self.channels)
+        weights[1] = jnp.concatenate([weights[1], self.projections], axis=-1)
+        by_rank = list(channels(moments, tuple(weights), species, self.simulation.engine))
+        by_rank[1], projections = jnp.split(by_rank[1], [self.settings.n_channels(1)], axis=2)
+        angles = jnp.stack([self.angles(by_rank, species, sign) for sign in signs])
         found = jax.vmap(jax.vmap(jax.vmap(self.simulation)))(angles)
         n_exchanges = self.settings.n_qubits * (self.settings.n_qubits - 1) // 2
         exchanges, axes = jnp.split(found, [n_exchanges], axis=-1)
-        projections = channels(moments[1], self.projections)
         vectors = (jnp.tensordot(signs, axes, 1) / 2).reshape(projections.shape)
         dots = (vectors * projections).sum(-1)
         invariants = jnp.concatenate([exchanges.mean(0), dots], axis=-1)
@@ -204,18 +207,18 @@ class CircuitInteraction(AbstractInteraction):
         )
 
     def angles(
-        self, moments: Moments, species: Float[Array, "n_atoms n_species"], sign: Array
+        self,
+        by_rank: list[Float[Array, "n_atoms n_circuits n_channels n_components"]],
+        species: Float[Array, "n_atoms n_species"],
+        sign: Array,
     ) -> Float[Array, "n_atoms n_circuits n_slots"]:
         """Angles of the gates in radians; multipoles of odd rank are multiplied by `sign`."""
         constant = jnp.tensordot(species, self.exchanges, 1)
         n_atoms, n_circuits, n_layers, _ = constant.shape
-        by_rank = [
-            channels(moment, weights) * (sign if rank % 2 else 1)
-            for rank, (moment, weights) in enumerate(zip(moments, self.channels, strict=True))
-        ]
-        scalars = by_rank[0].reshape(constant.shape)
+        signed = [found * (sign if rank % 2 else 1) for rank, found in enumerate(by_rank)]
+        scalars = signed[0].reshape(constant.shape)
         encoded = jnp.concatenate(
-            [part.reshape(n_atoms, n_circuits, n_layers + 1, -1) for part in by_rank[1:]], axis=-1
+            [part.reshape(n_atoms, n_circuits, n_layers + 1, -1) for part in signed[1:]], axis=-1
         )
         return interleaved(encoded, constant + scalars)
 

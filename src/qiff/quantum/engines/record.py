@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jaxtyping import Array
+
 from ..._types import Angles, Expectations
 from ..program import Program
+from .channels import Shape, channels
 
 
 def _none(*_: Program) -> None:
@@ -19,6 +22,7 @@ class Engine:
         name: as in a config.
         expectations: $\langle\psi_0|M^\dagger O_k M|\psi_0\rangle$ of a program and its angles: a
             pure function of unbatched arrays that JAX can `jit`, `vmap` and differentiate.
+        channels: see `channels.channels`: as JAX functions go, as pure.
         platforms: platforms of JAX that it runs on, such as `cpu` and `gpu`; empty for all.
         supports: why a program cannot be simulated, or None if it can.
         unavailable: why the engine cannot be used on this machine, or None if it can.
@@ -31,6 +35,7 @@ class Engine:
     supports: Callable[[Program], str | None] = _none
     unavailable: Callable[[], str | None] = _none
     details: Callable[[], str] = lambda: ""
+    channels: Callable[[Array, Array, Array, Shape], Array] = channels
 
     def describe(self) -> str:
         """Name and details in one line."""

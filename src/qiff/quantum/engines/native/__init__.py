@@ -24,6 +24,7 @@ from ...._types import Angles, Expectations
 from ...gate import Gate
 from ...program import Program
 from ..record import Engine
+from .products import channels
 
 LIBRARY = "libqiff_kernels.so"
 MAX_QUBITS = 26
@@ -93,7 +94,7 @@ def _library() -> ctypes.CDLL:
     if not found:
         raise OSError("its kernels were not built at installation, which needs a C++17 compiler")
     library = ctypes.CDLL(str(found[0]))
-    for name in ("value", "gradient", "second"):
+    for name in ("value", "gradient", "second", "channels", "moments", "weights"):
         handler = jax.ffi.pycapsule(getattr(library, f"qiff_{name}"))
         jax.ffi.register_ffi_target(f"qiff_{name}", handler, platform="cpu")
     library.qiff_instructions.restype = ctypes.c_char_p
@@ -237,4 +238,5 @@ ENGINE = Engine(
     supports=supports,
     unavailable=unavailable,
     details=lambda: f"{instructions()} instructions",
+    channels=channels,
 )
