@@ -22,11 +22,11 @@ class Engine:
         name: as in a config.
         expectations: $\langle\psi_0|M^\dagger O_k M|\psi_0\rangle$ of a program and its angles: a
             pure function of unbatched arrays that JAX can `jit`, `vmap` and differentiate.
-        channels: see `channels.channels`: as JAX functions go, as pure.
         platforms: platforms of JAX that it runs on, such as `cpu` and `gpu`; empty for all.
         supports: why a program cannot be simulated, or None if it can.
         unavailable: why the engine cannot be used on this machine, or None if it can.
         details: what it computes with here, in a few words.
+        channels: the channels of densities that turn gates, see `channels.channels`; as pure.
     """
 
     name: str

@@ -17,14 +17,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ...._checks import InputError
 from ...._types import Angles, Expectations
 from ...gate import Gate
 from ...program import Program
+from ..channels import Shape
 from ..record import Engine
-from .products import channels
+from . import products
 
 LIBRARY = "libqiff_kernels.so"
 MAX_QUBITS = 26
@@ -119,6 +120,17 @@ def instructions() -> str:
 def expectations(program: Program, angles: Angles) -> Expectations:
     """See `qiff.quantum.engine.expectations`."""
     return _expectations(program, angles)
+
+
+def channels(
+    moments: Float[Array, "n_atoms n_rows n_features"],
+    weights: Float[Array, "n_groups n_features n_channels"],
+    groups: Int[Array, " n_atoms"],
+    shape: Shape,
+) -> Float[Array, "n_atoms n_entries"]:
+    """See `qiff.quantum.engines.channels.channels`."""
+    _library()
+    return products.channels(moments, weights, groups, shape)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -58,26 +58,25 @@ def _call(
 
 def _transposed(
     wanted: str, cotangent: Any, one: Any, other: Any, groups: Array, **sizes: Any
-) -> tuple[Any, Any, None]:
+) -> tuple[Any, ...]:
     """The cotangent of the input that is undefined, from that of the result."""
     if isinstance(cotangent, ad.Zero):
         return None, None, None
     known = dict(zip(_INPUTS[wanted], (one, other), strict=True)) | {wanted: cotangent}
-    return tuple(
+    found = (
         _PRIMITIVES[name].bind(*(known[factor] for factor in _INPUTS[name]), groups, **sizes)
         if ad.is_undefined_primal(known[name])
         else None
         for name in _INPUTS[wanted]
-    ) + (None,)  # pyright: ignore[reportReturnType]
+    )
+    return (*found, None)
 
 
 def _batched(
     wanted: str, arguments: Any, axes: Any, *, shape: Shape, n_groups: int
 ) -> tuple[Array, int]:
     """All of a batch as atoms of one product, with groups of their own if weights differ."""
-    size = next(
-        a.shape[axis] for a, axis in zip(arguments, axes, strict=True) if axis is not None
-    )
+    size = next(a.shape[axis] for a, axis in zip(arguments, axes, strict=True) if axis is not None)
     names = (*_INPUTS[wanted], "groups")
     own_weights = wanted == "weights" or axes[1] is not None
     found = {}
