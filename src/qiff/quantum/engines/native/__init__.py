@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from ...._checks import InputError
 from ...._types import Angles, Expectations
@@ -122,12 +122,7 @@ def expectations(program: Program, angles: Angles) -> Expectations:
     return _expectations(program, angles)
 
 
-def channels(
-    moments: Float[Array, "n_atoms n_rows n_features"],
-    weights: Float[Array, "n_groups n_features n_channels"],
-    groups: Int[Array, " n_atoms"],
-    shape: Shape,
-) -> Float[Array, "n_atoms n_entries"]:
+def channels(moments: Array, weights: Array, groups: Array, shape: Shape) -> Array:
     """See `qiff.quantum.engines.channels.channels`."""
     _library()
     return products.channels(moments, weights, groups, shape)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array
 
 from ..channels import Shape
 
@@ -28,12 +28,7 @@ _INPUTS = {
 """What each factor is computed from."""
 
 
-def channels(
-    moments: Float[Array, "n_atoms n_rows n_features"],
-    weights: Float[Array, "n_groups n_features n_channels"],
-    groups: Int[Array, " n_atoms"],
-    shape: Shape,
-) -> Float[Array, "n_atoms n_entries"]:
+def channels(moments: Array, weights: Array, groups: Array, shape: Shape) -> Array:
     """See `qiff.quantum.engines.channels.channels`."""
     groups, n_groups = jnp.asarray(groups, "int32"), len(weights)
     return _PRIMITIVES["channels"].bind(moments, weights, groups, shape=shape, n_groups=n_groups)
