@@ -159,6 +159,12 @@ def edge_vectors(
     return apart, jnp.sqrt(square)
 
 
+def length(vectors: Float[Array, "*batch 3"]) -> Float[Array, "*batch"]:
+    """Lengths of vectors; where one is zero, the derivative of its length is taken to be zero."""
+    square = (vectors**2).sum(-1)
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+
+
 def envelope(x: Array) -> Array:
     r"""$w(x) = 1 - 10x^3 + 15x^4 - 6x^5$: from 1 at 0 to 0 at 1, two derivatives zero there."""
     return 1 - x**3 * (10 - 15 * x + 6 * x**2)

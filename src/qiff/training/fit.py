@@ -13,10 +13,11 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._checks import RunError
+from .._types import AnyArray
 from ..atoms.frames import Frames
 from ..model.potential import AbstractPotential
 from ..model.predict import NotFiniteError, precision
-from .batches import batches
+from .batches import batches, pieces, steps_at_once, taken
 from .gradients import GRADIENTS
 from .loss import relative
 from .parallel import connected, on_devices, on_this_device
@@ -121,7 +122,7 @@ def fit(
         RunError: the loss is not finite; the last state given to `after_validation` is finite.
     """
     with precision(state.best):
-        train, valid = (on_devices(relative(frames, state.best)) for frames in (train, valid))
+        train, valid = (relative(frames, state.best) for frames in (train, valid))
     while state.step < training.steps and not 0 < training.patience <= state.n_stale:
         state = _advance(state, train, valid, training, seed)
         after_validation(state)
@@ -133,13 +134,11 @@ def _advance(
 ) -> FitState:
     """Steps up to the next validation, and that validation."""
     begin, end = state.step, min(state.step + training.evaluate_every, training.steps)
-    order = batches(len(train), training.batch_size, seed, begin, end)
     try:
         with precision(state.best), connected():
-            key, now = jax.random.key(seed), (jnp.asarray(order), jnp.arange(begin, end))
-            weights, losses = _take_steps(on_devices(state.weights), train, *now, key, training)
+            weights, losses = _fitted(on_devices(state.weights), train, training, seed, begin, end)
             valid_loss, errors = _validate(weights.average, valid, training)
-            weights, losses = on_this_device(weights), np.asarray(losses)
+            weights = on_this_device(weights)
             if not (np.all(np.isfinite(losses)) and np.isfinite(valid_loss)):
                 raise NotFiniteError
     except NotFiniteError:
@@ -147,28 +146,46 @@ def _advance(
             f"the loss became nan or infinite between steps {begin} and {end}: start again with a "
             "lower `learning_rate` or `clip`, or look for a frame with wrong labels."
         ) from None
-    sizes = {name: float(value) for name, value in errors.items()}
-    row = HistoryRow(end, float(losses.mean()), float(valid_loss), training.rate(end), sizes)
+    row = HistoryRow(end, float(losses.mean()), valid_loss, training.rate(end), errors)
     history = (*state.history, row)
     improved = _best(history) == len(history) - 1
     return FitState(weights, weights.average if improved else state.best, history)
 
 
+def _fitted(
+    weights: Weights, train: Frames, training: Training, seed: int, begin: int, end: int
+) -> tuple[Weights, Float[np.ndarray, " n_steps"]]:
+    """Steps `begin` to `end`, and the loss of each.
+
+    The batches of some steps are gathered here and given to one compiled program, which therefore
+    depends neither on the number of frames nor on where they are; the next ones are gathered while
+    it runs.
+    """
+    order = batches(len(train), training.batch_size, seed, begin, end)
+    n_steps = steps_at_once(train, order.shape[1], training.evaluate_every)
+    key, losses = jax.random.key(seed), []
+    for first in range(begin, end, n_steps):
+        steps = np.arange(first, min(first + n_steps, end))
+        frames = on_devices(taken(train, order[steps - begin]))
+        jax.block_until_ready(losses[-1:])
+        weights, found = _take_steps(weights, frames, steps, key, training)
+        losses.append(on_this_device(found))
+    return weights, np.concatenate(losses)
+
+
 @eqx.filter_jit
 def _take_steps(
     weights: Weights,
-    train: Frames,
-    order: Int[Array, "n_steps size"],
-    steps: Int[Array, " n_steps"],
+    batches: Frames,
+    steps: Int[AnyArray, " n_steps"],
     key: PRNGKeyArray,
     training: Training,
 ) -> tuple[Weights, Float[Array, " n_steps"]]:
     optimiser = training.transformation
     loss_and_gradient = GRADIENTS[training.gradient]
 
-    def step(weights: Weights, now: tuple[Array, Array]) -> tuple[Weights, Float[Array, ""]]:
-        batch, number = now
-        frames = jax.tree.map(lambda values: jnp.asarray(values)[batch], train)
+    def step(weights: Weights, now: tuple[Frames, Array]) -> tuple[Weights, Float[Array, ""]]:
+        frames, number = now
         potential: Any = weights.potential
         average: Any = weights.average
         own_key = jax.random.fold_in(key, number)
@@ -182,7 +199,7 @@ def _take_steps(
 
     step_of_each = _of_each(weights.potential, step, (0, None))
     members = Weights(_stacked(weights.potential), _stacked(weights.average), weights.optimiser)
-    members, losses = jax.lax.scan(step_of_each, members, (order, steps))
+    members, losses = jax.lax.scan(step_of_each, members, (batches, steps))
     fitted = jax.tree.unflatten(jax.tree.structure(weights), jax.tree.leaves(members))
     return fitted, losses.reshape(len(losses), -1).mean(1)
 
@@ -201,8 +218,20 @@ def _of_each(potential: AbstractPotential, function: Callable[..., Any], axes: A
     return jax.vmap(function, axes) if len(potential.members) > 1 else function
 
 
-@eqx.filter_jit
 def _validate(
     potential: AbstractPotential, frames: Frames, training: Training
-) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    return training.loss.validation(potential, frames)
+) -> tuple[float, dict[str, float]]:
+    """See `Loss.validation`; some frames at a time, by a program that does not depend on how many
+    there are."""
+    total = {key: np.zeros(4) for key in training.loss.learned}
+    for piece in pieces(frames):
+        found = on_this_device(_sums(potential, on_devices(piece), training))
+        total = {key: total[key] + np.asarray(values) for key, values in found.items()}
+    return training.loss.validation(total)
+
+
+@eqx.filter_jit
+def _sums(
+    potential: AbstractPotential, frames: Frames, training: Training
+) -> dict[str, Float[Array, " 4"]]:
+    return training.loss.sums(potential, frames)

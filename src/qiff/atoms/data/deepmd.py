@@ -41,4 +41,4 @@ def types(path: Path, arrays: Mapping[str, np.ndarray], source: Source) -> dict[
         wrong = symbols[elements.index(None)]
         raise InputError(f"{source.path}: `type_map.raw` names `{wrong}`, which is no element.")
     numbers = np.array([one.number for one in elements if one])
-    return {"numbers": np.where(found < 0, 0, numbers[found]), **open_}
+    return {"numbers": np.where(found < 0, 0, numbers[found.clip(0)]), **open_}

@@ -124,7 +124,7 @@ def _rows(part: PartFiles, arrays: Mapping[str, np.ndarray], source: Source) -> 
         rows = np.loadtxt(part.rows, dtype=int, ndmin=1)
     except (ValueError, OSError):
         rows = np.array([-1])
-    if not rows.size or rows.min() < 0 or rows.max() >= n_frames:
+    if rows.ndim > 1 or not rows.size or rows.min() < 0 or rows.max() >= n_frames:
         raise InputError(
             f"{source.path}: `{part.rows.name}` must list numbers of frames below {n_frames}; "
             "is it damaged?"
