@@ -53,6 +53,6 @@ def test_kernels_agree_with_jax(dtype, error):
 
 
 def test_kernels_refuse_wrong_shapes():
-    moments, weights, groups = factors("float32")
+    moments, weights, groups = map(jnp.asarray, factors("float32"))
     with pytest.raises(jax.errors.JaxRuntimeError, match="a product has a wrong shape"):
         ENGINES["native"].channels(moments[0, :, 1:], weights[0], groups[0], SHAPE)

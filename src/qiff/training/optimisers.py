@@ -38,8 +38,8 @@ def muon(rate: optax.Schedule) -> optax.GradientTransformation:
     """
     momentum = optax.contrib.muon(rate, ns_steps=0, muon_weight_dimension_numbers=_matrices)
 
-    def update(gradient: Any, state: Any, weights: Any = None) -> tuple[Any, Any]:
-        updates, state = momentum.update(gradient, state, weights)
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        updates, state = momentum.update(updates, state, params)
         return _orthogonal(updates), state
 
     return optax.GradientTransformation(momentum.init, update)

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
@@ -94,7 +95,7 @@ def _primitive(wanted: str) -> Primitive:
     call = partial(_call, wanted)
     primitive.def_impl(lambda *values, **sizes: jax.jit(partial(call, **sizes))(*values))
     primitive.def_abstract_eval(
-        lambda one, other, groups, **sizes: jax.core.ShapedArray(
+        lambda one, other, groups, **sizes: ShapedArray(
             _result(wanted, one, other, **sizes), one.dtype
         )
     )
