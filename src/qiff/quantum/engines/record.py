@@ -27,6 +27,8 @@ class Engine:
         unavailable: why the engine cannot be used on this machine, or None if it can.
         details: what it computes with here, in a few words.
         channels: the channels of densities that turn gates, see `channels.channels`; as pure.
+        joins_mirror_images: whether a circuit and its mirror image are simulated fastest as one
+            circuit with an ancilla, see `qiff.quantum.mirror`.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Engine:
     unavailable: Callable[[], str | None] = _none
     details: Callable[[], str] = lambda: ""
     channels: Callable[[Array, Array, Array, Shape], Array] = channels
+    joins_mirror_images: bool = False
 
     def describe(self) -> str:
         """Name and details in one line."""

@@ -217,7 +217,7 @@ def encode(program: Program) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"The native engine cannot simulate this circuit: {reason}.")
     top = program.n_qubits - 1
     pairs = [[top - a, top - b] for a, b in program.state.pairs]
-    gates = [row for gate in program.gates() for row in _rows(gate, top)]
+    gates = _without_pairs([row for gate in program.gates() for row in _rows(gate, top)])
     terms, coefficients = [], []
     for k, observable in enumerate(program.observables):
         for coefficient, word in observable.terms:
@@ -238,6 +238,21 @@ def _rows(gate: Gate, top: int) -> Iterator[list[int]]:
         yield [kernel, top - gate.qubits[first], top - gate.qubits[other], gate.slot]
 
 
+def _without_pairs(rows: list[list[int]]) -> list[list[int]]:
+    """The kernels without pairs of Hadamard gates that undo each other."""
+    kept: dict[int, list[int]] = {}
+    last: dict[int, int] = {}
+    for index, row in enumerate(rows):
+        kernel, bit, other, _ = row
+        before = kept.get(last.get(bit, -1))
+        if kernel == Kernel.HADAMARD and before is not None and before[:2] == row[:2]:
+            del kept[last.pop(bit)]
+            continue
+        kept[index] = row
+        last |= {bit: index, other: index}
+    return list(kept.values())
+
+
 ENGINE = Engine(
     "native",
     expectations,
@@ -246,4 +261,5 @@ ENGINE = Engine(
     unavailable=unavailable,
     details=lambda: f"{instructions()} instructions",
     channels=channels,
+    joins_mirror_images=True,
 )
