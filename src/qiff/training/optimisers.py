@@ -88,8 +88,8 @@ def _iterated(matrices: Float[Array, "n n_rows n_columns"]) -> Float[Array, "n n
 
     All are polynomials of the first $A$, so the products are of matrices of its size.
     """
-    norm = jnp.linalg.norm(matrices, axis=(1, 2), keepdims=True)
-    gram = jnp.einsum("nij,nkj->nik", matrices, matrices) / (norm**2 + _TINY)
+    gram = jnp.einsum("nij,nkj->nik", matrices, matrices)
+    gram /= jnp.trace(gram, axis1=1, axis2=2)[:, None, None] + _TINY  # the square of the norm
     one = jnp.eye(gram.shape[-1], dtype=gram.dtype)
     a, b, c = _COEFFICIENTS
     total = one
