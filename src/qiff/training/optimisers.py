@@ -1,5 +1,6 @@
 """Optimisers and schedules of the learning rate, each a registry."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -8,9 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import optax.contrib
 from jaxtyping import Array, Float
-from optax.contrib import MuonDimensionNumbers
+from optax.contrib import MuonState
 
 SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
     "cosine": optax.cosine_decay_schedule,
@@ -19,40 +19,61 @@ SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
 """From the initial learning rate and the number of steps to the learning rate at a step."""
 
 
-def _matrices(weights: Any) -> Any:
-    """The axes of each array that form a matrix: the last two of two or three."""
-    axes = {2: MuonDimensionNumbers(0, 1), 3: MuonDimensionNumbers(1, 2)}
-    return jax.tree.map(lambda weight: axes.get(weight.ndim), weights)
+def clipped(limit: float) -> optax.GradientTransformation:
+    """Gradients whose norm, of all weights together, is at most the limit."""
+
+    def update(updates: Any, params: Any = None) -> Any:
+        norm = jnp.linalg.norm(jnp.concatenate([g.reshape(-1) for g in jax.tree.leaves(updates)]))
+        factor = jnp.where(norm < limit, 1, limit / norm)
+        return jax.tree.map(lambda g: factor * g, updates)
+
+    return optax.stateless(update)
 
 
 def muon(rate: optax.Schedule) -> optax.GradientTransformation:
     """Muon makes the updates of matrices orthogonal, so that weak directions learn as fast as
     strong ones; all other weights are updated by Adam.
 
-    It is that of optax, which iterates once for every array, with one iteration for all.
+    The last two of two or three axes are matrices. It is that of optax, and has its state, but
+    iterates all matrices together.
 
     Args:
         rate: the learning rate at a step.
 
     Reference: Jordan et al., https://kellerjordan.github.io/posts/muon/ (2024).
     """
-    momentum = optax.contrib.muon(rate, ns_steps=0, muon_weight_dimension_numbers=_matrices)
+    nothing, scale = optax.identity(), optax.scale_by_learning_rate(rate)
+    adam = optax.chain(optax.scale_by_adam(nesterov=True), nothing, scale)
+    matrices = optax.GradientTransformation(_initial, _orthogonal_momentum)
+    return optax.partition(
+        {"muon": optax.chain(matrices, nothing, nothing, scale), "adam": adam},
+        lambda weights: jax.tree.map(lambda w: "muon" if w.ndim in (2, 3) else "adam", weights),
+    )
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        updates, state = momentum.update(updates, state, params)
-        return _orthogonal(updates), state
 
-    return optax.GradientTransformation(momentum.init, update)
+def _initial(weights: Any) -> MuonState:
+    count, coefficients = jnp.zeros((), "int32"), jnp.asarray(_COEFFICIENTS)
+    return MuonState(count, jax.tree.map(jnp.zeros_like, weights), coefficients)
+
+
+def _orthogonal_momentum(updates: Any, state: Any, params: Any = None) -> tuple[Any, MuonState]:
+    """The average gradient, one step ahead, with orthogonal rows or columns."""
+    count = state.count + 1
+    momentum = jax.tree.map(lambda m, g: _BETA * m + (1 - _BETA) * g, state.mu, updates)
+    now, ahead = (1 - _BETA**n for n in (count, count + 1))
+    nesterov = jax.tree.map(
+        lambda m, g: _BETA / ahead * m + (1 - _BETA) / now * g, momentum, updates
+    )
+    return _orthogonal(nesterov), MuonState(count, momentum, state.ns_coeffs)
 
 
 def _orthogonal(updates: Any) -> Any:
-    """The matrices of a tree with orthogonal rows or columns, and with the norm of a row before."""
+    """The matrices of a tree with orthogonal rows or columns; longer if they have more columns."""
     leaves, structure = jax.tree.flatten(updates)
     together = defaultdict(list)
     for index, leaf in enumerate(leaves):
-        if leaf.ndim in (2, 3):
-            n_rows = min(leaf.shape[-2:])
-            together[-(-n_rows // _ROWS) * _ROWS].append(index)
+        n_rows = min(leaf.shape[-2:])
+        together[-(-n_rows // _ROWS) * _ROWS].append(index)
     for n_rows, indices in together.items():
         found = _wide([leaves[index] for index in indices], n_rows)
         stacked = _iterated(jnp.concatenate(found))
@@ -80,7 +101,9 @@ def _restored(wide: Array, shape: tuple[int, ...]) -> Array:
     """An array of this shape from its matrices in `_wide`."""
     small, large = sorted(shape[-2:])
     matrices = wide[:, :small, :large]
-    return (matrices.mT if shape[-2] > shape[-1] else matrices).reshape(shape)
+    if shape[-2] > shape[-1]:
+        return matrices.mT.reshape(shape)
+    return (math.sqrt(shape[-1] / shape[-2]) * matrices).reshape(shape)
 
 
 def _iterated(matrices: Float[Array, "n n_rows n_columns"]) -> Float[Array, "n n_rows n_columns"]:
@@ -89,18 +112,20 @@ def _iterated(matrices: Float[Array, "n n_rows n_columns"]) -> Float[Array, "n n
     All are polynomials of the first $A$, so the products are of matrices of its size.
     """
     gram = jnp.einsum("nij,nkj->nik", matrices, matrices)
-    gram /= jnp.trace(gram, axis1=1, axis2=2)[:, None, None] + _TINY  # the square of the norm
+    square = jnp.trace(gram, axis1=1, axis2=2)[:, None, None] + _TINY  # of the norm
+    gram /= square
     one = jnp.eye(gram.shape[-1], dtype=gram.dtype)
     a, b, c = _COEFFICIENTS
     total = one
     for _ in range(5):
         factor = a * one + b * gram + c * gram @ gram
         total, gram = factor @ total, factor @ gram @ factor
-    return total @ matrices
+    return (jax.lax.rsqrt(square) * total) @ matrices
 
 
 _ROWS = 16
 _TINY = 1e-30
+_BETA = 0.95
 _COEFFICIENTS = 3.4445, -4.7750, 2.0315
 
 OPTIMISERS: dict[str, Callable[[optax.Schedule], optax.GradientTransformation]] = {
