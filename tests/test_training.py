@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from optax import contrib
 
 import qiff
 from qiff import InputError, RunError, Training
@@ -31,6 +34,7 @@ from qiff.training.fit import HistoryRow, _validate, fit, initial_state
 from qiff.training.loss import Loss, relative
 from qiff.training.metrics import errors
 from qiff.training.migrations import FORMAT
+from qiff.training.optimisers import OPTIMISERS, clipped
 
 FRAMES = qiff.read(qiff.Source("bundled:lih"))
 MODEL = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 2}
@@ -522,3 +526,28 @@ def test_a_run_that_reads_its_frames_from_files_is_the_same(trained, tmp_path):
         assert same_weights(tmp_path / "files" / name, trained / name)
     history = (tmp_path / "files" / "history.csv").read_text()
     assert history == (trained / "history.csv").read_text()
+
+
+def test_muon_is_that_of_optax_but_for_rounding():
+    def axes(weights):
+        numbers = {2: contrib.MuonDimensionNumbers(0, 1), 3: contrib.MuonDimensionNumbers(1, 2)}
+        return jax.tree.map(lambda w: numbers.get(w.ndim), weights)
+
+    random, rate = np.random.default_rng(0), optax.cosine_decay_schedule(0.01, 10)
+    shapes = {"tall": (3, 20, 8), "wide": (8, 20), "large": (18, 18), "vector": (5,)}
+    weights = {name: jnp.asarray(random.normal(size=size)) for name, size in shapes.items()}
+    theirs = optax.chain(
+        optax.clip_by_global_norm(2.0), contrib.muon(rate, muon_weight_dimension_numbers=axes)
+    )
+    ours = optax.chain(clipped(2.0), OPTIMISERS["muon"](rate))
+    states = [each.init(weights) for each in (ours, theirs)]
+    assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])
+    gradient = jax.tree.map(lambda w: w + 1.0, weights)
+    found: list[Any] = [{}, {}]
+    for _ in range(2):
+        for i, each in enumerate((ours, theirs)):
+            found[i], states[i] = jax.jit(each.update)(gradient, states[i], weights)
+        for name in shapes:
+            np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-4, atol=1e-6)
+    adam: Any = optax.adam(rate).update(gradient, optax.adam(rate).init(weights))[0]
+    assert np.abs(adam["wide"] - found[0]["wide"]).max() > 1e-4

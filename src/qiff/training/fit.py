@@ -91,7 +91,8 @@ def initial_state(potential: AbstractPotential, training: Training) -> FitState:
     """
     start: Any = _of_each(potential, training.transformation.init, 0)
     with precision(potential):
-        return FitState(Weights(potential, potential, start(_stacked(potential))), potential, ())
+        optimiser = jax.jit(start)(_stacked(potential))
+        return FitState(Weights(potential, potential, optimiser), potential, ())
 
 
 def fit(
