@@ -51,9 +51,9 @@ def muon(rate: optax.Schedule) -> optax.GradientTransformation:
     )
 
 
-def _initial(weights: Any) -> MuonState:
+def _initial(params: Any) -> MuonState:
     count, coefficients = jnp.zeros((), "int32"), jnp.asarray(_COEFFICIENTS)
-    return MuonState(count, jax.tree.map(jnp.zeros_like, weights), coefficients)
+    return MuonState(count, jax.tree.map(jnp.zeros_like, params), coefficients)
 
 
 def _orthogonal_momentum(updates: Any, state: Any, params: Any = None) -> tuple[Any, MuonState]:
