@@ -163,7 +163,7 @@ members = 2
 final_steps = 2
 [label]
 level = "ase.calculators.emt:EMT"
-budget = 30
+budget = 18
 [explore]
 start = "random"
 n_conformers = 1

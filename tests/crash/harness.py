@@ -224,7 +224,7 @@ class Crashes:
         return self.server.run(self.name, line, self.begin()).seconds
 
     def killed_until_done(self, draw: random.Random) -> Iterator[tuple[int, int]]:
-        """Send signals at random moments and continue, until the command is finished.
+        """Send signals at random moments and continue, until the command is finished or fails.
 
         Yields:
             Each signal that ended the command, and the exit code.
@@ -237,7 +237,7 @@ class Crashes:
             code = self.server.run(self.name, line, folder, number=number, after=after).code
             if code == 2 and len(ways) > 1:
                 ways = ways[1:]
-            elif code in (0, 2):
+            elif code in (0, 1, 2):
                 return
             else:
                 yield number, code
