@@ -136,7 +136,10 @@ def first_frames(
     both = descriptors([*starts, *drawn])
     known, others = both[: len(starts)], both[len(starts) :]
     n_others = explore.n_initial - len(starts)
-    return [*starts, *(drawn[n] for n in farthest(others, known, n_others))]
+    return [
+        *(start.copy() for start in starts),
+        *(drawn[n] for n in farthest(others, known, n_others)),
+    ]
 
 
 def _steps(
