@@ -36,12 +36,36 @@ inline Isa isa() {
 #endif
 }
 
+#define QIFF_DECLARE(isa, Table, of_float, of_double) \
+  namespace isa {                                     \
+  extern const qiff::Table<float> of_float;           \
+  extern const qiff::Table<double> of_double;         \
+  }
 #ifdef QIFF_X86
+#define QIFF_DECLARE_ALL(...)         \
+  QIFF_DECLARE(portable, __VA_ARGS__) \
+  QIFF_DECLARE(avx2, __VA_ARGS__)     \
+  QIFF_DECLARE(avx512, __VA_ARGS__)
 #define QIFF_CHOOSE(name) \
   (isa() == Isa::kAvx512 ? avx512::name : isa() == Isa::kAvx2 ? avx2::name : portable::name)
 #else
+#define QIFF_DECLARE_ALL(...) QIFF_DECLARE(portable, __VA_ARGS__)
 #define QIFF_CHOOSE(name) portable::name
 #endif
+
+// Define `chosen<T>()`, the table of kernels for this machine; outside of any namespace.
+#define QIFF_TABLE(chosen, Table, of_float, of_double)                          \
+  QIFF_DECLARE_ALL(Table, of_float, of_double)                                  \
+  namespace qiff {                                                              \
+  namespace {                                                                   \
+  template <class T>                                                            \
+  const Table<T>& chosen();                                                     \
+  template <>                                                                   \
+  const Table<float>& chosen<float>() { return QIFF_CHOOSE(of_float); }         \
+  template <>                                                                   \
+  const Table<double>& chosen<double>() { return QIFF_CHOOSE(of_double); }      \
+  }                                                                             \
+  }
 
 // Call work(i) for i < n, on the threads of the pool and on this one; true if all calls are.
 template <class Work>

@@ -13,26 +13,10 @@
 #include "dispatch.hpp"
 #include "kernels.hpp"
 
-#define QIFF_DECLARE(isa)              \
-  namespace isa {                      \
-  extern const qiff::Kernels<float> kFloat;   \
-  extern const qiff::Kernels<double> kDouble; \
-  }
-QIFF_DECLARE(portable)
-#ifdef QIFF_X86
-QIFF_DECLARE(avx2)
-QIFF_DECLARE(avx512)
-#endif
+QIFF_TABLE(kernels, Kernels, kFloat, kDouble)
 
 namespace qiff {
 namespace {
-
-template <class T>
-const Kernels<T>& kernels();
-template <>
-const Kernels<float>& kernels<float>() { return QIFF_CHOOSE(kFloat); }
-template <>
-const Kernels<double>& kernels<double>() { return QIFF_CHOOSE(kDouble); }
 
 ffi::Error invalid(const std::string& message) { return ffi::Error::InvalidArgument(message); }
 

@@ -9,26 +9,10 @@
 #include "dispatch.hpp"
 #include "products.hpp"
 
-#define QIFF_DECLARE(isa)                              \
-  namespace isa {                                      \
-  extern const qiff::Products<float> kFloatProducts;   \
-  extern const qiff::Products<double> kDoubleProducts; \
-  }
-QIFF_DECLARE(portable)
-#ifdef QIFF_X86
-QIFF_DECLARE(avx2)
-QIFF_DECLARE(avx512)
-#endif
+QIFF_TABLE(products, Products, kFloatProducts, kDoubleProducts)
 
 namespace qiff {
 namespace {
-
-template <class T>
-const Products<T>& products();
-template <>
-const Products<float>& products<float>() { return QIFF_CHOOSE(kFloatProducts); }
-template <>
-const Products<double>& products<double>() { return QIFF_CHOOSE(kDoubleProducts); }
 
 struct Rank {
   int64_t rows, channels;             // of one atom
