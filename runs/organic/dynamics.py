@@ -24,10 +24,9 @@ TIMESTEP, INTERVAL, N_LABELLED = 0.5, 200, 10  # fs, steps
 
 
 def main(run: Path, data: str, out: Path, n_molecules: int, picoseconds: float) -> None:
-    frames, test = (
-        qiff.read(qiff.Source(data)),
-        json.loads((run / "split.json").read_text())["test"],
-    )
+    """Print the table, row by row."""
+    frames = qiff.read(qiff.Source(data))
+    test = json.loads((run / "split.json").read_text())["test"]
     first = {frames[i].info["smiles"]: frames[i] for i in sorted(test, reverse=True)}
     drawn = np.random.default_rng(0).permutation(sorted(first))[:n_molecules]
     potential, origin = qiff.load(run / "model.qiff"), {"model": str(run)}

@@ -1,9 +1,9 @@
 """Few frames of a molecule by DFT: training from a model of many molecules, and from scratch.
 
-    python runs/organic/fine_tuning.py MODEL OUT [--molecules ethanol malonaldehyde] [--sizes 25 100]
+    python runs/organic/fine_tuning.py MODEL OUT [--molecules ethanol] [--sizes 25 100]
 
-Data are those of revised MD17, split 1: frames for training and 50 for validation are drawn from its
-training part for every seed, and tests are on its whole test part. Both starts have the same
+Data are those of revised MD17, split 1: frames for training and 50 for validation are drawn from
+its training part for every seed, and tests are on its whole test part. Both starts have the same
 structure, steps and learning rates, of which validation chooses one. Interrupted, it resumes.
 """
 
@@ -20,7 +20,8 @@ STEPS, RATES = 4000, (0.003, 0.01)
 
 
 def main(model: Path, out: Path, molecules: list[str], sizes: list[int], seeds: list[int]) -> None:
-    config = qiff.load(model).config
+    """Print the table, row by row."""
+    config = qiff.load(model).config()
     print("| molecule | frames | start | rate | energy MAE (meV) | forces MAE (meV/Å) |")
     print("|---|---|---|---|---|---|")
     for molecule in molecules:
