@@ -87,6 +87,32 @@ def stack(
     return Frames(stacked, found, kept)
 
 
+def cut(frames: Frames, size: Size) -> Frames:
+    """A stack without the padding beyond a size, which has room for all its configurations.
+
+    Args:
+        frames: with any number of leading axes.
+        size: of the graph.
+    """
+    graph, (n_atoms, n_neighbours, _) = frames.graph, size
+    columns = (..., slice(n_atoms), slice(n_neighbours))
+    shifts = None if graph.shifts is None else graph.shifts[(*columns, slice(None))]
+    shorter = Graph(
+        positions=graph.positions[..., :n_atoms, :],
+        numbers=graph.numbers[..., :n_atoms],
+        neighbours=graph.neighbours[columns],
+        mask=graph.mask[columns],
+        shifts=shifts,
+        cell=graph.cell,
+        block=graph.block,
+    )
+    labels = {
+        key: values[..., :n_atoms, :] if PROPERTIES[key].per_atom else values
+        for key, values in frames.labels.items()
+    }
+    return Frames(shorter, labels, frames.weights)
+
+
 def weight(atoms: ase.Atoms, one: Property, place: str) -> float:
     """The weight of a property of a configuration in the loss.
 

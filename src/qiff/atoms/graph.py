@@ -98,6 +98,15 @@ class Size(NamedTuple):
     periodic: bool = False
 
 
+def sizes(
+    stacked: Graph,
+) -> tuple[Int[np.ndarray, " n_frames"], Int[np.ndarray, " n_frames"]]:
+    """Atoms of each configuration of a stack, and columns of its neighbour table that are used."""
+    used = np.asarray(stacked.mask).any(-2)
+    columns = np.arange(1, used.shape[-1] + 1)
+    return (np.asarray(stacked.numbers) > 0).sum(-1), (used * columns).max(-1, initial=0)
+
+
 def graph(
     frames: ase.Atoms | Sequence[ase.Atoms],
     dtype: str = "float64",

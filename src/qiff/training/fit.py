@@ -17,7 +17,7 @@ from .._types import AnyArray
 from ..atoms.frames import Frames
 from ..model.potential import AbstractPotential
 from ..model.predict import NotFiniteError, precision
-from .batches import batches, pieces, steps_at_once, taken
+from .batches import Batches, pieces
 from .gradients import GRADIENTS
 from .loss import relative
 from .parallel import connected, on_devices, on_this_device
@@ -124,20 +124,19 @@ def fit(
     """
     with precision(state.best):
         train, valid = (relative(frames, state.best) for frames in (train, valid))
+    batches = Batches(train, training.batch_size, seed)
     while state.step < training.steps and not 0 < training.patience <= state.n_stale:
-        state = _advance(state, train, valid, training, seed)
+        state = _advance(state, batches, valid, training)
         after_validation(state)
     return state
 
 
-def _advance(
-    state: FitState, train: Frames, valid: Frames, training: Training, seed: int
-) -> FitState:
+def _advance(state: FitState, batches: Batches, valid: Frames, training: Training) -> FitState:
     """Steps up to the next validation, and that validation."""
     begin, end = state.step, min(state.step + training.evaluate_every, training.steps)
     try:
         with precision(state.best), connected():
-            weights, losses = _fitted(on_devices(state.weights), train, training, seed, begin, end)
+            weights, losses = _fitted(on_devices(state.weights), batches, training, begin, end)
             valid_loss, errors = _validate(weights.average, valid, training)
             weights = on_this_device(weights)
             if not (np.all(np.isfinite(losses)) and np.isfinite(valid_loss)):
@@ -154,7 +153,7 @@ def _advance(
 
 
 def _fitted(
-    weights: Weights, train: Frames, training: Training, seed: int, begin: int, end: int
+    weights: Weights, batches: Batches, training: Training, begin: int, end: int
 ) -> tuple[Weights, Float[np.ndarray, " n_steps"]]:
     """Steps `begin` to `end`, and the loss of each.
 
@@ -162,12 +161,9 @@ def _fitted(
     depends neither on the number of frames nor on where they are; the next ones are gathered while
     it runs.
     """
-    order = batches(len(train), training.batch_size, seed, begin, end)
-    n_steps = steps_at_once(train, order.shape[1], training.evaluate_every)
-    key, losses = jax.random.key(seed), []
-    for first in range(begin, end, n_steps):
-        steps = np.arange(first, min(first + n_steps, end))
-        frames = on_devices(taken(train, order[steps - begin]))
+    key, losses = jax.random.key(batches.seed), []
+    for steps, frames in batches.between(begin, end, training.evaluate_every):
+        frames = on_devices(frames)
         jax.block_until_ready(losses[-1:])
         weights, found = _take_steps(weights, frames, steps, key, training)
         losses.append(on_this_device(found))
