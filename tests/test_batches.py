@@ -54,7 +54,7 @@ def test_batches_are_of_configurations_of_similar_size():
         n_padded += batch.graph.numbers.size
     assert len(set(drawn)) == len(drawn) >= 400 - 3 * len(batches.groups)
     assert n_padded < 1.4 * sizes.sum()
-    assert stacked.graph.numbers.size > 1.8 * sizes.sum()  # control
+    assert stacked.graph.numbers.size > 1.7 * sizes.sum()  # control
     groups = [number for number, _ in epoch]
     assert groups != sorted(groups)
     again = [own for _, own in batches.order(3, 5)]
