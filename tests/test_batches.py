@@ -89,12 +89,13 @@ def test_a_fit_of_several_groups_resumes_bit_for_bit():
     molecules = sorted(ORGANIC, key=len)
     frames = molecules[:10] + molecules[-10:]
     potential = qiff.build_for(ORGANIC, {"kind": "classical", "elements": ELEMENTS}, seed=0)
-    parts = [qiff.stack(part, cutoff=potential.cutoff) for part in (frames, molecules[20:30])]
-    assert len(Batches(parts[0], 2, seed=0).groups) == 2
+    stacked = qiff.stack(frames, cutoff=potential.cutoff)
+    valid = qiff.stack(molecules[20:30], cutoff=potential.cutoff)
+    assert len(Batches(stacked, 2, seed=0).groups) == 2
     states = []
     begin = initial_state(potential, training)
-    last = fit(begin, *parts, training, seed=0, after_validation=states.append)
-    again = fit(states[0], *parts, training, seed=0)
+    last = fit(begin, stacked, valid, training, seed=0, after_validation=states.append)
+    again = fit(states[0], stacked, valid, training, seed=0)
     same = jax.tree.map(np.array_equal, again.weights.potential, last.weights.potential)
     assert all(jax.tree.leaves(same))
     changed = jax.tree.map(np.array_equal, states[0].weights.potential, last.weights.potential)

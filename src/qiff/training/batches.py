@@ -116,7 +116,8 @@ def groups(frames: Frames, batch_size: int) -> Sequence[Group]:
         own = found[divided]
         found[divided : divided + 1] = [own[:place], own[place:]]
     if len(found) == 1:
-        return [Group(np.sort(order), Size(*frames.graph.mask.shape[1:]))]
+        _, n_rows, n_columns = frames.graph.mask.shape
+        return [Group(np.sort(order), Size(n_rows, n_columns))]
     return [
         Group(np.sort(own), Size(int(n_atoms[own].max()), int(n_neighbours[own].max())))
         for own in found
