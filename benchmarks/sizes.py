@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import jax
-import numpy as np
 
 import qiff
 from qiff._files import atomic_write
@@ -43,7 +42,7 @@ def main(data: str = "bundled:organic") -> None:
             print(f"{name}: atoms and neighbours {sizes}", flush=True)
 
             def steps(drawn: batches.Batches = drawn) -> jax.Array:
-                weights, key, losses = state.weights, jax.random.key(0), np.zeros(1)
+                weights, key, losses = state.weights, jax.random.key(0), jax.numpy.zeros(1)
                 for numbers, batch in drawn.between(0, STEPS, STEPS):
                     weights, losses = _take_steps(weights, batch, numbers, key, training)
                 return losses

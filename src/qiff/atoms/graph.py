@@ -103,8 +103,8 @@ def sizes(
 ) -> tuple[Int[np.ndarray, " n_frames"], Int[np.ndarray, " n_frames"]]:
     """Atoms of each configuration of a stack, and columns of its neighbour table that are used."""
     used = np.asarray(stacked.mask).any(-2)
-    columns = np.arange(1, used.shape[-1] + 1)
-    return (np.asarray(stacked.numbers) > 0).sum(-1), (used * columns).max(-1, initial=0)
+    n_used = (used * np.arange(1, len(used[0]) + 1)).max(-1, initial=0)
+    return (np.asarray(stacked.numbers) > 0).sum(-1), n_used
 
 
 def graph(
