@@ -102,8 +102,9 @@ def sizes(
     stacked: Graph,
 ) -> tuple[Int[np.ndarray, " n_frames"], Int[np.ndarray, " n_frames"]]:
     """Atoms of each configuration of a stack, and columns of its neighbour table that are used."""
-    used = np.asarray(stacked.mask).any(-2)
-    n_used = (used * np.arange(1, len(used[0]) + 1)).max(-1, initial=0)
+    mask = np.asarray(stacked.mask)
+    columns = np.arange(1, mask.shape[-1] + 1)
+    n_used = (mask.any(-2) * columns).max(-1, initial=0)
     return (np.asarray(stacked.numbers) > 0).sum(-1), n_used
 
 
