@@ -2,7 +2,7 @@
 
     python -m benchmarks.sizes [DATA]
 
-writes `results/sizes.json`, with the model and batches of `runs/organic/forces.toml`. Seconds are
+writes `results/sizes.json`, with the model and batches of `runs/organic/organic.toml`. Seconds are
 those of the processor, of all threads together.
 """
 
@@ -29,7 +29,7 @@ STEPS = 40  # of a call
 
 def main(data: str = "bundled:organic") -> None:
     """Measure, print and write."""
-    run = read_config(ROOT / "runs" / "organic" / "forces.toml")
+    run = read_config(ROOT / "runs" / "organic" / "organic.toml")
     frames = qiff.read(qiff.Source(data), need_energy=True, need_forces=True)
     potential = qiff.build_for(frames, run.model, seed=0, dtype=run.dtype)
     state, training = initial_state(potential, run.train), run.train
