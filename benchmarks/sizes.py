@@ -52,7 +52,7 @@ def main(data: str = "bundled:organic") -> None:
     seconds = {name: value / STEPS for name, value in found.items()}
     for name, value in seconds.items():
         print(f"{name}: {1000 * value:.1f} ms a step")
-    record = {"machine": machine(), "data": data, "seconds of a step": seconds}
+    record = {"machine": machine(), "data": Path(data).name, "seconds of a step": seconds}
     atomic_write(ROOT / "benchmarks" / "results" / "sizes.json", json.dumps(record, indent=1))
 
 
