@@ -21,7 +21,7 @@ STEPS, RATES = 4000, (0.003, 0.01)
 
 def main(model: Path, out: Path, molecules: list[str], sizes: list[int], seeds: list[int]) -> None:
     """Print the table, row by row."""
-    config = qiff.load(model).config()
+    config = qiff.load(model).config()["potential"]
     print("| molecule | frames | start | rate | energy MAE (meV) | forces MAE (meV/Å) |")
     print("|---|---|---|---|---|---|")
     for molecule in molecules:
