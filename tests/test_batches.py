@@ -71,7 +71,7 @@ def test_configurations_that_are_alike_are_one_group():
 
 def test_a_batch_without_its_padding_has_the_same_loss():
     frames = sorted(ORGANIC, key=len)[:4]
-    potential = qiff.build_for(ORGANIC, {"kind": "local", "elements": ELEMENTS}, seed=0)
+    potential = qiff.build_for(ORGANIC, {"kind": "classical", "elements": ELEMENTS}, seed=0)
     wide = Layout(Size(n_atoms=9, n_neighbours=8))
     stacked = relative(qiff.stack(frames, cutoff=potential.cutoff, at_least=wide), potential)
     with qiff.precision(potential):
@@ -84,6 +84,7 @@ def test_a_batch_without_its_padding_has_the_same_loss():
         assert abs(loss(potential, cut(stacked, short)) / expected - 1) > 1e-3
 
 
+@pytest.mark.slow
 def test_a_fit_of_several_groups_resumes_bit_for_bit():
     training = qiff.Training(steps=8, batch_size=2, evaluate_every=4, forces_weight=0.0)
     molecules = sorted(ORGANIC, key=len)
