@@ -49,8 +49,8 @@ def main(run: Path, data: str, out: Path, n_molecules: int, picoseconds: float) 
     print("|---|---|---|---|")
     trajectory, picosecond = read_trajectory(path), 1000 / (TIMESTEP * INTERVAL)
     for n, (smiles, part) in enumerate(zip(drawn, parts, strict=True)):
-        own = [atoms[part] for atoms in trajectory]
-        changes = [other_bonds(atoms, bonded(smiles)) for atoms in own]
+        own, bonds = [atoms[part] for atoms in trajectory], bonded(smiles)
+        changes = [other_bonds(atoms, bonds) for atoms in own]
         broken = next(((i, text) for i, text in enumerate(changes) if text), None)
         held = f"{broken[1]} after {broken[0] / picosecond:g} ps" if broken else "all hold"
         some = own[:: max(1, len(own) // N_LABELLED)][1:]

@@ -14,9 +14,8 @@ from pathlib import Path
 import qiff
 from qiff.report.tables import spread
 from qiff.studies.couzinie2025.learning_curve import sample, training
+from qiff.studies.couzinie2025.transfer import FINE_STEPS, RATES, SIZES
 from qiff.studies.harness.experiment import Experiment, carry_out
-
-STEPS, RATES = 4000, (0.003, 0.01)
 
 
 def main(model: Path, out: Path, molecules: list[str], sizes: list[int], seeds: list[int]) -> None:
@@ -31,7 +30,7 @@ def main(model: Path, out: Path, molecules: list[str], sizes: list[int], seeds: 
                     f"{molecule}-{size}-{name}".replace(" ", "-"),
                     config,
                     partial(sample, molecule, size),
-                    training(STEPS),
+                    training(FINE_STEPS),
                     rates=RATES,
                     dtype="float32",
                     start=start,
@@ -48,6 +47,6 @@ if __name__ == "__main__":
     parser.add_argument("model", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--molecules", nargs="+", default=["ethanol", "malonaldehyde"])
-    parser.add_argument("--sizes", nargs="+", type=int, default=[25, 100])
+    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     main(**vars(parser.parse_args()))

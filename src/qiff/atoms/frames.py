@@ -1,6 +1,7 @@
 """Stacks of labelled configurations: what training and validation compute with."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import ase
@@ -95,22 +96,20 @@ def cut(frames: Frames, size: Size) -> Frames:
         size: of the graph.
     """
     graph, (n_atoms, n_neighbours, _) = frames.graph, size
-    columns = (..., slice(n_atoms), slice(n_neighbours))
-    shifts = None if graph.shifts is None else graph.shifts[(*columns, slice(None))]
-    shorter = Graph(
+    shifts = None if graph.shifts is None else graph.shifts[..., :n_atoms, :n_neighbours, :]
+    shorter = replace(
+        graph,
         positions=graph.positions[..., :n_atoms, :],
         numbers=graph.numbers[..., :n_atoms],
-        neighbours=graph.neighbours[columns],
-        mask=graph.mask[columns],
+        neighbours=graph.neighbours[..., :n_atoms, :n_neighbours],
+        mask=graph.mask[..., :n_atoms, :n_neighbours],
         shifts=shifts,
-        cell=graph.cell,
-        block=graph.block,
     )
     labels = {
         key: values[..., :n_atoms, :] if PROPERTIES[key].per_atom else values
         for key, values in frames.labels.items()
     }
-    return Frames(shorter, labels, frames.weights)
+    return replace(frames, graph=shorter, labels=labels)
 
 
 def weight(atoms: ase.Atoms, one: Property, place: str) -> float:

@@ -59,7 +59,7 @@ class Batches:
             batches = [
                 (number, batch)
                 for number, group in enumerate(self.groups)
-                for batch in _cut(random.permutation(group.indices), size)
+                for batch in _divided(random.permutation(group.indices), size)
             ]
             if len(self.groups) > 1:
                 batches = [batches[i] for i in random.permutation(len(batches))]
@@ -80,8 +80,9 @@ class Batches:
             most: steps at a time at most.
         """
         order = self.order(begin, end)
-        alone = len(self.groups) > 1
-        n_steps = 1 if alone else steps_at_once(self.frames, self.batch_size, most)
+        n_steps = 1
+        if len(self.groups) == 1:
+            n_steps = steps_at_once(self.frames, self.batch_size, most)
         for first in range(begin, end, n_steps):
             steps = np.arange(first, min(first + n_steps, end))
             number, _ = order[first - begin]
@@ -89,7 +90,7 @@ class Batches:
             yield steps, cut(taken(self.frames, indices), self.groups[number].size)
 
 
-def _cut(indices: Int[np.ndarray, " n"], size: int) -> Int[np.ndarray, "n_batches size"]:
+def _divided(indices: Int[np.ndarray, " n"], size: int) -> Int[np.ndarray, "n_batches size"]:
     return indices[: len(indices) // size * size].reshape(-1, size)
 
 
@@ -109,12 +110,12 @@ def groups(frames: Frames, batch_size: int) -> Sequence[Group]:
     found, fewest = [order], _FEWEST * batch_size
     while len(found) < MOST_GROUPS:
         divisions = [_division(n_atoms[own], n_neighbours[own], fewest) for own in found]
-        saved, place = max(divisions)
+        largest = max(range(len(found)), key=lambda number: divisions[number][0])
+        saved, place = divisions[largest]
         if saved < _SAVED * sum(_padded(n_atoms[own], n_neighbours[own]) for own in found):
             break
-        divided = divisions.index((saved, place))
-        own = found[divided]
-        found[divided : divided + 1] = [own[:place], own[place:]]
+        own = found[largest]
+        found[largest : largest + 1] = [own[:place], own[place:]]
     if len(found) == 1:
         _, n_rows, n_columns = frames.graph.mask.shape
         return [Group(np.sort(order), Size(n_rows, n_columns))]
@@ -139,11 +140,10 @@ def _division(n_atoms: np.ndarray, n_neighbours: np.ndarray, fewest: int) -> tup
     places = np.arange(fewest, n - fewest + 1)
     if not len(places):
         return 0, 0
-    first = _work(np.maximum.accumulate(n_atoms), np.maximum.accumulate(n_neighbours))[places - 1]
-    last = _work(*(np.maximum.accumulate(v[::-1])[::-1] for v in (n_atoms, n_neighbours)))[
-        np.minimum(places, n - 1)
-    ]
-    saved = _padded(n_atoms, n_neighbours) - places * first - (n - places) * last
+    largest = np.maximum.accumulate
+    below = _work(largest(n_atoms), largest(n_neighbours))[places - 1]
+    above = _work(largest(n_atoms[::-1]), largest(n_neighbours[::-1]))[::-1][places]
+    saved = _padded(n_atoms, n_neighbours) - places * below - (n - places) * above
     best = int(saved.argmax())
     return int(saved[best]), int(places[best])
 

@@ -157,9 +157,9 @@ def _fitted(
 ) -> tuple[Weights, Float[np.ndarray, " n_steps"]]:
     """Steps `begin` to `end`, and the loss of each.
 
-    The batches of some steps are gathered here and given to one compiled program, which therefore
-    depends neither on the number of frames nor on where they are; the next ones are gathered while
-    it runs.
+    The batches of some steps are gathered here and given to the compiled program of their shape,
+    which therefore depends neither on the number of frames nor on where they are; the next ones
+    are gathered while it runs.
     """
     key, losses = jax.random.key(batches.seed), []
     for steps, frames in batches.between(begin, end, training.evaluate_every):
