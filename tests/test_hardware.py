@@ -37,7 +37,7 @@ from qiff.hardware.estimate import energy_offset
 from qiff.hardware.executor import AbstractExecutor, Job, LostJobError
 from qiff.hardware.measure import Laboratory, mitigation
 from qiff.hardware.on_pennylane import OnPennyLane
-from qiff.hardware.plan import plan
+from qiff.model.plan import plan
 from qiff.model.potential import SumSettings
 from qiff.model.predict import precision, predict
 from qiff.quantum.circuit import Circuit, with_engine

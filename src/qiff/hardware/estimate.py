@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .._types import Qubits
+from ..model.plan import Answer, plan
 from ..model.potential import AbstractPotential
 from ..model.predict import check_atoms, precision
 from ..quantum.program import Program
@@ -19,7 +20,6 @@ from ..quantum.shift import shifts
 from ..quantum.shots import Estimate, allocate
 from .executor import AbstractExecutor
 from .measure import Laboratory, Protocol
-from .plan import Answer, plan
 
 NEGLIGIBLE = 1e-12
 """Shifted circuits whose weight in every force is below this share of the largest are not sent."""

@@ -10,7 +10,6 @@ from jaxtyping import Float, Int
 from .._checks import check_at_least, check_known, check_seed
 from .._types import Qubits
 from ..quantum import noise
-from ..quantum.observable import PauliSum
 from ..quantum.program import Program
 from ..quantum.shots import (
     SETTINGS,
@@ -177,7 +176,9 @@ class Laboratory:
 
     def _axes(self, program: Program, angles: np.ndarray) -> Axes:
         """See `Axes`; all are empty without the check of the symmetry."""
-        if not (self.protocol.mitigation.symmetry and all(map(_isotropic, program.observables))):
+        if not (
+            self.protocol.mitigation.symmetry and all(o.is_isotropic for o in program.observables)
+        ):
             return [()] * len(angles)
         axes = [conserved_axis(program, row) for row in angles]
         return [() if a is None else turn_to_z(a) for a in axes]
@@ -228,16 +229,3 @@ class Laboratory:
             self.after_job(self.n_circuits)
         frequencies = np.concatenate(found)
         return frequencies[:, np.arange(frequencies.shape[1]) ^ job.setting.flips]
-
-
-def _isotropic(observable: PauliSum) -> bool:
-    """Whether common rotations leave it unchanged: XX, YY and ZZ of a pair have one coefficient."""
-    totals: dict[tuple[int, ...], dict[str, float]] = {}
-    for coefficient, word in observable.terms:
-        letters = set(word) - {"I"}
-        on = tuple(q for q, letter in enumerate(word) if letter != "I")
-        if len(on) != 2 or len(letters) != 1:
-            return False
-        found = totals.setdefault(on, dict.fromkeys("XYZ", 0.0))
-        found[letters.pop()] += coefficient
-    return all(len(set(found.values())) == 1 for found in totals.values())

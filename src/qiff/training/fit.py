@@ -16,6 +16,7 @@ from .._checks import RunError
 from ..atoms.frames import Frames
 from ..model.potential import AbstractPotential
 from ..model.predict import NotFiniteError, precision
+from ..model.shot_cost import ShotCost, shot_cost
 from .batches import batches
 from .gradients import GRADIENTS
 from .loss import relative
@@ -121,15 +122,21 @@ def fit(
         RunError: the loss is not finite; the last state given to `after_validation` is finite.
     """
     with precision(state.best):
+        cost = _shot_cost(state.best, train, training)
         train, valid = (on_devices(relative(frames, state.best)) for frames in (train, valid))
     while state.step < training.steps and not 0 < training.patience <= state.n_stale:
-        state = _advance(state, train, valid, training, seed)
+        state = _advance(state, train, valid, training, cost, seed)
         after_validation(state)
     return state
 
 
 def _advance(
-    state: FitState, train: Frames, valid: Frames, training: Training, seed: int
+    state: FitState,
+    train: Frames,
+    valid: Frames,
+    training: Training,
+    cost: ShotCost | None,
+    seed: int,
 ) -> FitState:
     """Steps up to the next validation, and that validation."""
     begin, end = state.step, min(state.step + training.evaluate_every, training.steps)
@@ -137,8 +144,10 @@ def _advance(
     try:
         with precision(state.best), connected():
             key, now = jax.random.key(seed), (jnp.asarray(order), jnp.arange(begin, end))
-            weights, losses = _take_steps(on_devices(state.weights), train, *now, key, training)
-            valid_loss, errors = _validate(weights.average, valid, training)
+            weights, losses = _take_steps(
+                on_devices(state.weights), train, *now, key, training, cost
+            )
+            valid_loss, errors = _validate(weights.average, valid, training, cost)
             weights, losses = on_this_device(weights), np.asarray(losses)
             if not (np.all(np.isfinite(losses)) and np.isfinite(valid_loss)):
                 raise NotFiniteError
@@ -162,6 +171,7 @@ def _take_steps(
     steps: Int[Array, " n_steps"],
     key: PRNGKeyArray,
     training: Training,
+    cost: ShotCost | None,
 ) -> tuple[Weights, Float[Array, " n_steps"]]:
     optimiser = training.transformation
     loss_and_gradient = GRADIENTS[training.gradient]
@@ -172,7 +182,10 @@ def _take_steps(
         potential: Any = weights.potential
         average: Any = weights.average
         own_key = jax.random.fold_in(key, number)
-        loss_of = lambda potential: training.loss(potential, frames)
+        loss_of = lambda potential: (
+            training.loss(potential, frames)
+            + _of_shots(potential, frames, training, cost, jax.random.fold_in(own_key, 1))
+        )
         loss, gradient = loss_and_gradient(loss_of, potential, own_key, training.perturbation)
         updates, state = optimiser.update(gradient, weights.optimiser, potential)  # pyright: ignore
         potential = optax.apply_updates(potential, updates)
@@ -203,6 +216,31 @@ def _of_each(potential: AbstractPotential, function: Callable[..., Any], axes: A
 
 @eqx.filter_jit
 def _validate(
-    potential: AbstractPotential, frames: Frames, training: Training
+    potential: AbstractPotential, frames: Frames, training: Training, cost: ShotCost | None
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    return training.loss.validation(potential, frames)
+    loss, errors = training.loss.validation(potential, frames)
+    key = jax.random.key(0)
+    terms = [_of_shots(member, frames, training, cost, key) for member in potential.members]
+    return loss + sum(terms) / len(terms), errors
+
+
+def _shot_cost(potential: AbstractPotential, frames: Frames, training: Training) -> ShotCost | None:
+    """What is needed for `training.shot_weight`; None where that is 0."""
+    if not training.shot_weight:
+        return None
+    return shot_cost(potential.members[0], jax.tree.map(lambda values: values[0], frames.graph))
+
+
+def _of_shots(
+    potential: AbstractPotential,
+    frames: Frames,
+    training: Training,
+    cost: ShotCost | None,
+    key: PRNGKeyArray,
+) -> Array | float:
+    """The term of the loss with `training.shot_weight`, estimated from circuits drawn by a key."""
+    if cost is None:
+        return 0.0
+    one = lambda graph, key: cost.mean_square(potential, graph, key, training.shot_circuits)
+    squares = jax.vmap(one)(frames.graph, jax.random.split(key, len(frames)))
+    return training.shot_weight * squares.mean()
