@@ -420,8 +420,8 @@ def test_a_device_of_the_runtime_is_an_executor_like_any_other(monkeypatch):
     shots = np.array([4000, 4000, 8000])
     rows = np.concatenate([group.angles, group.shifted[:2]])
     found, exact = (
-        Laboratory(executor, Protocol()).measure(group.program, rows, shots, group.open_slots)
-        for executor in (make_executor("runtime:manila"), Exact())
+        lab.measure(group.program, rows, lab.shared(group.program, shots), group.open_slots)
+        for lab in (Laboratory(e, Protocol()) for e in (make_executor("runtime:manila"), Exact()))
     )
     errors = np.sqrt(found.covariance[:, 0, 0])
     assert np.all(np.abs(found.values - exact.values)[:, 0] < FALSE_ALARM * errors)

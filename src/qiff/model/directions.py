@@ -1,151 +1,95 @@
 r"""The directions in which circuits are shifted for forces, so that few shots are needed.
 
-With insertions $M_g$ of an open gate $g$, $\partial f/\partial R_i = \sum_{gj} M_{gji}
-(f_{g,+j} - f_{g,-j})$, and shots in proportion to what each shifted circuit contributes, a force
-takes $(\sum_{gj} |M_{gj}|\,\sigma)^2/\epsilon^2$ of them. Two things make the sum small:
+With the insertions $M_g$ of the open gates of a circuit $f$,
 
-* A gate turned by a vector can be shifted along any three axes. Its singular vectors make the sum
-  the nuclear norm of $M_g$, and as many axes as $M_g$ has ranks.
-* A circuit that is invariant under rotations has no derivative along them, $\sum_g M_g K f_g = 0$
-  with the displacements $K$ of infinitesimal rotations. So $M_g (1 - K A)$ has the same sum for
-  any $A$, of which the best is taken, by iteratively reweighted least squares.
+$$ \frac{\partial f}{\partial R_i} = \sum_{gj} M_{gji}\,(f_{g,+j} - f_{g,-j}) $$
+
+and with shots in proportion to what each shifted circuit contributes, forces with an error
+$\epsilon$ take $(\sum_{gj} |M_{gj}|\,\sigma_{gj})^2/\epsilon^2$ shots. Two things make this small:
+
+* A gate that is turned by a vector can be shifted along any three axes. Its singular vectors are
+  as many as $M_g$ has ranks, and for equal $\sigma$ no other axes have a smaller sum.
+* The derivative of an invariant circuit along a rotation of the molecule is known to be zero: with
+  displacements $K$ of infinitesimal rotations, $M_g (1 - K A)$ has the same sum for any $A$. One
+  that makes $\sum_g |M_g (1 - K A)|$ smallest is found by iteratively reweighted least squares.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
-from .._types import Positions
 from ..quantum.gate import GATES
-from ..quantum.insertion import Insertion, inserted
+from ..quantum.insertion import OpenGates
 from ..quantum.program import Program
 
-_STEPS = 12
-
-
-class Rows(NamedTuple):
-    """Pairs of shifted circuits of one circuit.
-
-    Args:
-        shifts: of the angles of `Insertion.program`, in the first of the pair; the second has the
-            opposite.
-        weights: of the difference of a pair in the derivative in each position.
-    """
-
-    shifts: Float[Array, "n_rows n_inserted"]
-    weights: Float[Array, "n_rows n_components"]
+_STEPS = 8
 
 
 def conserves_rotations(program: Program) -> bool:
     """Whether common rotations of the qubits and of the vectors of its gates change nothing."""
     paired = {q for pair in program.state.pairs for q in pair}
-    ranks = [gate.kind.rank for gate in program.gates() if not gate.kind.n_ancillas]
+    kinds = {gate.kind for gate in program.gates()}
     return (
         len(paired) == program.n_qubits
-        and len(ranks) == len(list(program.gates()))
-        and set(ranks) <= {0, 1}
-        and all(o.is_isotropic for o in program.observables)
+        and all(kind.rank in (0, 1) and not kind.n_ancillas for kind in kinds)
+        and all(observable.is_isotropic for observable in program.observables)
     )
 
 
-def rows(
-    made: Insertion,
-    angles: Float[Array, " n_slots"],
-    slopes: Float[Array, "n_slots n_components"],
-    positions: Positions,
-    *,
-    invariant: bool,
-) -> Rows:
-    """The shifted circuits of one circuit; directions are constants of its derivatives.
-
-    Args:
-        made: its program.
-        angles: of the circuit.
-        slopes: their derivatives in the positions.
-        positions: in Å.
-        invariant: `conserves_rotations`.
-    """
-    own: list[Array] = [
-        jnp.einsum(
-            "gkj,gki->gji",
-            jax.vmap(lambda a, n=of.name: inserted(n, a))(angles[of.slots]),
-            slopes[of.slots],
-        )
-        for of in made.gates
-    ]
-    axes = [_is_turned(of.name) for of in made.gates]
-    if invariant:
-        fixed = jax.lax.stop_gradient(own)
-        gauge = _gauge(fixed, axes, positions, _follows(made, angles, slopes, positions))
-        own = [m - (m @ gauge[0]) @ gauge[1] for m in own]
-    shifts, weights = [], []
-    for of, m, turned in zip(made.gates, own, axes, strict=True):
-        n_gates, n_axes, _ = m.shape
-        basis = jnp.broadcast_to(jnp.eye(n_axes, dtype=m.dtype), (n_gates, n_axes, n_axes))
-        if turned:
-            fixed = jax.lax.stop_gradient(m)
-            basis = jnp.linalg.eigh(fixed @ fixed.mT)[1].mT
-        weights.append((basis @ m).reshape(n_gates * n_axes, -1))
-        shifts.append(_shifts(of, basis, len(made.source)))
-    return Rows(jnp.concatenate(shifts), jnp.concatenate(weights))
-
-
-def _is_turned(name: str) -> bool:
-    """Whether any unit vector is a direction of the kind of gate."""
+def is_turned(name: str) -> bool:
+    """Whether every unit vector is a direction of a kind of gate."""
     return GATES[name].rank == 1
 
 
-def _shifts(of, basis, n_inserted):
-    from ..quantum.shift import rule_of
-
-    n_gates, n_axes, _ = basis.shape
-    turns = basis @ jnp.asarray(rule_of(of.name).directions, basis.dtype)
-    empty = jnp.zeros((n_gates, n_axes, n_inserted), basis.dtype)
-    which = np.arange(n_gates)[:, None, None], np.arange(n_axes)[None, :, None]
-    return empty.at[(*which, of.middles[:, None, :])].set(turns).reshape(n_gates * n_axes, -1)
-
-
-def _rotations(positions: Positions) -> Float[Array, "n_components 3"]:
-    r"""Displacements $e_\alpha \times r_i$ of infinitesimal rotations."""
+def rotations(positions: Any, xp: Any = np) -> Any:
+    r"""Displacements $e_\alpha \times r_i$ of infinitesimal rotations, (n_components, 3)."""
     centred = positions - positions.mean(0)
-    return jnp.cross(jnp.eye(3, dtype=positions.dtype)[:, None], centred).reshape(3, -1).T
+    axes = xp.eye(3, dtype=positions.dtype)
+    return xp.cross(axes[:, None], centred[None]).reshape(3, -1).T
 
 
-def _follows(made, angles, slopes, positions) -> Array:
-    """Whether the angles turn with the positions, so that the circuit is invariant."""
-    turned = slopes @ _rotations(positions)
-    worst = jnp.zeros((), angles.dtype)
-    for of in made.gates:
-        wanted = 0.0
-        if _is_turned(of.name):
-            at = angles[of.slots]
-            wanted = jnp.moveaxis(jnp.cross(jnp.eye(3, dtype=at.dtype), at[:, None]), 1, 2)
-        worst = jnp.maximum(worst, jnp.abs(turned[of.slots] - wanted).max())
-    return worst < 1e3 * jnp.finfo(angles.dtype).eps * (1 + jnp.abs(slopes).max())
+def follows(
+    gates: Sequence[OpenGates], angles: Any, slopes: Any, positions: Any, xp: Any = np
+) -> Any:
+    """Whether the angles of a circuit turn with the positions, those of one angle not at all."""
+    turned, off = slopes @ rotations(positions, xp), []
+    axes = xp.eye(3, dtype=angles.dtype)
+    for of in gates:
+        along = xp.moveaxis(turned[of.slots], 2, 1)
+        wanted = (
+            xp.cross(axes[None], angles[of.slots][:, None]) if is_turned(of.name) else 0 * along
+        )
+        off.append(xp.abs(along - wanted).max())
+    return xp.stack(off).max() < 1e4 * xp.finfo(angles.dtype).eps * (1 + xp.abs(slopes).max())
 
 
-def _gauge(own, axes, positions, follows):
-    """$K$ and the best $A$; zero where the circuit is not invariant."""
-    turns = _rotations(positions)
+def along_rotations(
+    gates: Sequence[OpenGates], insertions: Sequence[Any], positions: Any, xp: Any = np
+) -> Any:
+    """The best $K A$, (n_components, n_components), for the insertions $M_g$ of the open gates."""
+    turns = rotations(positions, xp)
     parts = [
-        m if turned else m.reshape(-1, 1, m.shape[-1]) for m, turned in zip(own, axes, strict=True)
+        m if is_turned(of.name) else m.reshape(-1, 1, m.shape[-1])
+        for of, m in zip(gates, insertions, strict=True)
     ]
-    along = jnp.linalg.pinv(turns, rtol=1e-6) * follows
-
-    def improve(along, _):
+    mixed = xp.linalg.pinv(turns, rtol=1e-6)
+    for _ in range(_STEPS):
         left, right = 0.0, 0.0
         for m in parts:
-            rest = m - m @ turns @ along
-            gram = rest @ rest.mT
-            values, vectors = jnp.linalg.eigh(gram)
-            floor = 1e-8 * (m * m).sum((1, 2)).max() + jnp.finfo(gram.dtype).tiny
-            metric = (vectors / jnp.sqrt(jnp.maximum(values, 0) + floor)[:, None, :]) @ vectors.mT
+            squares = ((m - m @ turns @ mixed) ** 2).sum((1, 2))
+            floor = 1e-6 * (m * m).sum((1, 2)).max() + xp.finfo(m.dtype).tiny
             across = m @ turns
-            left += jnp.einsum("gja,gjk,gkb->ab", across, metric, across)
-            right += jnp.einsum("gja,gjk,gki->ai", across, metric, m)
-        return jnp.linalg.pinv(left, rtol=1e-6, hermitian=True) @ right * follows, None
+            shares = across / xp.sqrt(squares + floor)[:, None, None]
+            left += xp.einsum("gja,gjb->ab", shares, across)
+            right += xp.einsum("gja,gji->ai", shares, m)
+        mixed = xp.linalg.pinv(left, rtol=1e-6, hermitian=True) @ right
+    return turns @ mixed
 
-    return turns, jax.lax.scan(improve, along, None, length=_STEPS)[0]
+
+def bases(gates: OpenGates, insertions: Any, xp: Any = np) -> Any:
+    """For each gate of a kind its directions as rows, (n_gates, n_angles, n_angles)."""
+    if is_turned(gates.name):
+        return xp.linalg.eigh(insertions @ insertions.mT)[1].mT
+    n_gates, n_angles = gates.slots.shape
+    return xp.broadcast_to(xp.eye(n_angles, dtype=insertions.dtype), (n_gates, n_angles, n_angles))

@@ -11,26 +11,32 @@ one shot of what the setting reads of the energy, and $w_{ri}$ the weight of the
 component $i$. $S_E$ is the share of the circuits of the energy.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._checks import InputError
 from .._types import Qubits
 from ..atoms.graph import Graph
 from ..quantum.engine import expectations
-from ..quantum.insertion import insertion
+from ..quantum.insertion import inserted, insertion
 from ..quantum.moments import moments
-from .directions import conserves_rotations, rows
+from ..quantum.shift import rule_of
+from .directions import along_rotations, bases, conserves_rotations, follows
 from .plan import CircuitTrace
 from .potential import AbstractPotential
 
+GOAL = 0.010
+"""Error of a force component in eV/Å that numbers of shots are stated for."""
 STATED_SHOTS = 1e6
 """Shots of a configuration that `ShotCost.mean_square` is given for."""
+
+
+_SMALLEST = 1e-9
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,11 @@ class ShotCost:
         first, second, energy = self.spread(potential, graph, key, n_drawn)
         return (first * second + (first + second) / 2 * energy) / STATED_SHOTS
 
+    def shots(self, potential, graph, error=GOAL):
+        """Shots for a root mean square standard error of force components in eV/Å."""
+        total, _, energy = self.spread(potential, graph)
+        return total * (total + energy) / error**2
+
 
 def shot_cost(potential: AbstractPotential, graph: Graph, method="bell") -> ShotCost:
     """The cost for configurations like `graph`.
@@ -83,28 +94,26 @@ def shot_cost(potential: AbstractPotential, graph: Graph, method="bell") -> Shot
 
 
 def _of_list(program, slots, method, angles, slopes, readouts, positions, key, n_drawn):
-    made = insertion(program, slots)
-    what = moments(program.observables, method)
-    invariant = conserves_rotations(program)
+    """`ShotCost.spread` of the circuits of one gate list."""
+    made, what = insertion(program, slots), moments(program.observables, method)
     flat = slopes.reshape(*angles.shape, -1)
-    found = jax.vmap(lambda a, s: rows(made, a, s, positions, invariant=invariant))(angles, flat)
-    n_circuits, n_rows, n_components = found.weights.shape
-    sizes = jnp.sqrt((found.weights**2).sum(-1) / n_components + _tiny(angles))
+    shifts, weights = jax.vmap(lambda a, s: _rows(program, made, a, s, positions))(angles, flat)
+    n_circuits, n_rows, n_components = weights.shape
+    sizes = jnp.sqrt((weights**2).sum(-1) / n_components + _SMALLEST**2)
 
     def deviation(program, angles, readout):
-        from dataclasses import replace
-
         values = expectations(replace(program, observables=what.observables), angles)
         squares = jnp.einsum("sop,o,p->s", what.covariance(values), readout, readout)
-        return jnp.sqrt(jnp.maximum(squares, 0) + 1e-8 * readout @ readout).sum()
+        return jnp.sqrt(jnp.maximum(squares, 0) + _SMALLEST * readout @ readout).sum()
 
     def of_row(row):
         k, r = row // n_rows, row % n_rows
-        plain, shift = made.angles(angles[k]), found.shifts[k, r]
+        plain, shift = made.angles(angles[k]), shifts[k, r]
         both = jax.vmap(lambda sign: deviation(made.program, plain + sign * shift, readouts[k]))
         return sizes[k, r] * both(jnp.array([1.0, -1.0], angles.dtype)).sum()
 
     energy = jax.vmap(lambda a, c: deviation(program, a, c))(angles, readouts).sum()
+    energy /= np.sqrt(n_components)
     if key is None:
         total = jax.vmap(of_row)(jnp.arange(n_circuits * n_rows)).sum()
         return jnp.stack([total, total, energy])
@@ -115,5 +124,30 @@ def _of_list(program, slots, method, angles, slopes, readouts, positions, key, n
     return jnp.concatenate([each.reshape(2, n_drawn).mean(1), energy[None]])
 
 
-def _tiny(like: Array) -> float:
-    return 1e-20
+def _rows(program, made, angles, slopes, positions):
+    """Shifts and weights of the pairs of shifted circuits of one circuit.
+
+    Directions are constants of the derivative: a change of them has no effect on values, and
+    almost none on the number of shots, of which they are nearly the minimum.
+    """
+    own = [
+        jnp.einsum(
+            "gkj,gki->gji", jax.vmap(partial(inserted, of.name))(angles[of.slots]), slopes[of.slots]
+        )
+        for of in made.gates
+    ]
+    given: Any = jax.lax.stop_gradient((angles, slopes, positions, own))
+    if conserves_rotations(program):
+        is_invariant = follows(made.gates, *given[:3], jnp)
+        away = along_rotations(made.gates, given[3], given[2], jnp) * is_invariant
+        own = [m - m @ away for m in own]
+    shifts, weights = [], []
+    for of, m in zip(made.gates, own, strict=True):
+        basis = bases(of, jax.lax.stop_gradient(m), jnp)
+        turns = basis @ jnp.asarray(rule_of(of.name).directions, basis.dtype)
+        which = np.arange(len(basis))[:, None, None], np.arange(len(basis[0]))[None, :, None]
+        empty = jnp.zeros((*basis.shape[:2], len(made.source)), basis.dtype)
+        found = empty.at[(*which, of.middles[:, None, :])].set(turns)
+        shifts.append(found.reshape(-1, len(made.source)))
+        weights.append((basis @ m).reshape(-1, m.shape[-1]))
+    return jnp.concatenate(shifts), jnp.concatenate(weights)
