@@ -121,6 +121,14 @@ class CircuitTrace:
                 "without an executor."
             )
 
+    def check(self, weights: Sequence[Any], positions: Any) -> None:
+        """Raise InputError if circuits depend on the results of others."""
+        if any(np.isnan(at).any() for at in jax.jit(self.angles)(weights, positions)):
+            raise InputError(
+                "Circuits that depend on the results of others cannot be sent together: use a "
+                "model with n_interactions = 1."
+            )
+
     def angles(self, weights: Sequence[Any], positions: Any) -> tuple[Array, ...]:
         """Angles of all circuits of each gate list, NaN if they depend on results of others."""
         found: list[Array] = []
@@ -172,11 +180,7 @@ class Plan:
         seen = Graph(positions=positions, numbers=elements, **table._asdict())
         self._trace = CircuitTrace(potential, seen)
         self.programs = self._trace.programs
-        if any(np.isnan(at).any() for at in jax.jit(self._trace.angles)(examples, positions)):
-            raise InputError(
-                "Circuits that depend on the results of others cannot be sent together: use a "
-                "model with n_interactions = 1."
-            )
+        self._trace.check(examples, positions)
 
     @partial(jax.jit, static_argnums=0)
     def request(self, weights: Sequence[Array], positions: Positions) -> Request:
