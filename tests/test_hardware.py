@@ -121,7 +121,7 @@ def test_an_ensemble_of_circuits_is_sent(water):
     wanted, found = predict(ensemble, WATER), estimate(ensemble, WATER, Exact())
     assert abs(found.energy - wanted.energy) < 1e-9
     np.testing.assert_allclose(found.forces, wanted.forces, rtol=0, atol=1e-9)
-    assert found.n_circuits == 2 * 97
+    assert found.n_circuits == 2 * 57
     assert abs(found.energy - predict(water, WATER).energy) > 1e-3  # control: not one member
 
 
@@ -483,8 +483,8 @@ def same(one: Measurement, other: Measurement) -> bool:
 def test_lost_jobs_are_sent_again(water):
     executor = Unreliable()
     found = estimate(water, WATER, Retrying(executor, wait=0.0))
-    assert executor.n_done == found.n_circuits == 97
-    assert executor.n_jobs == 2 * -(-97 // 20)
+    assert executor.n_done == found.n_circuits == 57
+    assert executor.n_jobs == 2 * -(-57 // 20)
     message = r"lost 3 times \(the queue forgot it\); results so far .*: run the same command again"
     with pytest.raises(RunError, match=message):
         estimate(water, WATER, Retrying(Unreliable(lambda n: True), attempts=3, wait=0.0))
@@ -531,7 +531,7 @@ def test_a_device_that_the_runtime_does_not_have_is_named(monkeypatch):
 
 def test_an_evaluation_that_was_killed_pays_for_nothing_twice(water, tmp_path):
     def stop(n_circuits):
-        if n_circuits >= 60:
+        if n_circuits >= 40:
             raise KeyboardInterrupt
 
     first = Unreliable(lambda n: False)
@@ -542,8 +542,8 @@ def test_an_evaluation_that_was_killed_pays_for_nothing_twice(water, tmp_path):
         file.write('{"key": "cut sho')  # killed while it wrote
     second = Unreliable(lambda n: False)
     found = estimate(water, WATER, Cached(second, tmp_path))
-    assert first.n_done == 60
-    assert first.n_done + second.n_done == 97 == len(path.read_text().splitlines())
+    assert first.n_done == 40
+    assert first.n_done + second.n_done == 57 == len(path.read_text().splitlines())
     third = Unreliable(lambda n: True)
     assert same(estimate(water, WATER, Cached(third, tmp_path)), found)
     assert third.n_jobs == 0
@@ -757,12 +757,12 @@ def test_predict_with_an_executor(files, tmp_path, capsys):
         off = np.abs(atoms.get_forces() - exact.forces) / atoms.arrays["forces_error"]
         assert off.max() < FALSE_ALARM
         assert abs(atoms.get_potential_energy() - exact.energy) < 5 * atoms.info["energy_error"]
-    assert len((tmp_path / "out.results" / "results.jsonl").read_text().splitlines()) == 2 * 97
+    assert len((tmp_path / "out.results" / "results.jsonl").read_text().splitlines()) == 2 * 57
     capsys.readouterr()
     command = ["predict", "MODEL", "IN", str(tmp_path / "none.xyz"), "--dry-run"]
     assert run(files, *command, "--executor", "shots") == 0
     text = capsys.readouterr().out
-    assert re.search(r"circuits +97\n", text)
+    assert re.search(r"circuits +57\n", text)
     assert "nothing was sent" in text
     assert [p.name for p in tmp_path.iterdir() if "none" in p.name] == []
     assert run(files, *command) == 2
@@ -802,11 +802,11 @@ def test_md_with_an_executor(files, tmp_path, capsys):
 def test_resources_and_export(files, tmp_path, capsys):
     assert run(files, "resources", "MODEL") == 0
     text = capsys.readouterr().out
-    assert re.search(r"circuits +97\n", text)
+    assert re.search(r"circuits +57\n", text)
     assert "--geometry" in text  # positions are random: a hint says so
     assert run(files, "resources", "MODEL", "--geometry", "IN") == 0
     text = capsys.readouterr().out
-    assert re.search(r"circuits +97\n", text)
+    assert re.search(r"circuits +57\n", text)
     assert "--geometry" not in text
     command = ["export", "MODEL", "--geometry", "IN", "--out", str(tmp_path / "w"), "--to"]
     assert run(files, *command, "qasm4") == 2
