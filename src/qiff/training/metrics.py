@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 import ase
 import equinox as eqx
 import numpy as np
+from jaxtyping import Array, Float
 
-from ..atoms.graph import graph, has_volume
+from ..atoms.graph import Graph, graph, has_volume
 from ..atoms.properties import PROPERTIES
 from ..model.ensemble import uncertainty
 from ..model.potential import AbstractPotential
 from ..model.predict import Prediction, dtype, precision, predict
-from ..model.shot_cost import shot_cost
+from ..model.shot_cost import ShotCost, shot_cost
 from .calibration import deviations, reliability
 from .comparison import PER_ATOM, compared, has_free_constant
 
@@ -94,5 +95,10 @@ def forces_shots(potential: AbstractPotential, frames: Sequence[ase.Atoms]) -> f
         for member in potential.members:
             for atoms in frames[:SHOT_FRAMES]:
                 seen = graph(atoms, dtype(member), member.cutoff)
-                found.append(float(eqx.filter_jit(shot_cost(member, seen).shots)(member, seen)))
+                found.append(float(_shots(shot_cost(member, seen), member, seen)))
     return float(np.mean(found))
+
+
+@eqx.filter_jit
+def _shots(cost: ShotCost, potential: AbstractPotential, seen: Graph) -> Float[Array, ""]:
+    return cost.shots(potential, seen)
