@@ -311,7 +311,7 @@ def _shifted(
         np.einsum("gkj,gki->gji", rule_of(of.name).coefficients(angles[of.slots]), slopes[of.slots])
         for of in gates
     ]
-    if conserves_rotations(program) and follows(gates, angles, slopes, positions):
+    if gates and conserves_rotations(program) and follows(gates, angles, slopes, positions):
         away = along_rotations(gates, own, positions)
         own = [m - m @ away for m in own]
     rows, weights = [np.zeros((0, len(angles)))], [np.zeros((0, slopes.shape[-1]))]

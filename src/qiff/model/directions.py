@@ -73,7 +73,7 @@ def along_rotations(
         m if is_turned(of.name) else m.reshape(-1, 1, m.shape[-1])
         for of, m in zip(gates, insertions, strict=True)
     ]
-    mixed = xp.linalg.pinv(turns, rtol=1e-6)
+    mixed = xp.linalg.pinv(turns, 1e-6)
     for _ in range(_STEPS):
         left, right = 0.0, 0.0
         for m in parts:
@@ -83,13 +83,14 @@ def along_rotations(
             shares = across / xp.sqrt(squares + floor)[:, None, None]
             left += xp.einsum("gja,gjb->ab", shares, across)
             right += xp.einsum("gja,gji->ai", shares, m)
-        mixed = xp.linalg.pinv(left, rtol=1e-6, hermitian=True) @ right
+        mixed = xp.linalg.pinv(left, 1e-6, True) @ right
     return turns @ mixed
 
 
 def bases(gates: OpenGates, insertions: Any, xp: Any = np) -> Any:
     """For each gate of a kind its directions as rows, (n_gates, n_angles, n_angles)."""
     if is_turned(gates.name):
-        return xp.linalg.eigh(insertions @ insertions.mT)[1].mT
+        across = xp.swapaxes(insertions, 1, 2)
+        return xp.swapaxes(xp.linalg.eigh(insertions @ across)[1], 1, 2)
     n_gates, n_angles = gates.slots.shape
     return xp.broadcast_to(xp.eye(n_angles, dtype=insertions.dtype), (n_gates, n_angles, n_angles))

@@ -155,12 +155,16 @@ def _shares(
     n_drawn: int,
 ) -> Float[Array, "3"]:
     """`ShotCost.shares` of the circuits of one gate list."""
+    energy = jax.vmap(partial(_deviations, program, method))(of.angles[:, None], of.readouts).sum()
+    of_energy = energy / np.sqrt(positions.size)
+    if not made.gates:
+        return jnp.stack([0 * energy, 0 * energy, of_energy])
     rows = partial(_rows, program, made, positions)
     flat = lambda slopes: slopes.reshape(*of.angles.shape, -1)
     given = of.angles, flat(of.slopes), of.fixed_angles, flat(of.fixed_slopes)
     shifts, weights = jax.vmap(rows)(*given)
-    n_circuits, n_rows, n_components = weights.shape
-    sizes = jnp.sqrt((weights**2).sum(-1) / n_components + _SMALLEST**2)
+    n_circuits, n_rows, _ = weights.shape
+    sizes = jnp.sqrt((weights**2).sum(-1) / positions.size + _SMALLEST**2)
 
     def of_row(row: Array) -> Array:
         k, r = row // n_rows, row % n_rows
@@ -168,15 +172,14 @@ def _shares(
         both = jnp.stack([plain + shift, plain - shift])
         return sizes[k, r] * _deviations(made.program, method, both, of.readouts[k]).sum()
 
-    energy = jax.vmap(partial(_deviations, program, method))(of.angles[:, None], of.readouts).sum()
     if key is None:
         total = jax.vmap(of_row)(jnp.arange(n_circuits * n_rows)).sum()
-        return jnp.stack([total, total, energy / np.sqrt(n_components)])
+        return jnp.stack([total, total, of_energy])
     chances = jax.lax.stop_gradient(sizes * jnp.linalg.norm(of.readouts, axis=1)[:, None]).ravel()
     chances /= chances.sum()
     drawn = jax.random.categorical(key, jnp.log(chances), shape=(2 * n_drawn,))
     means = (jax.vmap(of_row)(drawn) / chances[drawn]).reshape(2, n_drawn).mean(1)
-    return jnp.concatenate([means, energy[None] / np.sqrt(n_components)])
+    return jnp.append(means, of_energy)
 
 
 def _deviations(
