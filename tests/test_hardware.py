@@ -146,7 +146,7 @@ class Fresh(AbstractExecutor):
         return {}
 
 
-@pytest.mark.parametrize("shots", [300, 1000, 3000])
+@pytest.mark.parametrize("shots", [180, 1000, 3000])
 def test_standard_errors_hold_at_few_shots(shots, monkeypatch):
     """Circuits with two shots each have no variance in most measurements, but an error."""
 
@@ -162,7 +162,7 @@ def test_standard_errors_hold_at_few_shots(shots, monkeypatch):
     energy_inside, forces_inside = coverage()
     assert energy_inside >= 0.8  # 20 draws of 95 %: fewer than 16 in one of 400
     assert 0.9 < forces_inside < 0.999
-    if shots == 300:  # control: the variance of the outcomes alone
+    if shots == 180:  # control: the variance of the outcomes alone
         monkeypatch.setattr("qiff.quantum.shots.PRIOR_SHOTS", 1e-9)
         assert coverage()[0] < 0.8
 
