@@ -4,7 +4,7 @@
 
 MODEL is a name of `qiff.studies.hardware.models.SMALL_MODELS`, OUT the folder of `qiff reproduce
 hardware`, whose trained models the paths begin from; missing ones are trained. Each point continues
-from the one before. The loss is that of `qiff train` with `train.shot_weight`; here the weight is an
+from the one before. The loss is that of `qiff train` with `train.shot_weight`, here an
 argument of one compiled function. Every point is a model file and a line of OUT/path-MODEL.jsonl,
 and is not computed again.
 """
@@ -100,7 +100,9 @@ def main() -> None:
         tests = small.sample(seed).tests["test"]
         potential = load(folder / "model.qiff")
         with precision(potential):
-            train = relative(stack([all_frames[i] for i in part], small.dtype, potential.cutoff), potential)
+            train = relative(
+                stack([all_frames[i] for i in part], small.dtype, potential.cutoff), potential
+            )
             seen = stack(tests[:N_FRAMES], small.dtype, potential.cutoff).graph
             functions = functions or Functions(
                 name, potential, train, options.steps, options.rate, options.drawn
@@ -112,7 +114,13 @@ def main() -> None:
                 continue
             with precision(potential):
                 if weight > 0:
-                    state = (potential, potential, functions.start(potential), train, jnp.asarray(weight))
+                    state = (
+                        potential,
+                        potential,
+                        functions.start(potential),
+                        train,
+                        jnp.asarray(weight),
+                    )
                     order = batches(len(part), BATCH, seed, 0, options.steps)
                     keys = jax.random.split(jax.random.key(seed), options.steps)
                     for begin in range(0, options.steps, BLOCK):
