@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = -m pip install --quiet --disable-pip-version-check
 DEMO = runs/demo
 
-.PHONY: demo test test-slow test-sanitize test-wheel fuzz wheel bench lint format docs docs-serve \
+.PHONY: demo test test-slow test-sanitize test-threads test-wheel fuzz wheel bench lint format docs docs-serve \
 	docs-structure clean
 
 # Shapes and types of every call in qiff are checked by `make test-slow`, and by `make test TYPECHECK=1`,
@@ -28,9 +28,16 @@ test: .venv-test/ready  ## the default test suite, compiled in little time rathe
 test-slow: .venv-test/ready  ## every test, compiled for speed, types checked; long trainings on $$QIFF_DATA
 	.venv-test/bin/pytest $(HOOK) -n 2 --durations=25
 
-test-sanitize: .venv-sanitize/ready  ## the tests of the kernels, under the sanitizers of the compiler
-	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
-		ASAN_OPTIONS=detect_leaks=0 .venv-sanitize/bin/pytest tests/laws/test_engines.py -m "not slow"
+# The kernels must be there: without them every test would be skipped.
+SANITIZED = LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0 .venv-sanitize/bin/python
+test-sanitize: .venv-sanitize/ready test-threads  ## the kernels, under the sanitizers of the compiler
+	$(SANITIZED) -c "from qiff.quantum.engine import choose; choose('native')"
+	$(SANITIZED) -m pytest tests/laws/test_engines.py
+
+test-threads: build/threads  ## handlers that several threads call at once, under the thread sanitizer
+	! build/threads race 2> build/race.txt && grep "data race" build/race.txt
+	build/threads
 
 # Of each of the six targets. What is found is kept in tests/fuzz/corpus, which the tests replay.
 FUZZ_SECONDS ?= 60
@@ -79,7 +86,8 @@ docs-structure:  ## write docs/structure.md, the list of files
 clean:  ## remove the environments
 	rm -rf .venv .venv-test .venv-docs .venv-bench .venv-sanitize .venv-release .venv-wheel build docs/_build
 
-SOURCES = pyproject.toml CMakeLists.txt $(wildcard src/qiff/quantum/engines/native/*.[ch]pp)
+NATIVE = src/qiff/quantum/engines/native
+SOURCES = pyproject.toml CMakeLists.txt $(wildcard $(NATIVE)/*.[ch]pp)
 
 ENGINE = from qiff.quantum.engine import describe; print('engine:', describe())
 
@@ -114,6 +122,12 @@ ENGINE = from qiff.quantum.engine import describe; print('engine:', describe())
 	@$(PYTHON) -m venv .venv-sanitize
 	@.venv-sanitize/bin/python $(PIP) --config-settings=cmake.define.QIFF_SANITIZE=ON --editable '.[dev]'
 	@touch $@
+
+build/threads: tests/threads.cpp $(SOURCES) | .venv-sanitize/ready
+	@mkdir -p build
+	g++ -std=c++17 -O1 -g -fsanitize=thread -Wno-psabi -DQIFF_ISA=portable -DQIFF_BYTES=16 -I $(NATIVE) \
+		-isystem "$$(echo .venv-sanitize/lib/python3*/site-packages/jaxlib/include)" \
+		tests/threads.cpp $(NATIVE)/handlers.cpp $(NATIVE)/kernels.cpp -o $@
 
 .venv-release/ready: pyproject.toml
 	@$(PYTHON) -m venv .venv-release

@@ -19,7 +19,8 @@ LAWS = tuple(qiff.testing.LAWS.values())  # one signature, which `Law` documents
 
 def public(module: ModuleType) -> dict[str, Any]:
     """Functions and classes of ours that a module offers; of `testing` its own."""
-    own = module.__name__ if module is qiff.testing else "qiff"
+    laws = ("qiff.testing", "qiff._laws_of_cells", "qiff._changes")
+    own = laws if module is qiff.testing else "qiff"
     return {
         f"{module.__name__}.{name}": value
         for name, value in vars(module).items()

@@ -104,6 +104,12 @@ def deepmd(path: Path, symbols: str = "O H", **more: Any) -> Path:
     return path
 
 
+def flat(folder: Path, name: str) -> Path:
+    """The folder with an array whose rows are one."""
+    np.save(folder / name, np.load(folder / name).ravel())
+    return folder
+
+
 def orca(path: Path) -> Path:
     rows = "\n".join(f"  {a.symbol}  {a.x:.6f}  {a.y:.6f}  {a.z:.6f}" for a in water())
     gradient = "\n".join(
@@ -343,6 +349,10 @@ REFUSED = [
     (lambda p: deepmd(p / "system", "O Hx"), {}, "`type_map.raw` names `Hx`, which is no element"),
     (lambda p: text(deepmd(p / "system") / "type.raw", "O H H\n").parent, {},
      "`type.raw` must hold one whole number an atom"),
+    (lambda p: flat(deepmd(p / "system", fparam=np.ones((4, 2))), "set.001/fparam.npy"), {},
+     r"`fparam.npy` must have rows of one shape in all `set.*`, but has \(3, 2\), \(2,\)"),
+    (lambda p: text(p / "a.xyz", f"{'3' * 99}\n{COLUMNS} energy=1\n{ROWS}"), {},
+     "frame 0: has 3 atoms, but announces 3333"),
 ]  # fmt: skip
 
 

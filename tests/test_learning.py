@@ -1,14 +1,7 @@
 """Active learning: what is selected, what a folder keeps, and that nothing is labelled twice."""
 
 import dataclasses
-import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
+from typing import Any
 
 import ase.build
 import ase.io
@@ -19,10 +12,13 @@ from qiff import InputError
 from qiff.cli import main
 from qiff.labelling.level import LabelError, Level
 from qiff.labelling.store import LabelStore
+from qiff.learning import loop
+from qiff.learning.exploration import Walk
 from qiff.learning.folder import LearnFolder
 from qiff.learning.records import error_of, meets
 from qiff.learning.selection import SELECTIONS, broken, descriptors, farthest, n_fragments
 from qiff.learning.settings import Exploration, Learn, Targets
+from qiff.learning.work import Work
 from qiff.run.config import parse_settings
 from qiff.run.templates import template
 
@@ -99,6 +95,16 @@ def test_the_template_is_the_defaults_spelled_out():
     assert [explore.temperature(n) for n in (1, 2, 3)] == [300, 500, 500]
 
 
+def test_one_setting_leaves_the_others_of_its_table_at_their_defaults():
+    text = 'structures = ["smiles:O"]\n[train]\nsteps = 7\n[model]\nn_circuits = 2\n'
+    found, default = parse_settings(Learn, text, "learn.toml"), Learn(("smiles:O",))
+    assert found.train == dataclasses.replace(default.train, steps=7)
+    assert found.model == {**default.model, "n_circuits": 2}
+    text = text.replace("n_circuits = 2", 'kind = "classical"')
+    other = parse_settings(Learn, text, "learn.toml")
+    assert other.model == {"kind": "classical"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -150,6 +156,14 @@ def test_a_folder_is_not_used_for_something_else(tmp_path):
         file.write_text("of before")
     folder.begin(other, resume=False, overwrite=True)
     assert not any(file.exists() for file in (folder.labels, folder.metrics, folder.model))
+    folder.labels.write_text("of before")
+    folder.config.unlink()  # a process that replaced it was killed
+    with pytest.raises(InputError, match=r"config\.toml is gone; replace what is in the folder"):
+        folder.begin(other, resume=True, overwrite=False)
+    with pytest.raises(InputError, match="already holds something learned"):
+        folder.begin(other, resume=False, overwrite=False)
+    folder.begin(other, resume=False, overwrite=True)
+    assert not folder.labels.exists()
 
 
 def test_errors_meet_the_targets_or_not():
@@ -215,89 +229,33 @@ def test_a_journal_of_another_level_is_refused(tmp_path):
         LabelStore(tmp_path / "labels.jsonl", other)
 
 
-# --- the loop -------------------------------------------------------------------------------
-
-WATER = """
-structures = ["smiles:O"]
-output = "water"
-members = 2
-final_steps = 20
-[label]
-budget = 90
-[explore]
-n_conformers = 1
-n_initial = 12
-temperatures = [300.0]
-n_walkers = 2
-picoseconds = 0.1
-n_candidates = 40
-[select]
-n_frames = 8
-threshold = 0.001
-[model]
-kind = "triatomic"
-elements = ["O", "H", "H"]
-n_layers = 2
-[train]
-steps = 20
-batch_size = 4
-evaluate_every = 10
-[targets]
-picoseconds = 0.2
-n_checked = 4
-n_validated = 6
-"""
+# --- the end of the loop --------------------------------------------------------------------
 
 
-def learn_water(folder: Path, *options: str) -> subprocess.Popen:
-    (folder / "learn.toml").write_text(WATER)
-    command = [sys.executable, "-m", "qiff.cli", "learn", "learn.toml", *options]
-    return subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL, start_new_session=True)
-
-
-def labels_of(folder: Path) -> set[str]:
-    """Keys of all labels, each of which must be there once."""
-    lines = (folder / "water" / "labels.jsonl").read_text().splitlines()[1:]
-    keys = [json.loads(line)["index"] for line in lines]
-    assert len(set(keys)) == len(keys)
-    return set(keys)
-
-
-def without_seconds(path: Path) -> list[str]:
-    """Lines of a file; of a table of generations without the last column, its time."""
-    lines = path.read_text().splitlines()
-    return [line.rpartition(",")[0] for line in lines] if path.suffix == ".csv" else lines
-
-
-@pytest.mark.slow
-def test_a_loop_that_is_killed_at_random_moments_ends_with_the_same_labels(tmp_path):
-    pytest.importorskip("tblite")
-    for name in ("undisturbed", "killed"):
-        (tmp_path / name).mkdir()
-    assert learn_water(tmp_path / "undisturbed").wait() == 0
-    draw, n_kills, done = random.Random(0), 0, False
-    while not done:
-        process = learn_water(tmp_path / "killed", "--resume")
-        try:
-            assert process.wait(timeout=draw.uniform(0.5, 12)) == 0
-            done = True
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            n_kills += 1
-        time.sleep(0.05)
-    print(f"{n_kills} kills")
-    assert n_kills > 3
-    assert labels_of(tmp_path / "killed") == labels_of(tmp_path / "undisturbed")
-    one, other = (
-        json.loads((tmp_path / name / "water" / "metrics.json").read_text())
-        for name in ("undisturbed", "killed")
+@pytest.mark.parametrize("n_frames", [0, 6])
+def test_the_loop_ends_when_every_trajectory_breaks_at_once(
+    frames, n_frames, tmp_path, monkeypatch
+):
+    walked = Walk(frames[:n_frames], 0.01 * n_frames, "2 fragments, not 1")
+    for name, found in (
+        ("load", None),
+        ("walk", walked),
+        ("force_uncertainties", np.full(2 * n_frames, 0.1)),
+        ("evaluate", {"forces_mae": 1.0, "energy_mae": 1.0}),
+    ):
+        monkeypatch.setattr(loop, name, lambda *args, found=found: found)
+    settings = Learn(("smiles:CCO",), explore=Exploration(n_walkers=2), output=str(tmp_path))
+    store, shown = LabelStore(tmp_path / "labels.jsonl", counting([])), []
+    work = Work(settings, LearnFolder(tmp_path), store, lambda *args: shown.append(args))
+    generation, model = work.folder.generation(1), tmp_path / "model.qiff"
+    ensemble: Any = None
+    if n_frames:  # control
+        walks = loop._explore(work, generation, ensemble, frames, model)
+        assert loop._check(work, generation, ensemble, walks)["end"] == ""
+        return
+    assert loop._next(work, generation, frames, model) == (
+        model,
+        "every trajectory broke at once",
     )
-    for metrics in (one, other):
-        metrics.pop("seconds")
-    assert other == one
-    models = [
-        (tmp_path / n / "water" / "model.qiff").read_bytes() for n in ("undisturbed", "killed")
-    ]
-    assert ase.io.read(tmp_path / "killed" / "water" / "final" / "validated.xyz", ":")
-    assert len(models[0]) == len(models[1])
+    assert generation.record["broken"] == ["2 fragments, not 1"] * 2
+    assert generation.record["n_selected"] == len(store) == 0

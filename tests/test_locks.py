@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ase.build
@@ -15,7 +16,7 @@ import ase.io
 import pytest
 
 from qiff._checks import InputError
-from qiff._files import hold, locked
+from qiff._files import atomic_write, hold, locked
 from qiff.hardware.delivery import Cached
 from qiff.hardware.executor import Exact
 from qiff.labelling.batch import label_frames
@@ -183,3 +184,25 @@ def test_where_there_are_no_locks_there_is_none(other, tmp_path, monkeypatch):
     assert not is_refused(tmp_path / "file")
     monkeypatch.undo()
     assert is_refused(tmp_path / "file")  # control, and nothing was released
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+def test_writers_of_one_file_take_turns_and_use_what_a_killed_one_has_left(tmp_path):
+    path, texts = tmp_path / "file", [f"{n}" * 1000 for n in range(4)]
+    (tmp_path / ".file.tmp").write_text("more than what is written" * 1000)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda n: atomic_write(path, texts[n % 4]), range(100)))
+    assert path.read_text() in texts
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_files_are_written_where_there_are_no_locks(tmp_path, monkeypatch):
+    def unsupported(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    atomic_write(tmp_path / "file", "text")
+    assert (tmp_path / "file").read_text() == "text"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

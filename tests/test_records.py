@@ -19,9 +19,11 @@ class Inner:
 
     Args:
         rate: per step.
+        size: of one.
     """
 
     rate: float = 0.5
+    size: int = 1
 
     def __post_init__(self):
         _checks.check_positive("rate", self.rate)
@@ -90,6 +92,20 @@ def test_a_record_of_a_table():
     assert from_table(Outer, table) == Outer("x", 0.0, 2.0, 5.0, (3, 4), Inner(1.0))
     assert isinstance(from_table(Outer, table).cutoff, float)
     assert from_table(Outer, {"name": "x", "cutoff": None}).cutoff is None
+
+
+@dataclass(frozen=True)
+class Faster:
+    """A record whose part has other defaults than the part alone."""
+
+    inner: Inner = field(default_factory=lambda: Inner(rate=2.0, size=7))
+
+
+def test_settings_that_are_absent_are_those_of_the_record_around_them():
+    assert from_table(Faster, {"inner": {"size": 3}}) == Faster(Inner(rate=2.0, size=3))
+    assert from_table(Faster, {}) == Faster()
+    control = from_table(Inner, {"size": 3})
+    assert control == Inner(rate=0.5, size=3) != Inner(rate=2.0, size=3)
 
 
 @pytest.mark.parametrize(

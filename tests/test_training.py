@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from optax import contrib
 
 import qiff
 from qiff import InputError, RunError, Training
@@ -24,13 +27,14 @@ from qiff.run.config import Data, Run
 from qiff.run.folder import FILES, RunFolder
 from qiff.run.resume import progress
 from qiff.run.train import train
-from qiff.training.batches import batches
+from qiff.training.batches import batches, pieces, steps_at_once, taken
 from qiff.training.checkpoint import PREFIX, read_arrays
 from qiff.training.comparison import compared
-from qiff.training.fit import HistoryRow, fit, initial_state
+from qiff.training.fit import HistoryRow, _validate, fit, initial_state
 from qiff.training.loss import Loss, relative
 from qiff.training.metrics import errors
 from qiff.training.migrations import FORMAT
+from qiff.training.optimisers import OPTIMISERS, clipped
 
 FRAMES = qiff.read(qiff.Source("bundled:lih"))
 MODEL = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 2}
@@ -385,8 +389,8 @@ def test_the_loss_is_a_weighted_sum_of_mean_squares(trained, weights):
     off = {key: np.array(both[key].errors) for key in weights}
     stacked, loss = relative(qiff.stack(frames), potential), Loss(weights)
     with qiff.precision(potential):
-        found = [float(loss(potential, stacked)), float(loss.validation(potential, stacked)[0])]
-        errors = loss.validation(potential, stacked)[1]
+        valid_loss, errors = loss.validation(loss.sums(potential, stacked))
+        found = [float(loss(potential, stacked)), valid_loss]
     squares = [w * np.mean(off[key] ** 2) for key, w in weights.items()]
     absolutes = [w * np.mean(np.abs(off[key])) ** 2 for key, w in weights.items()]
     np.testing.assert_allclose(found, [sum(squares), sum(absolutes)], rtol=1e-8)
@@ -467,3 +471,83 @@ def test_batches_are_epochs_of_permutations_and_a_function_of_the_step():
     assert len(set(whole[:3].ravel())) == len(set(whole[3:6].ravel())) == 9
     np.testing.assert_array_equal(whole[2:5], batches(10, 3, seed=0, begin=2, end=5))
     assert batches(4, 64, seed=0, begin=0, end=2).shape == (2, 4)
+
+
+def test_another_number_of_frames_needs_no_other_program(monkeypatch):
+    traced, errors_of = [], Loss._errors
+    monkeypatch.setattr(Loss, "_errors", lambda *args: traced.append(0) or errors_of(*args))
+    training = Training(steps=4, batch_size=6, evaluate_every=2, forces_weight=0.0)
+    potential = qiff.build_for(FRAMES[:20], MODEL, seed=0)
+    for n_train, n_valid in ((20, 33), (27, 40)):
+        parts = qiff.stack(FRAMES[:n_train]), qiff.stack(FRAMES[40 : 40 + n_valid])
+        fit(initial_state(potential, training), *parts, training, seed=0)
+        assert len(traced) == 2  # steps and validation
+    other = dataclasses.replace(training, batch_size=5)  # control
+    fit(initial_state(potential, other), *parts, other, seed=0)
+    assert len(traced) > 2
+
+
+def test_validation_in_pieces_is_that_of_all_frames():
+    potential = qiff.build_for(FRAMES[:20], MODEL, seed=0)
+    training = Training(forces_weight=0.0)
+    frames = relative(qiff.stack(FRAMES[:70]), potential)
+    with qiff.precision(potential):
+        sums = jax.jit(training.loss.sums)(potential, frames)
+        expected, errors = training.loss.validation(sums)
+        found, of_pieces = _validate(potential, frames, training)
+    assert sums["energy"][-1] == 70
+    assert [len(piece) for piece in pieces(frames)] == [32, 32, 32]
+    assert [len(piece) for piece in pieces(taken(frames, np.arange(5)))] == [5]
+    assert found == pytest.approx(expected, rel=1e-12)
+    assert of_pieces == pytest.approx(errors, rel=1e-12)
+
+
+def test_batches_are_put_on_the_devices_some_at_a_time(tmp_path, monkeypatch, trained):
+    frames = qiff.stack(FRAMES[:40])
+    of_one = sum(leaf.nbytes for leaf in jax.tree.leaves(frames)) // 40
+    found = {}
+    for limit in (0, 16 * of_one * 6, 1 << 30):
+        monkeypatch.setattr("qiff.training.batches.LARGEST", limit)
+        found[limit] = steps_at_once(frames, 16, 20)
+    assert [*found.values()] == [1, 5, 20]
+    monkeypatch.setattr("qiff.training.batches.LARGEST", 16 * of_one * 6)
+    train(run(tmp_path / "few"))
+    assert same_weights(tmp_path / "few" / "last.qiff", trained / "last.qiff")
+
+
+def test_a_run_that_reads_its_frames_from_files_is_the_same(trained, tmp_path):
+    settings = run(tmp_path / "files")
+    settings = dataclasses.replace(settings, data=dataclasses.replace(settings.data, in_memory=0.0))
+    seen = []
+    train(settings, after_validation=lambda state: seen.append([*Path(settings.output).glob("a*")]))
+    assert [[path.name for path in found] for found in seen] == [["arrays-0"]] * len(seen)
+    assert not [*Path(settings.output).glob("a*")]
+    for name in ("model.qiff", "last.qiff"):
+        assert same_weights(tmp_path / "files" / name, trained / name)
+    history = (tmp_path / "files" / "history.csv").read_text()
+    assert history == (trained / "history.csv").read_text()
+
+
+def test_muon_is_that_of_optax_but_for_rounding():
+    def axes(weights):
+        numbers = {2: contrib.MuonDimensionNumbers(0, 1), 3: contrib.MuonDimensionNumbers(1, 2)}
+        return jax.tree.map(lambda w: numbers.get(w.ndim), weights)
+
+    random, rate = np.random.default_rng(0), optax.cosine_decay_schedule(0.01, 10)
+    shapes = {"tall": (3, 20, 8), "wide": (8, 20), "large": (18, 18), "vector": (5,)}
+    weights = {name: jnp.asarray(random.normal(size=size)) for name, size in shapes.items()}
+    theirs = optax.chain(
+        optax.clip_by_global_norm(2.0), contrib.muon(rate, muon_weight_dimension_numbers=axes)
+    )
+    ours = optax.chain(clipped(2.0), OPTIMISERS["muon"](rate))
+    states = [each.init(weights) for each in (ours, theirs)]
+    assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])
+    gradient = jax.tree.map(lambda w: w + 1.0, weights)
+    found: list[Any] = [{}, {}]
+    for _ in range(2):
+        for i, each in enumerate((ours, theirs)):
+            found[i], states[i] = jax.jit(each.update)(gradient, states[i], weights)
+        for name in shapes:
+            np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-4, atol=1e-6)
+    adam: Any = optax.adam(rate).update(gradient, optax.adam(rate).init(weights))[0]
+    assert np.abs(adam["wide"] - found[0]["wide"]).max() > 1e-4

@@ -1,6 +1,7 @@
 """Independent tasks in other processes: nothing is lost, repeated or left behind."""
 
 import collections
+import json
 import os
 import pickle
 import signal
@@ -9,13 +10,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import ase.build
+import numpy as np
 import pytest
 
+from qiff import _workers
 from qiff._checks import InputError, MissingExtraError, RunError
 from qiff._tasks import FEW, MANY
 from qiff._workers import InThisProcess, workers
 from qiff.cli import main
+from qiff.labelling.batch import label_frames
+from qiff.labelling.levels import find_level
 
 QIFF = (sys.executable, "-c", "from qiff.cli import entry; entry()")
 
@@ -112,6 +119,33 @@ def test_a_function_for_this_process_does_nothing_in_another():
     assert seen == ["here"]
 
 
+def test_workers_that_die_at_their_start_are_begun_again_some_times(monkeypatch):
+    pytest.importorskip("distributed")
+    begun = []
+
+    def dies(n):
+        begun.append(n)
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr(_workers, "_new_cluster", dies)
+    with pytest.raises(RunError, match=r"end while they start \(Nanny failed"), workers(3):
+        pass
+    assert begun == [3] * _workers.ATTEMPTS
+
+
+def test_workers_whose_restart_failed_are_replaced():
+    nanny = lambda status: SimpleNamespace(status=SimpleNamespace(name=status))
+    states, scaled = ("closed", "running", "failed", "closing"), []
+    cluster = SimpleNamespace(
+        workers=dict(enumerate(map(nanny, states))),
+        loop=SimpleNamespace(add_callback=lambda function: function()),
+        scale=scaled.append,
+    )
+    _workers._repair(cluster, 4)
+    assert [*cluster.workers] == [1, 3]
+    assert scaled == [4]
+
+
 # --- with Dask --------------------------------------------------------------------------------
 
 
@@ -142,6 +176,30 @@ def test_every_task_arrives_once_when_a_worker_is_killed(cluster):
     killed = all_arrive_once(cluster, slowly, 200)
     processes = {process for _, process in cluster(slowly, range(20))}
     assert len(processes - {killed, os.getpid()}) == 2  # the killed one is replaced
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_a_thousand_labels_arrive_once_when_a_worker_is_killed(n_workers, tmp_path):
+    pytest.importorskip("distributed")
+    pytest.importorskip("tblite")
+    frames, rng = [], np.random.default_rng(0)
+    for _ in range(1000):
+        frames.append(ase.build.molecule("CH3CH2OH"))
+        frames[-1].positions += rng.normal(scale=0.03, size=(9, 3))
+    level, journal = find_level("gfn2"), tmp_path / "labels.jsonl"
+    with workers(n_workers) as found:
+        ((_, process),) = found(slowly, [0])
+        kill = lambda n_done: os.kill(process, signal.SIGKILL) if n_done == 500 else None
+        labelled = label_frames(level, frames, journal, found, kill)
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+    keys = [json.loads(line)["index"] for line in journal.read_text().splitlines()[1:]]
+    assert collections.Counter(keys) == dict.fromkeys(range(1000), 1)
+    assert labelled.failures == {}
+    for atoms in labelled.frames[::50]:
+        expected = level.label(atoms)["energy"]
+        assert atoms.get_potential_energy() == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.slow
@@ -185,7 +243,7 @@ def test_not_all_tasks_are_sent_at_once(cluster):
             yield number
 
     results = iter(cluster(square, items()))
-    assert next(results) == 0
+    assert next(results) in map(square, range(FEW))  # in any order
     assert len(drawn) <= FEW
     found = [next(results) for _ in range(4 * FEW)]
     assert len(set(found)) == len(found)

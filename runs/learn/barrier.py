@@ -17,6 +17,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevinbaoab import LangevinBAOAB
 
 from qiff.atoms.data.dataset import write
+from qiff.labelling.level import Level
 from qiff.labelling.levels import find_level
 
 STIFFNESS = 20.0  # eV/Å²
@@ -43,13 +44,13 @@ class Biased(Calculator):
 
     implemented_properties = ("energy", "forces")  # pyright: ignore[reportAssignmentType]
 
-    def __init__(self, label, centre: float):
+    def __init__(self, level: Level, centre: float):
         super().__init__()
-        self.label, self.centre = label, centre
+        self.level, self.centre = level, centre
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
-        found, here = self.label(self.atoms), self.atoms
+        found, here = self.level.label(self.atoms), self.atoms
         one, other, moved = proton(here)
         forces, off = np.array(found["forces"]), coordinate(here) - self.centre
         for oxygen, sign in ((one, 1), (other, -1)):
@@ -63,10 +64,10 @@ class Biased(Calculator):
 
 def frames(start: ase.Atoms, n_frames: int) -> list[ase.Atoms]:
     """Labelled frames, as many around each centre."""
-    label, found = find_level("gfn2").label, []
+    level, found = find_level("gfn2"), []
     for number, centre in enumerate(CENTRES):
         atoms, rng = start.copy(), np.random.default_rng(number)
-        atoms.calc = Biased(label, centre)
+        atoms.calc = Biased(level, centre)
         dynamics = LangevinBAOAB(
             atoms, 0.5 * ase.units.fs, temperature_K=300, T_tau=50 * ase.units.fs, rng=rng
         )
@@ -75,7 +76,7 @@ def frames(start: ase.Atoms, n_frames: int) -> list[ase.Atoms]:
             dynamics.run(40)
             found.append(atoms.copy())
             found[-1].arrays.pop("momenta")
-            found[-1].calc = SinglePointCalculator(found[-1], **label(found[-1]))
+            found[-1].calc = SinglePointCalculator(found[-1], **level.label(found[-1]))
     return found
 
 

@@ -91,6 +91,15 @@ def check_file(path: Path) -> None:
         raise InputError(f"{path}: is a folder; name a file.")
     if not path.exists():
         raise InputError(f"{path}: no such file; check the path.")
+    check_regular(path, str(path))
+
+
+def check_regular(path: Path, place: str) -> None:
+    """Raise if `path` is a device, a pipe or a socket, which may have no end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(
+            f"{place}: is a device, a pipe or a socket; write what it gives to a file first."
+        )
 
 
 def check_suffix(path: Path, suffixes: Collection[str]) -> None:

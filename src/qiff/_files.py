@@ -38,22 +38,62 @@ def user_path(path: str) -> Path:
 def atomic_write(path: Path, content: str | bytes) -> None:
     """Write `content` to `path` by way of a temporary file beside it; parents are made.
 
+    What a process that was killed has left of the temporary file is used by the next one.
+
     Raises:
         OSError: the folder cannot be written or the disk is full; `path` is then as before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with _temporary(path) as (temporary, file):
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename = str(path)
+            temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)
         raise
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+    """A new file beside `path` that nobody else writes; removed unless it is renamed."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    file = _alone(temporary)
+    if not file:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        file = temporary.open("wb")
+    try:
+        yield temporary, file
+    finally:
+        if _is_at(file, temporary):
+            temporary.unlink()
+        file.close()
+
+
+def _alone(path: Path) -> IO[bytes] | None:
+    """An empty file, once nobody else writes it; None where files cannot be locked."""
+    try:
+        import fcntl
+
+        file = path.open("ab")
+    except (ImportError, PermissionError):  # or another user has left it
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if _is_at(file, path):
+            file.truncate(0)
+            return file
+    except OSError:  # no locks here
+        with suppress(OSError):
+            path.unlink()
+        file.close()
+        return None
+    except BaseException:
+        file.close()
+        raise
+    file.close()  # who wrote it has renamed or removed it
+    return _alone(path)
 
 
 def save_record(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,6 +104,8 @@ def save_record(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_record(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty if there is no such file or it holds something else."""
+    if not path.is_file():
+        return {}
     try:
         record = json.loads(path.read_text("utf-8"))
     except (OSError, RecursionError, ValueError):
@@ -128,9 +170,9 @@ def _acquired(lock: Path, path: Path) -> IO[str] | None:
     return file
 
 
-def _is_at(file: IO[str], lock: Path) -> bool:
+def _is_at(file: IO[Any], path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(file.fileno()), lock.stat())
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except OSError:  # it has been removed
         return False
 

@@ -1,9 +1,12 @@
 """The context in which JAX computes: in double precision or not, with compiled programs kept."""
 
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+import jax
+import numpy as np
 from jax._src.xla_bridge import backends_are_initialized
 
 from ._checks import RunError
@@ -41,3 +44,36 @@ def enable_x64(enable: bool) -> AbstractContextManager[None]:
     keep_compiled()
     drop_compiled()
     return _jax(enable)
+
+
+class NotFiniteError(RunError):
+    """What was computed is NaN or infinite."""
+
+    def __init__(self):
+        super().__init__(
+            "what the model computes became NaN or infinite: its weights are not finite or the "
+            "positions have run away."
+        )
+
+
+def finite(values: np.ndarray) -> np.ndarray:
+    """The values, or NotFiniteError if one is NaN or infinite."""
+    if not np.isfinite(values).all():
+        raise NotFiniteError
+    return values
+
+
+@contextmanager
+def computing(dtype: str) -> Iterator[None]:
+    """The context in which JAX computes in a precision.
+
+    Raises:
+        NotFiniteError: an engine found angles that are NaN or infinite.
+    """
+    with enable_x64(dtype == "float64"):
+        try:
+            yield
+        except jax.errors.JaxRuntimeError as error:
+            if "must be finite" not in str(error):
+                raise
+            raise NotFiniteError from None

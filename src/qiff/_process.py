@@ -34,17 +34,22 @@ def run(main: Callable[[], int]) -> NoReturn:
         signal.signal(number, handle)
     try:
         code: Any = main()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done
+        _ignore_signals()  # all is done
     except SystemExit as error:
         code = error.code
     except (Exception, KeyboardInterrupt) as error:
         code = _unexpected(error)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _ignore_signals()
     settle()
     _flush()
     if code in (INTERRUPTED, TERMINATED) or several():
         leave(code)  # a thread of XLA may still compile; Python torn down under it crashes
     sys.exit(code)
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _unexpected(error: BaseException) -> int:

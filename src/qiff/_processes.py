@@ -9,7 +9,7 @@ from typing import Any
 
 from ._checks import InputError
 
-_connected = threading.Event()
+_connected, _ending = threading.Event(), threading.Event()
 _ENDED = "qiff/ended"
 _MOMENT = 1.0  # s, for which the first process waits so that others learn of the end from it
 _PATIENCE = 300.0  # s, to wait for the first process
@@ -88,6 +88,7 @@ def first_to_end(code: int) -> bool:
         return True
     import jax
 
+    _ending.set()  # this process leaves by itself, once it has said why
     try:
         _global_state().client.key_value_set(_ENDED, str(code))
     except jax.errors.JaxRuntimeError:  # it is set, or the first process is gone
@@ -110,14 +111,15 @@ def leave(code: int) -> None:
 
 
 def _end_with_others() -> None:
-    """Wait until a process ends with an error, and leave with its code."""
+    """Wait until another process ends with an error, and leave with its code."""
     import jax
 
     try:
         code = int(_global_state().client.blocking_key_value_get(_ENDED, _YEAR))
     except jax.errors.JaxRuntimeError:  # all processes are done, or the first is gone
         return
-    leave(code)
+    if not _ending.is_set():
+        leave(code)
 
 
 def _global_state() -> Any:

@@ -51,6 +51,7 @@ def from_table(
     table: Mapping[str, Any],
     where: Where = dotted,
     path: tuple[str, ...] = (),
+    default: Record | None = None,
 ) -> Record:
     """A record from a table of values; tables in it become the records of its fields.
 
@@ -59,6 +60,7 @@ def from_table(
         table: a value for each name; settings with a default may be absent.
         where: names the place of a setting in errors.
         path: where the table stands in the tables around it.
+        default: the values of settings that are absent, in place of those of `record_type`.
 
     Raises:
         InputError: a key is unknown or missing, or a value has the wrong type or is out of range.
@@ -70,10 +72,13 @@ def from_table(
     for name, setting in settings.items():
         place = (*path, name)
         if name not in table:
-            if setting.default is MISSING:
+            if default is not None:
+                values[name] = getattr(default, name)
+            elif setting.default is MISSING:
                 raise InputError(f"{where(place)} is missing.")
         elif _is_record(setting.hint) and isinstance(table[name], Mapping):
-            values[name] = from_table(setting.hint, table[name], where, place)
+            usual = None if setting.default is MISSING else setting.default
+            values[name] = from_table(setting.hint, table[name], where, place, usual)
         else:
             try:
                 values[name] = typed(name, table[name], setting.hint)

@@ -19,7 +19,12 @@ LONG = 10.0
 """Seconds without a result after which items are taken to be long."""
 
 
-def unordered(client: Any, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+def unordered(
+    client: Any,
+    repair: Callable[[], object],
+    function: Callable[[Any], Any],
+    items: Iterable[Any],
+) -> Iterator[Any]:
     """Results as they arrive; items of milliseconds are sent together, many to a task.
 
     The keys of the tasks have a common name, so that the scheduler keeps those for which no worker
@@ -27,6 +32,7 @@ def unordered(client: Any, function: Callable[[Any], Any], items: Iterable[Any])
 
     Args:
         client: of `dask.distributed`.
+        repair: starts workers in place of those that are lost; called every `LONG` seconds.
         function, items: see `Map`.
 
     Raises:
@@ -34,8 +40,11 @@ def unordered(client: Any, function: Callable[[Any], Any], items: Iterable[Any])
     """
     name, keys, left = f"qiff-{uuid.uuid4().hex}", count(), iter(items)
     arrived, pending, again = SimpleQueue(), dict[Any, list[Any]](), deque[Any]()
-    times, limit = deque[float](maxlen=FEW // 2), FEW
+    times, limit, due = deque[float](maxlen=FEW // 2), FEW, time.monotonic() + LONG
     while True:
+        if time.monotonic() > due:
+            repair()
+            due = time.monotonic() + LONG
         while sum(map(len, pending.values())) < limit:
             size = _size(times)
             sent = [again.popleft() for _ in range(min(size, len(again)))]
@@ -56,6 +65,7 @@ def unordered(client: Any, function: Callable[[Any], Any], items: Iterable[Any])
             continue
         results, seconds = _result(future)
         again.extend(pending.pop(future)[len(results) :])
+        future.release()  # what has arrived is not computed again if its worker dies
         times.append(seconds / len(results))
         if len(times) == times.maxlen:
             limit = MANY

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ._checks import InputError, check_at_least, check_file, missing_extra
+from ._checks import InputError, RunError, check_at_least, check_file, missing_extra
 from ._tasks import unordered
 
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
@@ -24,6 +24,8 @@ Functions and items can be pickled. For instance `Pool.imap_unordered` of `multi
 
 TIMEOUT = 10.0
 """Seconds to wait for a scheduler."""
+ATTEMPTS = 5
+"""How often a local cluster is started at most."""
 _ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
     "NPROC": "1",  # the size of the thread pool of XLA
@@ -31,6 +33,7 @@ _ENVIRONMENT = {
 _SETTINGS = {
     "distributed.nanny.pre-spawn-environ": _ENVIRONMENT,
     "distributed.scheduler.worker-ttl": None,  # a task may hold the interpreter for minutes
+    "distributed.deploy.lost-worker-timeout": "1 day",  # a worker may take long to start again
     "distributed.comm.timeouts.connect": f"{TIMEOUT:g}s",
 }
 
@@ -78,10 +81,11 @@ def workers(n: int = 0, scheduler: str = "") -> Iterator[Map]:
         yield map
         return
     distributed = _distributed()
-    with _settings(), _local_cluster(n) if n else nullcontext(_reached(scheduler)) as address:
-        client = distributed.Client(address, timeout=TIMEOUT, set_as_default=False)
+    with _settings(), _local_cluster(n) if n else nullcontext(_reached(scheduler)) as cluster:
+        client = distributed.Client(cluster, timeout=TIMEOUT, set_as_default=False)
+        repair = partial(_repair, cluster, n) if n else _nothing
         try:
-            yield partial(unordered, client)
+            yield partial(unordered, client, repair)
         finally:
             client.close(timeout=1)
 
@@ -110,7 +114,24 @@ def _settings() -> Iterator[None]:
 
 
 def _local_cluster(n: int) -> Any:
-    """A cluster of `n` processes of one thread."""
+    """A cluster of `n` processes of one thread; begun again if one of them dies while it starts.
+
+    Raises:
+        RunError: that happens every time.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _new_cluster(n)
+        except RuntimeError as error:
+            if attempt == ATTEMPTS:
+                raise RunError(
+                    f"the worker processes end while they start ({error}), perhaps for lack of "
+                    "memory; give fewer --workers."
+                ) from error
+    return None
+
+
+def _new_cluster(n: int) -> Any:
     return _distributed().LocalCluster(
         n_workers=n,
         threads_per_worker=1,
@@ -124,6 +145,18 @@ def _local_cluster(n: int) -> Any:
     )
 
 
+def _repair(cluster: Any, n: int) -> None:
+    """Start workers in place of those that could not be started again."""
+
+    def replace() -> None:
+        for name, nanny in list(cluster.workers.items()):
+            if nanny.status.name in ("closed", "failed"):
+                del cluster.workers[name]
+        cluster.scale(n)
+
+    cluster.loop.add_callback(replace)
+
+
 def dask_setup(worker: Any) -> None:
     """Called by Dask in a worker: the process that started it acts on an interrupt, not itself.
 
@@ -132,7 +165,7 @@ def dask_setup(worker: Any) -> None:
     signal.signal(signal.SIGINT, _nothing)
 
 
-def _reached(scheduler: str) -> str:
+def _reached(scheduler: str) -> Any:
     """The address of a scheduler, which may stand in its scheduler file, once it has answered."""
     address = _address(scheduler)
     try:

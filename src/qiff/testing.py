@@ -21,86 +21,31 @@ import ase
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ase.stress import (
-    full_3x3_to_voigt_6_stress,
-    voigt_6_to_full_3x3_strain,
-    voigt_6_to_full_3x3_stress,
-)
-from jaxtyping import Float
-from numpy.typing import ArrayLike
 
+from ._changes import _random_rotation, defect, evaluate, in_precision, transformed
+from ._laws_of_cells import CELL as CELL
+from ._laws_of_cells import (
+    box_rotation,
+    choice_of_cell,
+    large_box,
+    strain_gradient,
+    supercell,
+    wrapping,
+)
+from ._laws_of_cells import boxed as boxed
 from .atoms.graph import Graph, graph
 from .model.build import skeleton
 from .model.derivatives import energy
 from .model.potential import AbstractPotential
-from .model.predict import Prediction, dtype, enable_x64, evaluator, precision
+from .model.predict import Prediction, dtype, precision
 from .quantum.consistency import check_gate as check_gate
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-4}
 """Largest allowed defect by the precision of a potential."""
 _STEP = 1e-4  # Å, of central differences
-_STRAIN = 2e-5
 _FAR = 20.0  # Å beyond the interaction range
 
 Law = Callable[[AbstractPotential, ase.Atoms], float]
-
-
-def defect(found: Prediction, expected: Prediction) -> float:
-    """Largest difference of energies and forces, relative to the largest force above 1 eV/Å, or of
-    stresses, relative to the largest component above 1e-3 eV/Å³.
-
-    Args:
-        found: of the configuration that was changed.
-        expected: what the law demands.
-
-    Returns:
-        A number without unit; zero if the law holds exactly.
-    """
-    scale = max(1.0, float(np.abs(expected.forces).max(initial=0.0)))
-    apart = np.abs(found.forces - expected.forces).max(initial=0.0)
-    largest = float(max(abs(found.energy - expected.energy), apart) / scale)
-    if found.stress is None or expected.stress is None:
-        return largest
-    unit = max(1e-3, float(np.abs(expected.stress).max()))
-    return max(largest, float(np.abs(found.stress - expected.stress).max() / unit))
-
-
-def evaluate(potential: AbstractPotential, frames: Sequence[ase.Atoms]) -> list[Prediction]:
-    """What a potential predicts of each configuration, compiled once for each number of atoms.
-
-    Args:
-        potential: any potential.
-        frames: configurations of any sizes.
-
-    Returns:
-        One prediction for each configuration.
-    """
-    return [evaluator(potential, one)(one.positions, one.cell.array) for one in frames]
-
-
-def transformed(
-    atoms: ase.Atoms, matrix: np.ndarray | None = None, shift: ArrayLike = 0.0
-) -> ase.Atoms:
-    """A copy with positions $Mr + s$.
-
-    Args:
-        atoms: one configuration.
-        matrix: $M$, orthogonal or not; None for no change.
-        shift: $s$ in Å, one vector or one for each atom.
-
-    Returns:
-        The copy, in the same cell.
-    """
-    moved = atoms.copy()
-    turned = atoms.positions @ (np.eye(3) if matrix is None else matrix).T
-    moved.positions = turned + np.asarray(shift)
-    return moved
-
-
-def _random_rotation(seed: int = 11) -> Float[np.ndarray, "3 3"]:
-    from scipy.spatial.transform import Rotation
-
-    return Rotation.from_quat(np.random.default_rng(seed).normal(size=4)).as_matrix()
 
 
 def translation(potential: AbstractPotential, atoms: ase.Atoms) -> float:
@@ -186,20 +131,6 @@ def rounding(potential: AbstractPotential, atoms: ase.Atoms) -> float:
     return defect(found, expected)
 
 
-def in_precision(potential: AbstractPotential, name: str) -> AbstractPotential:
-    """The same potential with weights in another precision.
-
-    Args:
-        potential: any potential.
-        name: float32 or float64.
-
-    Returns:
-        The potential in that precision; the one that was given is not changed.
-    """
-    with enable_x64(True):
-        return jax.tree.map(lambda weights: jnp.asarray(weights, name), potential)
-
-
 def padding(potential: AbstractPotential, atoms: ase.Atoms) -> float:
     """Padding with masked atoms and masked neighbours changes nothing."""
     with precision(potential):
@@ -266,82 +197,6 @@ def continuity(potential: AbstractPotential, atoms: ase.Atoms, step: float = 1e-
         float(np.abs(below - above).max() / max(1.0, np.abs(above).max()))
         for below, above in zip(*found, strict=True)
     )
-
-
-CELL = np.array([[4.1, 0.3, -0.2], [1.2, 4.4, 0.1], [-0.7, 0.9, 4.8]])
-"""Vectors in Å of the cell in which the laws of periodic atoms put a configuration."""
-
-
-def boxed(atoms: ase.Atoms, cell: np.ndarray = CELL) -> ase.Atoms:
-    """A copy that is periodic in a cell.
-
-    Args:
-        atoms: one configuration.
-        cell: rows are the cell vectors in Å.
-
-    Returns:
-        The copy, periodic in all three directions.
-    """
-    box = atoms.copy()
-    box.set_cell(cell)
-    box.set_pbc(True)
-    return box
-
-
-def supercell(potential: AbstractPotential, atoms: ase.Atoms) -> float:
-    """Two cells have twice the energy, the same forces and the same stress."""
-    box = boxed(atoms)
-    one, two = evaluate(potential, [box, box.repeat((1, 2, 1))])
-    return defect(two, Prediction(2 * one.energy, np.tile(one.forces, (2, 1)), one.stress))
-
-
-def choice_of_cell(potential: AbstractPotential, atoms: ase.Atoms) -> float:
-    """Other vectors of the same lattice change nothing."""
-    box = boxed(atoms)
-    other = boxed(atoms, np.array([[1, 1, 0], [0, 1, 0], [-1, 0, 1]]) @ CELL)
-    before, after = evaluate(potential, [box, other])
-    return defect(after, before)
-
-
-def wrapping(potential: AbstractPotential, atoms: ase.Atoms) -> float:
-    """Atoms may be moved by cell vectors."""
-    box = boxed(atoms)
-    images = np.random.default_rng(5).integers(-2, 3, size=(len(atoms), 3))
-    before, after = evaluate(potential, [box, transformed(box, shift=images @ CELL)])
-    return defect(after, before)
-
-
-def box_rotation(potential: AbstractPotential, atoms: ase.Atoms) -> float:
-    """When atoms and cell are rotated, energies stay, forces and stress rotate."""
-    box, matrix = boxed(atoms), _random_rotation()
-    turned = boxed(transformed(atoms, matrix), CELL @ matrix.T)
-    before, after = evaluate(potential, [box, turned])
-    tensor = voigt_6_to_full_3x3_stress(before.stress)
-    stress = full_3x3_to_voigt_6_stress(matrix @ tensor @ matrix.T)
-    return defect(after, Prediction(before.energy, before.forces @ matrix.T, stress))
-
-
-def large_box(potential: AbstractPotential, atoms: ase.Atoms) -> float:
-    """A molecule in a box much larger than itself is like the molecule alone."""
-    reach = float(potential.interaction_range or 0.0)
-    box = boxed(atoms, np.diag(np.ptp(atoms.positions, axis=0) + reach + 1.0))
-    alone, inside = evaluate(potential, [atoms, box])
-    return defect(inside, alone)
-
-
-def strain_gradient(potential: AbstractPotential, atoms: ase.Atoms) -> float:
-    r"""$\sigma = \frac1V\,\partial E/\partial\epsilon$, by fourth-order differences in float64."""
-    wide, box = in_precision(potential, "float64"), boxed(atoms)
-    frames = []
-    for k in (1, -1, 2, -2):
-        for voigt in np.eye(6):
-            deformation = voigt_6_to_full_3x3_strain(k * _STRAIN * voigt)  # 1 + strain
-            frames.append(boxed(transformed(atoms, deformation), CELL @ deformation))
-    energies = np.array([found.energy for found in evaluate(wide, frames)]).reshape(4, 6)
-    ahead, behind, far_ahead, far_behind = energies
-    slopes = (8 * (ahead - behind) - (far_ahead - far_behind)) / (12 * _STRAIN)
-    (found,) = evaluate(wide, [box])
-    return defect(found, Prediction(found.energy, found.forces, slopes / box.get_volume()))
 
 
 LAWS: dict[str, Law] = {

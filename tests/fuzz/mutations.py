@@ -1,12 +1,14 @@
 """Changes of files: of their bytes, of their words, of the values in a JSON header."""
 
 import copy
+import functools
+import gzip
 import io
 import json
 import re
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -92,10 +94,52 @@ def of_json(rng: Random, value: Any) -> Any:
     return value
 
 
+def of_file(rng: Random, content: bytes) -> bytes:
+    """A text, a compressed text, an archive or any other file changed by its kind."""
+    if content.startswith(b"\x1f\x8b") and rng.random() < 0.8:
+        return gzip.compress(of_file(rng, gzip.decompress(content)), 1, mtime=0)
+    if content.startswith(b"PK") and rng.random() < 0.8:
+        return zipped(of_members(rng, content))
+    is_text = b"\0" not in content and not content.startswith((b"\x1f\x8b", b"PK", b"\x93NUMPY"))
+    return (of_words if is_text and rng.random() < 0.8 else of_bytes)(rng, content)
+
+
+def of_members(rng: Random, content: bytes) -> dict[str, bytes]:
+    """The files of a zip archive, one changed, removed, renamed or exchanged."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    one, other = rng.choice(list(members)), rng.choice(list(members))
+    operation = rng.randrange(8)
+    if operation == 0:
+        del members[one]
+    elif operation == 1:
+        members[rng.choice((f"{one}x", f"x{one}", "nopbc", "set.002/energy.npy"))] = members[one]
+    elif operation == 2:
+        members[one] = members[other]
+    elif operation == 3 and one.endswith(".npy") and b"'|O'" not in members[one][:128]:
+        arrays = {"": np.load(io.BytesIO(members[one]), allow_pickle=False)}
+        _change_member(rng, arrays, "")
+        stream = io.BytesIO()
+        np.save(stream, next(iter(arrays.values()), np.zeros(0)))
+        members[one] = stream.getvalue()
+    else:
+        members[one] = of_file(rng, members[one])
+    return members
+
+
+def zipped(members: Mapping[str, bytes], comment: bytes = b"") -> bytes:
+    """An uncompressed zip archive."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.comment = comment
+        for name, member in members.items():
+            archive.writestr(zipfile.ZipInfo(name), member)
+    return stream.getvalue()
+
+
 def of_archive(rng: Random, content: bytes) -> tuple[bytes, bool]:
     """Header or arrays of an archive changed; whether its checksum was written again."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        members = {name: archive[name] for name in archive.files}
+    members = dict(_members(content))
     if rng.random() < 0.6:
         header = of_json(rng, json.loads(str(members["header"])))
         members["header"] = np.array(json.dumps(header))
@@ -113,6 +157,12 @@ def of_archive(rng: Random, content: bytes) -> tuple[bytes, bool]:
             warnings.simplefilter("ignore")  # of a name that is there already
             archive.writestr(rng.choice([*archive.namelist(), "x.npy"]), b"x")
     return stream.getvalue(), False
+
+
+@functools.lru_cache(maxsize=64)
+def _members(content: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def _change_member(rng: Random, members: dict[str, np.ndarray], name: str) -> None:

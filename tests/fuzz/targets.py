@@ -4,16 +4,17 @@ import contextlib
 import functools
 import io
 import json
+import os
 import shlex
 import tempfile
 import traceback
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
+from unittest import mock
 
-import ase
-import ase.io
 import jax
 import numpy as np
 
@@ -34,6 +35,8 @@ from qiff.training.fit import FitState, initial_state
 from qiff.training.settings import Training
 
 from ..laws.examples import POTENTIAL_EXAMPLES
+from ..rmd17_folders import write_archive, write_parts
+from ..test_files import READ
 from . import mutations
 
 FORMATS = Path(__file__).parents[1] / "formats"
@@ -91,7 +94,7 @@ def _potential(kind: str) -> AbstractPotential:
 
 
 @functools.lru_cache(maxsize=64)
-def _read_model(content: bytes) -> tuple[str, list[bytes]]:
+def _meaning_of(content: bytes) -> tuple[str, list[bytes]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "original.qiff"
         path.write_bytes(content)
@@ -106,7 +109,7 @@ def _meaning(potential: AbstractPotential) -> tuple[str, list[bytes]]:
 def _load(path: Path, original: bytes, may_differ: bool) -> None:
     found = _meaning(qiff.load(path))
     checked = b"checksum.npy" in original
-    if checked and not may_differ and found != _read_model(original):
+    if checked and not may_differ and found != _meaning_of(original):
         raise DifferentError(path)
 
 
@@ -149,48 +152,98 @@ def _state_or_record(rng: Random, content: bytes) -> tuple[bytes, bool]:
 
 def _state(path: Path, original: bytes, may_differ: bool) -> None:
     if path.suffix == ".json":
-        path.rename(path.with_name("metrics.json"))
+        os.link(path, path.with_name("metrics.json"))
         summary(path.parent)
         return
     header, arrays = read_arrays(path, oldest=UNCHECKED)
     fill({"weights": _initial().weights, "best": _initial().best}, arrays, path)
-    progress(header, path)
-    if not may_differ and arrays["best.bias"] != np.asarray(_initial().best.bias):  # pyright: ignore
+    found = progress(header, path), {name: array.tobytes() for name, array in arrays.items()}
+    if not may_differ and found != _state_of(original):
         raise DifferentError(path)
+
+
+@functools.cache
+def _state_of(content: bytes) -> Any:
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    header = json.loads(str(arrays.pop("header")))
+    del arrays["checksum"]
+    return progress(header, Path("original")), {n: array.tobytes() for n, array in arrays.items()}
 
 
 # --- readers of structures --------------------------------------------------------------------
 
 
+OPTIONS: tuple[dict[str, Any], ...] = (
+    {},
+    {"energy_unit": "eV", "length_unit": "Angstrom", "elements": ("O", "H", "H"), "isolated": True},
+)
+"""A structure is read with each of these."""
+_FOLDER = b"folder"  # comment of a zip archive that stands for a folder
+
+
 def _structures(folder: Path) -> dict[str, bytes]:
-    frames = qiff.read(qiff.Source("bundled:water"))[:2]
-    periodic = ase.Atoms("OH2", frames[0].positions, cell=[5, 6, 7], pbc=True)
-    write(folder / "seed.xyz", frames)
-    ase.io.write(folder / "periodic.xyz", periodic, format="extxyz")
-    ase.io.write(folder / "plain.xyz", periodic, format="xyz")
-    numbers, positions = frames[0].numbers, np.array([a.positions for a in frames])
-    energies = np.array([a.get_potential_energy() for a in frames])
-    np.savez(folder / "seed.npz", z=numbers, R=positions, E=energies, F=0 * positions)
-    np.savez_compressed(folder / "rmd.npz", nuclear_charges=numbers, coords=positions)
-    np.save(folder / "seed.npy", positions)
-    names = ("seed.xyz", "periodic.xyz", "plain.xyz", "seed.npz", "rmd.npz", "seed.npy")
-    return {name: (folder / name).read_bytes() for name in names}
+    """The files that users bring, and revised MD17; a folder is a `.zip` of its files."""
+    found = {}
+    for number, (make, *_) in enumerate(case.values for case in READ):
+        place = folder / f"file{number}"
+        place.mkdir()
+        path = make(place)
+        found[f"{number}{path.name}" if path.is_file() else f"{number}.zip"] = _content(path)
+    write(folder / "two.xyz", qiff.read(qiff.Source("bundled:water"))[:2])
+    np.save(folder / "positions.npy", np.array([[[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]]))
+    found |= {name: (folder / name).read_bytes() for name in ("two.xyz", "positions.npy")}
+    for name, layout in {"archive": write_archive, "parts": write_parts}.items():
+        found[f"{name}.zip"] = _content(_small(layout(folder / name, ["ethanol"])))
+    return found
+
+
+def _small(root: Path) -> Path:
+    """Two frames of each file, so that they are read in little time."""
+    for path in root.rglob("*.npz"):
+        with np.load(path) as archive:
+            np.savez(path, **{key: archive[key][: 3 if key[0] == "n" else 2] for key in archive})
+    for number, path in enumerate(root.rglob("*.csv")):
+        path.write_text(f"{number}\n")
+    return root
+
+
+def _content(path: Path) -> bytes:
+    if path.is_file():
+        return path.read_bytes()
+    files = {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+    return mutations.zipped(files, _FOLDER)
 
 
 def _structure_changed(rng: Random, content: bytes) -> tuple[bytes, bool]:
-    if content.startswith((b"PK", b"\x93NUMPY")):
-        return mutations.of_bytes(rng, content), True
-    return _text(rng, content)
+    if content.endswith(_FOLDER):
+        return mutations.zipped(mutations.of_members(rng, content), _FOLDER), True
+    return mutations.of_file(rng, content), True
 
 
 def _structure(path: Path, original: bytes, may_differ: bool) -> None:
+    name, errors = str(path), []
     if path.suffix == ".npy":
-        path.rename(path.with_name("positions.npy"))
-        path = path.parent
-    source = qiff.Source(
-        str(path), energy_unit="eV", length_unit="Angstrom", elements=("O", "H", "H")
-    )
-    qiff.read(source)
+        os.link(path, path.with_name("positions.npy"))
+        name = str(path.parent)
+    if path.suffix == ".zip":
+        name = _unpacked(path)
+    with mock.patch.dict(os.environ, QIFF_DATA=str(path.with_name("folder"))):
+        for options in OPTIONS:
+            try:
+                qiff.read(qiff.Source(name, **options))
+            except InputError as error:
+                errors.append(error)
+    if errors:
+        raise min(errors, key=lambda error: len(str(error)))
+
+
+def _unpacked(path: Path) -> str:
+    """The folder in a `.zip`, or the data set that it is."""
+    folder = path.with_name("folder")
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder)
+    return "rmd17:ethanol" if (folder / "rmd17").exists() else str(folder)
 
 
 # --- results of quantum computers -------------------------------------------------------------
@@ -210,7 +263,7 @@ def _results_changed(rng: Random, content: bytes) -> tuple[bytes, bool]:
 
 
 def _result(path: Path, original: bytes, may_differ: bool) -> None:
-    path.rename(path.with_name("results.jsonl"))
+    os.link(path, path.with_name("results.jsonl"))
     Cached(Exact(), path.parent)
 
 
@@ -221,7 +274,7 @@ _LINES = (
     "info absent.qiff",
     "report folder",
     "template water",
-    "data info bundled:lih",
+    "data info absent.xyz",
     "data convert absent.xyz out.xyz --energy-unit eV --length-unit Angstrom",
     "train absent.toml --set train.steps=3 --set seed=1 --overwrite",
     "evaluate absent.qiff bundled:lih --json",
@@ -270,10 +323,10 @@ TARGETS = {
 }
 
 
-def check(name: str, path: Path, original: bytes = b"", may_differ: bool = True) -> str | None:
+def check(target: Target, path: Path, original: bytes = b"", may_differ: bool = True) -> str | None:
     """What is wrong with how an input is read, None if nothing is."""
     try:
-        TARGETS[name].run(path, original, may_differ)
+        target.run(path, original, may_differ)
     except InputError as error:
         return None if str(error).strip() else "an error without a message"
     except (Exception, SystemExit) as error:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial, reduce
 from pathlib import Path
@@ -178,19 +179,27 @@ def test_derivatives_are_central_differences(program, batch, seed):
     """The first derivative is that of the value, the second that of a function of the first."""
     at = random_angles(program, batch, seed)
     value, slope, bent = orders(program, "native", seed, quickly_compiled)
-    direction, step = np.random.default_rng(seed).normal(size=at.shape), 1e-5
-    ahead, behind = (value(jnp.asarray(at + s * step * direction)) for s in (1, -1))
+    direction, step = np.random.default_rng(seed).normal(size=at.shape), 1e-4
     weights, push = coefficients(program, seed)
-    change = (np.sin(ahead) - np.sin(behind)) @ weights / (2 * step)
-    np.testing.assert_allclose(np.sum(slope(at) * direction, 1), change, atol=3e-7, rtol=3e-7)
 
-    def function(s):
-        shifted = jnp.asarray(at + s * step * direction)
+    def change(function):
+        """By differences of fourth order."""
+        near, far = (
+            function(jnp.asarray(at + s * step * direction))
+            - function(jnp.asarray(at - s * step * direction))
+            for s in (1, 2)
+        )
+        return (8 * near - far) / (12 * step)
+
+    first = change(lambda shifted: np.sin(value(shifted)) @ weights)
+    np.testing.assert_allclose(np.sum(slope(at) * direction, 1), first, atol=3e-7, rtol=3e-7)
+
+    def function(shifted):
         gradient = slope(shifted)
         return np.sum(gradient**2, 1) + gradient @ push + np.sin(value(shifted)) @ weights
 
-    change = (function(1) - function(-1)) / (2 * step)
-    np.testing.assert_allclose(np.sum(bent(at) * direction, 1), change, atol=3e-6, rtol=3e-6)
+    second = change(function)
+    np.testing.assert_allclose(np.sum(bent(at) * direction, 1), second, atol=3e-6, rtol=3e-6)
 
 
 def test_control_a_wrong_sign_is_seen():
@@ -513,6 +522,26 @@ def test_amplitudes_spread_over_lanes_give_the_same(n_qubits, dtype):
     at = jnp.asarray(random_angles(program, 33, 0, (1.0,)), dtype)
     for allowed, f in zip((1, 10, 30), orders(program, "native", 0), strict=True):
         assert_close(f(at[:1]), f(at)[:1], {"float64": 1e-13, "float32": 1e-6}[dtype] * allowed)
+
+
+@needs_native
+def test_threads_that_call_at_once_find_what_one_finds():
+    """Each call is large enough to be shared among the threads of XLA."""
+    program = every_gate(5)
+    batches = [jnp.asarray(random_angles(program, 64, seed)) for seed in (0, 1)]
+    function = quickly_compiled(all_orders(program, "native", 0))
+
+    def call(n: int) -> list[jax.Array]:
+        with enable_x64(True):  # of this thread
+            return jax.block_until_ready(jax.tree.leaves(function(batches[n % 2])))
+
+    alone = [call(n) for n in range(2)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(call, range(64)))
+    for n, leaves in enumerate(found):
+        for leaf, wanted in zip(leaves, alone[n % 2], strict=True):
+            np.testing.assert_array_equal(leaf, wanted)
+    assert np.abs(alone[0][0] - alone[1][0]).max() > 0.1  # control: the batches differ
 
 
 @needs_native

@@ -1,6 +1,7 @@
 """Stacks of labelled configurations: what training and validation compute with."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import ase
 import equinox as eqx
@@ -9,7 +10,7 @@ from jaxtyping import Float
 
 from .._checks import InputError
 from .._types import AnyArray
-from .graph import Graph, graph, padded
+from .graph import Graph, Size, graph, padded
 from .properties import PROPERTIES, Property, labels
 
 WEIGHTS = ("weight", "config_weight")
@@ -35,8 +36,25 @@ class Frames(eqx.Module):
         return len(self.graph.numbers)
 
 
+class Layout(NamedTuple):
+    """What a stack of labelled configurations has room for.
+
+    Args:
+        size: of the graph.
+        labelled: keys of properties.
+        weighted: keys of properties with weights.
+    """
+
+    size: Size = Size()
+    labelled: frozenset[str] = frozenset()
+    weighted: frozenset[str] = frozenset()
+
+
 def stack(
-    frames: Sequence[ase.Atoms], dtype: str = "float64", cutoff: float | None = None
+    frames: Sequence[ase.Atoms],
+    dtype: str = "float64",
+    cutoff: float | None = None,
+    at_least: Layout = Layout(),  # noqa: B008 (not changed)
 ) -> Frames:
     """Labelled configurations, as `qiff.read` gives them, as one stack.
 
@@ -44,6 +62,7 @@ def stack(
         frames: configurations of any sizes. For their weights in the loss see `weight`.
         dtype: of positions and cells; labels are in float64.
         cutoff: of the potential, see `AbstractPotential.cutoff`.
+        at_least: what there has to be room for, whether these configurations need it or not.
 
     Returns:
         The graph of all frames and their labels, in the order of `frames`.
@@ -51,11 +70,11 @@ def stack(
     Raises:
         InputError: a weight is negative or no number.
     """
-    stacked = graph(frames, dtype, cutoff)
+    stacked = graph(frames, dtype, cutoff, at_least.size)
     n_atoms = stacked.numbers.shape[1]
     found = {}
     for key, one in PROPERTIES.items():
-        if any(key in labels(atoms) for atoms in frames):
+        if key in at_least.labelled or any(key in labels(atoms) for atoms in frames):
             absent = lambda atoms, one=one: np.full(one.full_shape(len(atoms)), np.nan)
             values = [np.asarray(labels(a).get(key, absent(a)), float) for a in frames]
             found[key] = padded(values, one.full_shape(n_atoms))
@@ -64,7 +83,8 @@ def stack(
         for key, one in PROPERTIES.items()
         if key in found
     }
-    return Frames(stacked, found, {key: w for key, w in weights.items() if np.any(w != 1)})
+    kept = {k: w for k, w in weights.items() if k in at_least.weighted or np.any(w != 1)}
+    return Frames(stacked, found, kept)
 
 
 def weight(atoms: ase.Atoms, one: Property, place: str) -> float:

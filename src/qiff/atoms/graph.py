@@ -1,6 +1,7 @@
 """Graphs: what a potential sees of a configuration, or of a stack of configurations."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import ase
 import equinox as eqx
@@ -12,8 +13,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._checks import InputError
 from .._types import AnyArray
-from .neighbours import neighbour_table
+from .neighbours import neighbour_table, pairs_within
 
+TOO_CLOSE = 0.2  # Å; no two atoms of a molecule come this near
+_SEARCHED = 1.0  # Å; for a shorter distance the library divides space into too many boxes
 _LOWEST = 0.5  # Å; below it there are too many images of an atom within a cutoff
 
 
@@ -81,8 +84,25 @@ def strained(graph: Graph, strain: Float[Array, "3 3"]) -> Graph:
     return eqx.tree_at(lambda g: (g.positions, g.cell), graph, (positions, cell))
 
 
+class Size(NamedTuple):
+    """What a stack of configurations has room for.
+
+    Args:
+        n_atoms: atoms of a configuration.
+        n_neighbours: neighbours of an atom.
+        periodic: cells and images.
+    """
+
+    n_atoms: int = 0
+    n_neighbours: int = 0
+    periodic: bool = False
+
+
 def graph(
-    frames: ase.Atoms | Sequence[ase.Atoms], dtype: str = "float64", cutoff: float | None = None
+    frames: ase.Atoms | Sequence[ase.Atoms],
+    dtype: str = "float64",
+    cutoff: float | None = None,
+    at_least: Size = Size(),  # noqa: B008 (not changed)
 ) -> Graph:
     """The graph of one configuration, or the stack of those of several.
 
@@ -90,21 +110,23 @@ def graph(
         frames: one configuration, or several.
         dtype: of positions and cell.
         cutoff: distance in Å up to which neighbours are listed, see `AbstractPotential.cutoff`.
+        at_least: what there has to be room for, whether these configurations need it or not.
     """
     if isinstance(frames, ase.Atoms):
-        return jax.tree.map(lambda values: values[0], graph([frames], dtype, cutoff))
+        return jax.tree.map(lambda values: values[0], graph([frames], dtype, cutoff, at_least))
     periodic = cutoff is not None and any(atoms.pbc.any() for atoms in frames)
+    periodic |= at_least.periodic
     cells = [complete_cell(atoms.cell.array) if periodic else None for atoms in frames]
     tables = [
         neighbour_table(atoms.positions, cutoff, cell, atoms.pbc)
         for atoms, cell in zip(frames, cells, strict=True)
     ]
-    n_atoms = max((len(atoms) for atoms in frames), default=0)
-    n_columns = max((table.mask.shape[1] for table in tables), default=0)
+    n_atoms = max([at_least.n_atoms, *map(len, frames)])
+    n_columns = max([at_least.n_neighbours, *(table.mask.shape[1] for table in tables)])
     itself = np.tile(np.arange(n_atoms, dtype=np.int32)[:, None], (len(frames), 1, n_columns))
     shifts = [table.shifts for table in tables if table.shifts is not None]
     return Graph(
-        positions=padded([atoms.positions for atoms in frames], (n_atoms, 3)).astype(dtype),
+        positions=padded([np.asarray(rounded(a.positions, dtype)) for a in frames], (n_atoms, 3)),
         numbers=padded([atoms.numbers for atoms in frames], (n_atoms,)).astype("int32"),
         neighbours=padded([table.neighbours for table in tables], itself.shape[1:], itself),
         mask=padded([table.mask for table in tables], (n_atoms, n_columns)),
@@ -113,9 +135,15 @@ def graph(
     )
 
 
+def rounded(positions: Float[AnyArray, "n_atoms 3"], dtype: str) -> Float[AnyArray, "n_atoms 3"]:
+    """Positions in a precision; in float32 relative to the first atom, so that the distances of a
+    molecule far from the origin keep their digits."""
+    return positions if dtype == "float64" else (positions - positions[:1]).astype(dtype)
+
+
 def has_volume(atoms: ase.Atoms) -> bool:
     """Whether a configuration is periodic in a cell with a volume, and so has a stress."""
-    return bool(atoms.pbc.any() and atoms.cell.rank == 3)
+    return bool(atoms.pbc.any() and atoms.cell.rank == 3 and atoms.cell.volume > 0)
 
 
 def check_cell(atoms: ase.Atoms, place: str) -> None:
@@ -141,6 +169,25 @@ def check_cell(atoms: ase.Atoms, place: str) -> None:
         raise InputError(
             f"{place}: the cell must be at least {_LOWEST:g} Å high along periodic vectors, but is "
             f"{heights.min():.3g}; check the length unit."
+        )
+
+
+def check_apart(atoms: ase.Atoms, place: str) -> None:
+    """Raise unless all atoms are at least `TOO_CLOSE` apart.
+
+    Raises:
+        InputError: naming `place` and two atoms.
+    """
+    try:
+        near = pairs_within(_SEARCHED, atoms.positions, cell_of(atoms), atoms.pbc)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+    if near.distances.min(initial=np.inf) < TOO_CLOSE:
+        nearest = near.distances.argmin()
+        i, j = sorted((near.first[nearest], near.second[nearest]))
+        raise InputError(
+            f"{place}: atoms {i} and {j} are {near.distances[nearest]:.3g} Å apart; "
+            "check the positions and the length unit."
         )
 
 

@@ -13,6 +13,7 @@ from .._types import AnyArray
 
 _FEW = 32  # up to so many atoms of a molecule all others are listed, and the table never changes
 _FARTHEST = 1e100  # Å, extent of a molecule
+_OUTSIDE = 1e8  # Å, limit of coordinates for vesin, which counts periods with 32 bits
 _ROOM = 1.1  # times the most neighbours of an atom: columns of the list of a periodic system
 _ROUND = 8  # longer rows are padded to a multiple of this, so that few shapes have to be compiled
 
@@ -94,14 +95,18 @@ def pairs_within(
     """
     with np.errstate(over="ignore"):
         heights = _heights(positions, cell, pbc)
-    if cell is None and heights.max() < _FARTHEST and not _in_grid(heights, cutoff):
+    farthest = np.abs(positions).max(initial=0)
+    widths = [n * cutoff for n in (1, 2, 4) if _in_grid(heights, n * cutoff)]
+    widths = widths if farthest < _OUTSIDE else []
+    if cell is None and heights.max() < _FARTHEST and cutoff not in widths:
         return _pairs_of_scattered(cutoff, positions)
-    searched = next((s for s in (cutoff, 2 * cutoff, 4 * cutoff) if _in_grid(heights, s)), None)
-    if searched is None:
+    if not widths:
+        volume = " × ".join(f"{height:.3g}" for height in heights)
         raise InputError(
-            f"Neighbours cannot be searched in {' × '.join(f'{h:.3g}' for h in heights)} Å; check "
-            "the positions, the cell and the length unit."
+            f"Neighbours cannot be searched in {volume} Å, up to {farthest:.3g} Å from the origin; "
+            "check the positions, the cell and the length unit."
         )
+    searched = widths[0]
     from vesin import NeighborList
 
     first, second, images, distances = NeighborList(cutoff=searched, full_list=True).compute(

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -42,6 +42,15 @@ def add(
     sub = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
     sub.set_defaults(command=command, parser=sub, remedy=remedy)
     sub.arguments = arguments
+
+
+def check_new(data_set: Path, others: Iterable[Path], option: str) -> None:
+    """Raise if an output exists, unless the journal is there: what wrote it was interrupted."""
+    from ..labelling.journal import journal_of
+
+    for target in (data_set, *others):
+        if target.exists() and not journal_of(data_set).exists():
+            raise InputError(f"{target}: exists; choose another {option} or delete it first.")
 
 
 def check_apart(target: Path, source: str) -> None:

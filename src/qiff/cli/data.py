@@ -5,8 +5,8 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from .._checks import InputError, check_known, check_suffix
-from .._files import user_path
+from .._checks import check_known, check_suffix
+from .._files import read_record, user_path
 from .._progress import progress
 from .command import (
     Commands,
@@ -14,6 +14,7 @@ from .command import (
     add_source,
     add_workers,
     check_apart,
+    check_new,
     print_table,
     source_of,
     task_map,
@@ -31,15 +32,16 @@ def _data_make(options: argparse.Namespace) -> None:
     sampling = settings_from(options, Sampling)
     path = Path(options.out or f"{options.name}.xyz")
     check_suffix(path, (".xyz", ".extxyz"))
-    for target in (path, path.with_suffix(".json")):
-        if target.exists():
-            raise InputError(f"{target}: exists; choose another --out or delete it first.")
+    check_new(path, [path.with_suffix(".json")], "--out")
     print(f"{options.name}: {RECIPES[options.name].level.description}")
     total = sampling.n_frames or RECIPES[options.name].n_frames
     with task_map(options) as map, progress(total) as show:
         show(0, "geometries")
         make(options.name, path, sampling, lambda n_done: show(n_done, "labels"), map)
-    print(f"data set: {path}, provenance: {path.with_suffix('.json')}")
+    record = path.with_suffix(".json")
+    print(f"data set: {path}, provenance: {record}")
+    for reason, n in read_record(record).get("left_out", {}).items():
+        print(f"left out: {n} frames ({reason})")
 
 
 def _data_fetch(options: argparse.Namespace) -> None:
@@ -111,7 +113,7 @@ def add_commands(commands: Commands) -> None:
     data = commands.add_parser("data", help="compute, fetch or describe data sets").add_subparsers(
         metavar="COMMAND", required=True
     )
-    text = "compute a data set with PySCF; resumes an interrupted computation"
+    text = "compute a data set with PySCF or tblite; resumes an interrupted computation"
     again = "; repeat the command to resume."
     add(data, "make", _data_make, _make_arguments, text, again)
     text = "download a published data set; resumes an interrupted download"

@@ -7,10 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._checks import InputError, RunError, check_suffix
+from .._checks import RunError, check_suffix
 from .._files import locked, save_record
 from .._progress import progress
-from .command import Commands, add, add_source, add_workers, check_apart, source_of, task_map
+from .command import (
+    Commands,
+    add,
+    add_source,
+    add_workers,
+    check_apart,
+    check_new,
+    source_of,
+    task_map,
+)
 from .parser import Parser
 
 if TYPE_CHECKING:
@@ -21,19 +30,17 @@ if TYPE_CHECKING:
 
 def _label(options: argparse.Namespace) -> None:
     from ..atoms.data.dataset import read
+    from ..labelling.journal import journal_of
     from ..labelling.levels import find_level
 
     target = Path(options.target)
     check_suffix(target, (".xyz", ".extxyz"))
     check_apart(target, options.source)
-    journal = target.with_name(target.name + ".part")
     record, failed = target.with_suffix(".json"), target.with_suffix(".failed.xyz")
-    for path in (target, record, failed):
-        if path.exists() and not journal.exists():
-            raise InputError(f"{path}: exists; choose another OUT.xyz or delete it first.")
+    check_new(target, (record, failed), "OUT.xyz")
     level = find_level(options.level, _settings(options))
     frames = read(source_of(options, options.source))
-    with locked(journal):
+    with locked(journal_of(target)):
         _label_into(target, level, frames, options)
 
 
@@ -43,8 +50,9 @@ def _label_into(
     """Label frames and write them with their provenance; those that failed go to another file."""
     from ..atoms.data.dataset import write
     from ..labelling.batch import label_frames
+    from ..labelling.journal import journal_of
 
-    journal = target.with_name(target.name + ".part")
+    journal = journal_of(target)
     record, failed = target.with_suffix(".json"), target.with_suffix(".failed.xyz")
     with task_map(options) as map, progress(len(frames)) as show:
         found = label_frames(level, frames, journal, map, _with_rate(show))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._types import Energy, Numbers
-from ..atoms.graph import Graph, has_volume
+from ..atoms.graph import Graph, has_volume, rounded
 from ..atoms.neighbours import VerletList
 from ..model.blocks import with_blocks
 from ..model.derivatives import Derivatives, derivatives
@@ -64,9 +64,9 @@ class ForceEvaluator(eqx.Module):
         """
         name, table = dtype(self.potential), self.neighbours.table
         positions = jnp.asarray(positions)
-        rounded = self.neighbours.in_cell(positions, cell).astype(name)
+        at = rounded(self.neighbours.in_cell(positions, cell), name)
         box = None if cell is None else jnp.asarray(cell, name)
-        graph = Graph(positions=rounded, numbers=self.numbers, cell=box, **table._asdict())
+        graph = Graph(positions=at, numbers=self.numbers, cell=box, **table._asdict())
         found = derivatives(self.potential, with_blocks(graph))
         stress = found.stress if self.in_volume else None
         return Derivatives(

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from .._precision import computing
 from .._types import Energy
 from ..atoms.graph import cell_of
 from ..model.potential import AbstractPotential
-from ..model.predict import enable_x64
 from .barostats import BAROSTATS, Barostat, PressureBath, no_barostat, pressure_bath
 from .forces import ForceEvaluator, Listing, force_evaluator
 from .settings import Dynamics
@@ -92,7 +92,7 @@ class CompiledIntegrator:
     ) -> Iterator[MDState]:
         """States after that of the restart, see `Integrator`."""
         remaining, n_per_call = dynamics.recorded, _frames_per_call(len(atoms), dynamics)
-        with enable_x64(True):
+        with computing("float64"):
             parts = _parts(atoms, dynamics, largest_kinetic_energy)
             if self.restart is None:
                 listing = Listing(atoms.positions, cell_of(atoms), _SKIN)
@@ -108,7 +108,7 @@ class CompiledIntegrator:
             listing = listing._replace(width=forces.width)
             ends = remaining[:n_per_call]
             padded = np.pad(ends, (0, n_per_call - len(ends)), mode="edge")
-            with enable_x64(True):
+            with computing("float64"):
                 state, stack = _run(forces, state, jnp.asarray(padded), parts)
                 stack = jax.tree.map(np.asarray, stack)
             n_done = np.count_nonzero(((stack.step == padded) | ~stack.stable)[: len(ends)])
@@ -205,7 +205,8 @@ def _initial_state(
 ) -> MDState:
     positions = jnp.asarray(listing.positions)
     cell = None if listing.cell is None else jnp.asarray(listing.cell)
-    found, step, stable = forces(positions, cell), jnp.zeros((), int), jnp.array(True)
+    found, step = forces(positions, cell), jnp.zeros((), int)
+    stable = jnp.isfinite(found.energy) & jnp.isfinite(found.forces).all()
     held = parts.held(found.forces)
     return MDState(positions, momenta, found.energy, held, step, stable, cell, found.stress)
 

@@ -8,6 +8,8 @@ import ase.units
 import numpy as np
 
 from .._checks import RunError
+from .._precision import NotFiniteError
+from ..atoms.graph import check_apart
 from ..model.potential import AbstractPotential
 from ..model.predict import check_atoms
 from .integrator import Integrator, compiled_integrator
@@ -44,8 +46,8 @@ def simulate(
         The states at `dynamics.recorded`, the first and last step among them.
 
     Raises:
-        InputError: the potential cannot describe the atoms; they have another constraint, no
-            momenta that are asked for, or no volume at constant pressure.
+        InputError: the potential cannot describe the atoms; they have another constraint, a mass
+            that is not positive, no momenta that are asked for, or no volume at constant pressure.
         RunError: while states are taken: the dynamics exploded.
     """
     check_atoms(potential, atoms, "atoms")
@@ -53,19 +55,32 @@ def simulate(
     n_free = free_in(start, dynamics)
     hottest = HOT * dynamics.temperature + HOT_FLOOR
     states = integrator(potential, start, dynamics, n_free * ase.units.kB * hottest / 2)
-    return _stable(states, sampler(start, dynamics))
+    return _stable(states, start, sampler(start, dynamics))
 
 
-def _stable(states: Iterator[MDState], sample: Callable[[MDState], Sample]) -> Iterator[MDState]:
+def _stable(
+    states: Iterator[MDState], start: ase.Atoms, sample: Callable[[MDState], Sample]
+) -> Iterator[MDState]:
     """The states, or an error at the first that is not stable."""
-    for state in states:
-        if not state.stable:
-            found = sample(state)
-            raise RunError(
-                f"the dynamics exploded at {found.time:g} fs ({found.temperature:.3g} K): "
-                "use a smaller timestep or check the model."
-            )
-        yield state
+    last = None
+    try:
+        for state in states:
+            if not state.stable:
+                found = sample(state)
+                if last is None and not np.isfinite(found.total):
+                    raise NotFiniteError
+                raise _exploded(f"at {found.time:g} fs ({found.temperature:.3g} K)")
+            yield state
+            last = state
+    except NotFiniteError:
+        if last is None:
+            check_apart(start, "the start")
+        when = f"after {sample(last).time:g} fs" if last else "in its first steps"
+        raise _exploded(when) from None
+
+
+def _exploded(when: str) -> RunError:
+    return RunError(f"the dynamics exploded {when}: use a smaller timestep or check the model.")
 
 
 def run_dynamics(

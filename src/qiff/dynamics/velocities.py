@@ -84,11 +84,16 @@ def start_of(atoms: ase.Atoms, dynamics: Dynamics) -> ase.Atoms:
         dynamics: what is simulated.
 
     Raises:
-        InputError: momenta are to be those of the atoms, which have none or some that are not
-            finite; the pressure is to be constant, but there is no volume or atoms are fixed; see
-            `fixed_atoms`.
+        InputError: a mass is not positive and finite; momenta are to be those of the atoms, which
+            have none or some that are not finite; the pressure is to be constant, but there is no
+            volume or atoms are fixed; see `fixed_atoms`.
     """
-    fixed = fixed_atoms(atoms)
+    fixed, masses = fixed_atoms(atoms), atoms.get_masses()
+    if (wrong := ~(np.isfinite(masses) & (masses > 0))).any():
+        first = int(wrong.argmax())
+        raise InputError(
+            f"`masses` must be positive and finite, but atom {first} has {masses[first]:g} u."
+        )
     if dynamics.constant_pressure:
         _check_can_be_scaled(atoms, dynamics, fixed)
     if dynamics.velocities == "drawn":

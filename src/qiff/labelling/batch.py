@@ -56,9 +56,8 @@ def label_frames(
     provenance = {**level.provenance(), "frames": len(frames), "sha256": geometry_hash(frames)}
     with locked(journal):
         kept = open_journal(journal, provenance)
-        done = kept.frames.keys() | kept.failures.keys()
-        missing = [(index, atoms) for index, atoms in enumerate(frames) if index not in done]
-        kept.record(len(frames), map(partial(attempt, level.label), missing), after_label)
+        outcomes = map(partial(attempt, level.label), kept.missing(enumerate(frames)).items())
+        kept.record(len(frames), outcomes, after_label)
     indices = range(len(frames))
     labelled = [kept.frames[index] for index in indices if index in kept.frames]
     failures = {index: kept.failures[index] for index in indices if index in kept.failures}

@@ -50,6 +50,11 @@ class Journal(NamedTuple):
         """How many have an outcome."""
         return len(self.frames) + len(self.failures)
 
+    def missing(self, items: Iterable[tuple[Key, ase.Atoms]]) -> dict[Key, ase.Atoms]:
+        """Structures without an outcome, by key."""
+        done = self.frames.keys() | self.failures.keys()
+        return {key: atoms for key, atoms in items if key not in done}
+
     def record(
         self,
         n_total: int,
@@ -85,6 +90,11 @@ class Journal(NamedTuple):
                 f"{self.path}: {self.n_done()} of {n_total} frames were labelled; run the same "
                 "command again for the others."
             )
+
+
+def journal_of(path: Path) -> Path:
+    """The journal of a data set while it is computed."""
+    return path.with_name(path.name + ".part")
 
 
 def open_journal(

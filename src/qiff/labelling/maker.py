@@ -7,15 +7,16 @@ called `make` writes.
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .._checks import check_known
+from .._checks import RunError, check_known
 from .._files import atomic_write, locked
 from .._workers import Map
 from ..atoms.data.dataset import write
-from .journal import open_journal
+from .journal import journal_of, open_journal
 from .recipes import RECIPES, Recipe
 from .samplers import Sampling
 
@@ -30,6 +31,7 @@ def make(
     """Compute the data set `name` into the extxyz file `path` and its provenance beside it.
 
     Finished frames are kept in `path` + ".part"; a second call resumes there and repeats none.
+    Frames that the sampler leaves out are counted by reason in the provenance.
 
     Args:
         name: a key of `RECIPES`.
@@ -42,12 +44,13 @@ def make(
         InputError: the recipe is unknown; the partial file belongs to another computation, or
             another process uses it.
         MissingExtraError: the program of the recipe is not installed.
-        RunError: a calculation did not converge, or `map` lost a frame; finished frames are kept.
+        RunError: a calculation did not converge, `map` lost a frame, or every frame is left out;
+            what is finished is kept.
     """
     check_known("Data set", name, RECIPES)
     recipe = RECIPES[name]
     sampling = dataclasses.replace(sampling, n_frames=sampling.n_frames or recipe.n_frames)
-    provenance, part = _provenance(name, recipe, sampling), path.with_name(path.name + ".part")
+    provenance, part = _provenance(name, recipe, sampling), journal_of(path)
     with locked(part):
         label, n_frames = recipe.level.label, sampling.n_frames
         journal = open_journal(part, provenance, lambda: recipe.sampler.start(sampling, label))
@@ -55,11 +58,15 @@ def make(
             sampling,
             label,
             journal.start,
-            {int(index): atoms for index, atoms in journal.frames.items()},
+            {int(index): found for index, found in (journal.frames | journal.failures).items()},
             map,
         )
         journal.record(n_frames, found, after_label)
-        frames = [journal.frames[index] for index in range(n_frames)]
+        frames = [journal.frames[index] for index in range(n_frames) if index in journal.frames]
+        if not frames:
+            raise RunError(f"{part}: every frame is left out: {journal.failures[0]}.")
+        if left_out := Counter(journal.failures.values()):
+            provenance["left_out"] = dict(left_out.most_common())
         for atoms in frames:
             atoms.arrays.pop("momenta", None)
         write(path, frames)

@@ -9,9 +9,14 @@ from dataclasses import dataclass
 import ase
 import numpy as np
 
+from ..atoms.data.smiles import import_rdkit, molecule_of
+from ..atoms.data.source import PART
+from .engines import tblite
 from .engines.fci import FCI, diatomic
 from .engines.pyscf import Molecular, program
+from .growth import grown, scaffold
 from .level import Level
+from .molecules import Molecules
 from .samplers import AbstractSampler, Listed, Sampling, Trajectory
 from .sampling import normal_mode_displacements, relax, turned
 
@@ -41,6 +46,14 @@ _PBE0 = Molecular("pbe0", "def2-tzvp")
 PBE0 = Level("PBE0/def2-TZVP (RKS); analytic forces with grid response", _PBE0, program)
 _MP2 = Molecular("mp2", "def2-svp")
 MP2 = Level("MP2/def2-SVP, frozen core; analytic forces", _MP2, program)
+
+
+def _with_rdkit() -> str:
+    return f"{tblite.program()}, RDKit {import_rdkit().__version__}"
+
+
+_GFN2 = tblite.TightBinding("GFN2-xTB", accuracy=1.0)
+GFN2 = Level("GFN2-xTB, accuracy 1.0 of tblite; analytic forces", _GFN2, _with_rdkit)
 
 
 # --- geometries -----------------------------------------------------------------------------
@@ -98,6 +111,31 @@ def _dimer_cut(sampling: Sampling) -> list[ase.Atoms]:
     return frames
 
 
+def _grown(sampling: Sampling) -> list[ase.Atoms]:
+    """A molecule for every ten frames."""
+    names = grown(-(-sampling.n_frames // 10), sampling.seed)
+    return [_named(smiles, scaffold=scaffold(smiles)) for smiles in names]
+
+
+def _alkanes(sampling: Sampling) -> list[ase.Atoms]:
+    """C4 to C8 four times to train on, and C4 to C15 once to test on."""
+    trained = [_named(n * "C") for n in range(4, 9) for _ in range(4)]
+    return trained + [_named(n * "C", **{PART: "test"}) for n in range(4, 16)]
+
+
+def _named(smiles: str, **info: str) -> ase.Atoms:
+    atoms, _ = molecule_of(smiles)
+    atoms.info |= info
+    return atoms
+
+
+_MODES = (
+    "conformers by RDKit (ETKDG, MMFF94), relaxed at the level to 0.05 eV/Å; for each in turn the "
+    "relaxed structure, then classical samples of its normal modes by MMFF94 (those below 150/cm "
+    "taken to be at 150/cm), each at a temperature drawn evenly from `temperature` to twice that; "
+    "positions are rounded to 1e-4 Å. Left out: molecules whose bonds change as they relax, frames "
+    "with other bonds than their molecule or a force above 25 eV/Å"
+)
 _HARMONIC = (
     "frame 0 the relaxed molecule; then harmonic Wigner samples (zero-point motion included) of "
     "its normal modes at `temperature` K, each in a random orientation"
@@ -143,5 +181,21 @@ RECIPES: dict[str, Recipe] = {
         n_frames=141,
         uses=("n_frames",),
         sampler=Listed(_dimer_cut),
+    ),
+    "organic": Recipe(
+        level=GFN2,
+        description="random molecules of H, C, N, O with up to 12 heavy atoms, each in ten frames; "
+        + _MODES,
+        n_frames=24000,
+        uses=("n_frames", "temperature", "seed"),
+        sampler=Molecules(_grown, n_conformers=2),
+    ),
+    "alkanes": Recipe(
+        level=GFN2,
+        description="n-alkanes, an eighth of the frames for each of C4 to C8 to train on, a "
+        "thirty-second for each of C4 to C15 to test on (`part=test`); " + _MODES,
+        n_frames=3200,
+        uses=("n_frames", "temperature", "seed"),
+        sampler=Molecules(_alkanes, n_conformers=5),
     ),
 }

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from typing import cast
 
 import ase
 import ase.units
@@ -15,6 +16,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from .._checks import check_at_least, check_positive, check_seed
 from .._workers import Map
 from ..atoms.properties import labels
+from .journal import Outcome
 from .level import Labeller, label_one
 from .sampling import relax
 
@@ -24,7 +26,7 @@ class Sampling:
     """How geometries are drawn.
 
     Args:
-        n_frames: number of frames; 0 means the number of the recipe.
+        n_frames: number of frames that are drawn; 0 means the number of the recipe.
         temperature: K.
         seed: of the geometries.
     """
@@ -52,20 +54,20 @@ class AbstractSampler(abc.ABC):
         sampling: Sampling,
         label: Labeller,
         start: Sequence[ase.Atoms],
-        done: Mapping[int, ase.Atoms],
+        done: Mapping[int, Outcome],
         map: Map,
-    ) -> Iterator[tuple[int, ase.Atoms]]:
+    ) -> Iterator[tuple[int, Outcome]]:
         """Label the frames that are not done.
 
         Args:
             sampling: how frames are drawn.
             label: the level of theory.
             start: what the method `start` gave.
-            done: labelled frames by index.
+            done: outcomes by index.
             map: applies a function to frames that do not depend on each other.
 
         Returns:
-            Indices and labelled frames, in any order.
+            Indices and labelled frames, or why they are left out, in any order.
         """
 
 
@@ -83,7 +85,7 @@ class Listed(AbstractSampler):
         sampling: Sampling,
         label: Labeller,
         start: Sequence[ase.Atoms],
-        done: Mapping[int, ase.Atoms],
+        done: Mapping[int, Outcome],
         map: Map,
     ) -> Iterator[tuple[int, ase.Atoms]]:
         missing = [(index, atoms) for index, atoms in enumerate(start) if index not in done]
@@ -119,14 +121,14 @@ class Trajectory(AbstractSampler):
         sampling: Sampling,
         label: Labeller,
         start: Sequence[ase.Atoms],
-        done: Mapping[int, ase.Atoms],
+        done: Mapping[int, Outcome],
         map: Map,
     ) -> Iterator[tuple[int, ase.Atoms]]:
         from ase.md.langevinbaoab import LangevinBAOAB
 
         random = [np.random.default_rng([sampling.seed, n]) for n in range(sampling.n_frames + 1)]
         first = next(n for n in count() if n not in done)
-        last = done[first - 1] if first else start[0]
+        last = cast(ase.Atoms, done[first - 1]) if first else start[0]
         atoms, calculator = last.copy(), LabelCalculator(label)
         if first:  # its results are known
             calculator.atoms, calculator.results = last.copy(), dict(labels(last))

@@ -16,7 +16,7 @@ from ..atoms.rigid import n_rigid
 from .level import Labeller, label_one
 
 _STEP = 0.005  # Å, of the central differences of forces
-_SOFTEST = 50.0  # 1/cm; displacements along softer modes would be too large to be along a line
+_LEAST_CURVATURE = 2.0  # eV/Å², of an estimate with which a relaxation begins
 _SAME = 0.1  # Å; conformers whose sorted distances all agree within it are one
 
 
@@ -127,13 +127,13 @@ def normal_mode_displacements(
     rng: np.random.Generator,
     *,
     quantum: bool = True,
+    softest: float = 50.0,
 ) -> Float[np.ndarray, "n n_atoms 3"]:
     r"""Displacements of harmonic modes in thermal equilibrium.
 
     Each mass-weighted normal coordinate is normal with variance
     $\frac{\hbar}{2\omega}\coth\frac{\hbar\omega}{2k_BT}$ (Wigner, zero-point motion included) or
-    $k_BT/\omega^2$ (classical); translations and rotations are left out. Modes below 50/cm, and
-    unstable ones, are taken to be at 50/cm.
+    $k_BT/\omega^2$ (classical); translations and rotations are left out.
 
     Args:
         atoms: a relaxed structure.
@@ -142,12 +142,14 @@ def normal_mode_displacements(
         n: how many.
         rng: of the normal coordinates.
         quantum: the distribution of Wigner rather than the classical one.
+        softest: wavenumber in 1/cm at which softer modes, and unstable ones, are taken to be;
+            displacements along them would be too large to be along a line.
     """
     root_mass = np.sqrt(atoms.get_masses()).repeat(3)
     squares, modes = np.linalg.eigh(hessian / np.outer(root_mass, root_mass))
     kept = np.sort(np.argsort(np.abs(squares))[n_rigid(atoms) :])
     hbar = ase.units._hbar * ase.units.J * ase.units.s  # ASE units: time with eV, Å, amu
-    omega = np.sqrt(np.maximum(squares[kept], (_SOFTEST * ase.units.invcm / hbar) ** 2))
+    omega = np.sqrt(np.maximum(squares[kept], (softest * ase.units.invcm / hbar) ** 2))
     thermal = ase.units.kB * temperature
     if quantum:
         variance = hbar / (2 * omega * np.tanh(hbar * omega / (2 * thermal)))
@@ -169,7 +171,12 @@ def turned(atoms: ase.Atoms, rng: np.random.Generator) -> ase.Atoms:
     return moved
 
 
-def relax(atoms: ase.Atoms, label: Labeller, largest_force: float = 1e-4) -> ase.Atoms:
+def relax(
+    atoms: ase.Atoms,
+    label: Labeller,
+    largest_force: float = 1e-4,
+    hessian: np.ndarray | None = None,
+) -> ase.Atoms:
     """A relaxed copy of a structure, in its cell if it has one.
 
     Args:
@@ -177,6 +184,8 @@ def relax(atoms: ase.Atoms, label: Labeller, largest_force: float = 1e-4) -> ase
         label: the level of theory.
         largest_force: component of a force in eV/Å that is aimed at; ten times as much is
             accepted, where noise in the energies ends the search.
+        hessian: an estimate of the second derivatives in eV/Å², such as those of a force field,
+            with which a fifth of the labels can be enough.
 
     Raises:
         RunError: the structure does not relax.
@@ -191,8 +200,12 @@ def relax(atoms: ase.Atoms, label: Labeller, largest_force: float = 1e-4) -> ase
         found = label(relaxed)
         return found["energy"], -found["forces"].ravel()
 
-    start = atoms.positions.ravel()
-    found = minimize(energy_and_gradient, start, jac=True, options={"gtol": largest_force})
+    start, options = atoms.positions.ravel(), dict[str, Any](gtol=largest_force)
+    if hessian is not None:
+        curvatures, modes = np.linalg.eigh(hessian)
+        inverse = (modes / np.maximum(np.abs(curvatures), _LEAST_CURVATURE)) @ modes.T
+        options["hess_inv0"] = (inverse + inverse.T) / 2
+    found = minimize(energy_and_gradient, start, jac=True, options=options)
     if (left := np.abs(found.jac).max()) > 10 * largest_force:
         raise RunError(
             f"the structure does not relax: the largest force is {left:.3g} eV/Å; start closer "

@@ -62,8 +62,7 @@ class LabelStore:
             InputError: the level cannot describe a frame.
         """
         kept, keys = self._journal, [geometry_hash([atoms]) for atoms in frames]
-        done = kept.frames.keys() | kept.failures.keys()
-        missing = {k: atoms for k, atoms in zip(keys, frames, strict=True) if k not in done}
+        missing = kept.missing(zip(keys, frames, strict=True))
         for atoms in missing.values():
             self._level.check(atoms)
         before = kept.n_done() - (len(frames) - len(missing))

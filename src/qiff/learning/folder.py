@@ -121,17 +121,24 @@ class LearnFolder:
     def begin(self, settings: Learn, *, resume: bool, overwrite: bool) -> None:
         """Write the config, or check that it is the one in the folder.
 
+        What is replaced is removed from the config to the labels, so that none of it is resumed.
+
         Raises:
-            InputError: there is something in the folder and nothing was said of it, nothing to
-                resume, or a setting is not what it began with.
+            InputError: there is something in the folder and nothing was said of it, half of it was
+                replaced, or a setting is not what it began with.
         """
-        there = self.config.exists()
+        there = self.config.exists() or self.labels.exists()
         if there and not (resume or overwrite):
             raise InputError(
                 f"{self.path}: already holds something learned; resume it (--resume), replace it "
                 "(--overwrite) or choose another `output`."
             )
         if resume and there:
+            if not self.config.exists():
+                raise InputError(
+                    f"{self.path}: cannot resume, {self.config.name} is gone; replace what is in "
+                    "the folder (--overwrite)."
+                )
             before = dataclasses.asdict(read_settings(Learn, self.config))
             if changed := differences(before, dataclasses.asdict(settings)):
                 raise InputError(
@@ -139,11 +146,11 @@ class LearnFolder:
                 )
             return
         if overwrite and there:
-            results = (self.metrics, self.model)  # first: without them the folder is unfinished
-            for file in (*results, self.labels, self.structures):
+            for file in (self.config, self.metrics, self.model, self.structures):
                 file.unlink(missing_ok=True)
             for folder in (*self.path.glob("generation-*"), self.final):
                 shutil.rmtree(folder, ignore_errors=True)
+            self.labels.unlink(missing_ok=True)
         atomic_write(self.config, config_text(settings))
 
 

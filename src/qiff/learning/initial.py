@@ -136,7 +136,8 @@ def first_frames(
     both = descriptors([*starts, *drawn])
     known, others = both[: len(starts)], both[len(starts) :]
     n_others = explore.n_initial - len(starts)
-    return [*starts, *(drawn[n] for n in farthest(others, known, n_others))]
+    copies = [start.copy() for start in starts]
+    return [*copies, *(drawn[n] for n in farthest(others, known, n_others))]
 
 
 def _steps(

@@ -1,16 +1,21 @@
 """The report of `qiff learn`: a table of generations, figures, and one HTML page."""
 
-import base64
 import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._files import atomic_write
+from ..report.page import page, picture, section, table
 from ..report.records import csv_text
 from .figures import generation_figure, progress_figure
 from .folder import CHOSEN, LearnFolder, frames_in
 from .records import error_of, row
 from .settings import Learn
+
+_ERRORS = (
+    "Errors are of the model of the generation before, on frames that were drawn at random from "
+    "its dynamics, labelled afterwards and never learned from."
+)
 
 
 def summary(metrics: Mapping[str, Any], settings: Learn) -> list[str]:
@@ -56,16 +61,28 @@ def save_report(folder: LearnFolder, settings: Learn, metrics: Mapping[str, Any]
         known += frames_in(generation.selected)
     for name, content in pictures.items():
         atomic_write(folder.path / f"{name}.png", content)
-    page = _PAGE.format(
-        title=html.escape(folder.path.name),
-        summary="".join(f"<li>{html.escape(line)}</li>" for line in summary(metrics, settings)),
-        table=_table(rows),
-        pictures="".join(_picture(name, content) for name, content in pictures.items()),
-        chosen=_table(_chosen(known)),
-        level=html.escape("\n".join(f"{key}: {value}" for key, value in metrics["level"].items())),
-        config=html.escape(folder.config.read_text("utf-8")),
-    )
-    atomic_write(folder.path / "report.html", page)
+    atomic_write(folder.path / "report.html", _page(folder, settings, metrics, rows, pictures))
+
+
+def _page(
+    folder: LearnFolder,
+    settings: Learn,
+    metrics: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    pictures: Mapping[str, bytes],
+) -> str:
+    lines = "".join(f"<li>{html.escape(line)}</li>" for line in summary(metrics, settings))
+    learned = [atoms for one in folder.generations() for atoms in frames_in(one.selected)]
+    level = [(key, str(value)) for key, value in metrics["level"].items()]
+    parts = [
+        f"<h1>{html.escape(folder.path.name)}</h1><ul>{lines}</ul>",
+        section("Generations", f'<p class="muted">{_ERRORS}</p>', _table(rows)),
+        section("What was learned from", _table(_chosen(learned))),
+        section("Figures", *(_titled(name, content) for name, content in pictures.items())),
+        section("Level of theory", table((), level, "words")),
+        section("Config", f"<pre>{html.escape(folder.config.read_text('utf-8'))}</pre>"),
+    ]
+    return page(folder.path.name, parts, {"runs": []}, viewer=False)
 
 
 def _chosen(frames: Sequence[Any]) -> list[dict[str, Any]]:
@@ -86,45 +103,9 @@ def _chosen(frames: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    if not rows:
-        return ""
-    cells = lambda values, tag: "".join(f"<{tag}>{html.escape(str(v))}</{tag}>" for v in values)
-    lines = [f"<tr>{cells(rows[0], 'th')}</tr>"]
-    lines += [f"<tr>{cells(one.values(), 'td')}</tr>" for one in rows]
-    return f"<table>{''.join(lines)}</table>"
+    return table(list(rows[0]), [list(one.values()) for one in rows]) if rows else ""
 
 
-def _picture(name: str, content: bytes) -> str:
-    text = html.escape(name.replace("-", " "))
-    data = base64.b64encode(content).decode()
-    return f'<h3>{text}</h3><img alt="{text}" src="data:image/png;base64,{data}">'
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>qiff learn: {title}</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: auto; padding: 1rem; }}
-img {{ max-width: 100%; background: white; }}
-table {{ border-collapse: collapse; display: block; overflow-x: auto; }}
-td, th {{ padding: 0.2rem 0.6rem; border-bottom: 1px solid #8884; text-align: right; }}
-pre {{ background: #8881; padding: 0.8rem; overflow-x: auto; font-size: 13px; }}
-</style></head><body>
-<h1>{title}</h1>
-<ul>{summary}</ul>
-<h2>Generations</h2>
-<p>Errors are of the model of the generation before, on frames that were drawn at random from its
-dynamics, labelled afterwards and never learned from.</p>
-{table}
-<h2>What was learned from</h2>
-{chosen}
-<h2>Figures</h2>
-{pictures}
-<h2>Level of theory</h2>
-<pre>{level}</pre>
-<h2>Config</h2>
-<pre>{config}</pre>
-</body></html>
-"""
+def _titled(name: str, content: bytes) -> str:
+    title = name.replace("-", " ")
+    return f"<h3>{html.escape(title)}</h3>{picture(title, content)}"

@@ -181,8 +181,9 @@ class Learn:
         label: the level of theory.
         explore: how geometries are sampled.
         select: which of them are labelled.
-        model: `kind` and arguments of the potential, see `qiff.model.build`; `elements` are those
-            of the structures unless they are given.
+        model: `kind` and arguments of the potential, see `qiff.model.build`; without `kind` they
+            are added to those of the default. `elements` are those of the structures unless they
+            are given.
         train: how the potential is fitted in each generation, beginning with the weights of the
             generation before.
         final_steps: optimiser steps of the last fit, on everything that was labelled to learn from.
@@ -209,6 +210,8 @@ class Learn:
     def __post_init__(self):
         if not self.structures:
             raise InputError("`structures` must name a file or a SMILES, but is empty.")
+        if "kind" not in self.model:
+            object.__setattr__(self, "model", {**MODEL, **self.model})
         check_at_least("members", self.members, 2)
         check_seed(self.seed)
         check_known("`dtype`", self.dtype, DTYPES)

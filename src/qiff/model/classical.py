@@ -17,6 +17,7 @@ from .message_passing import (
     AtomFeatures,
     MessagePassing,
     MessagePassingSettings,
+    channels,
 )
 from .multipoles import RANKS, Moments
 
@@ -94,7 +95,8 @@ class ProductInteraction(AbstractInteraction):
     def __call__(
         self, moments: Moments, species: Float[Array, "n_atoms n_species"]
     ) -> AtomFeatures:
-        by_rank = [m @ weights for m, weights in zip(moments, self.channels, strict=True)]
+        sets = tuple(weights[None] for weights in self.channels)
+        by_rank = [found[:, 0].mT for found in channels(moments, sets, species)]
         first, second = np.triu_indices(self.n_vectors)
         products = [by_rank[0][:, 0]]
         for rank, found in zip(RANKS[1:], by_rank[1:], strict=True):

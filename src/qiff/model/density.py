@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from .._checks import InputError, check_positive, check_size
 from .._types import Numbers
 from ..atoms.graph import Graph, displacements
-from .multipoles import Moments, by_rank, of_directions, of_products
+from .multipoles import Moments, of_directions, of_products
 from .order import check_distinct, check_listed
 from .potential import AbstractSinglePotential
 
@@ -36,9 +36,9 @@ class Edges(NamedTuple):
 
 @dataclass(frozen=True)
 class Density:
-    r"""The density of the neighbours $j$ of atom $i$, by its element, their features and radius.
+    r"""The density of the neighbours $j$ of atom $i$, by their features and radius.
 
-    $$ M^{(l)}_{i,\,z k n} = \delta_{z z_i} \sum_j b_n(r_{ij})\, s_{jk}\, Y^{(l)}(\hat r_{ij}),
+    $$ M^{(l)}_{i,\,k n} = \sum_j b_n(r_{ij})\, s_{jk}\, Y^{(l)}(\hat r_{ij}),
        \qquad b_n(r) = \sqrt{\tfrac{2}{r_c}}\, \frac{\sin(n\pi r/r_c)}{r}\, w(r/r_c) $$
 
     with the multipoles $Y^{(l)}$ of `multipoles.RANKS` and the envelope
@@ -89,7 +89,6 @@ class Density:
         self,
         edges: Edges,
         neighbours: Int[Array, "n_atoms n_neighbours"],
-        species: Float[Array, "n_atoms n_species"],
         scalars: Float[Array, "n_all_atoms n_scalars"],
         vectors: Float[Array, "n_all_atoms 3 n_vectors"] | None = None,
     ) -> Moments:
@@ -98,7 +97,6 @@ class Density:
         Args:
             edges: what the atoms see.
             neighbours: which of all atoms they see.
-            species: the element of each atom, see `one_hot`.
             scalars: scalar features of all atoms, by which they are weighted as neighbours.
             vectors: vector features of all atoms.
         """
@@ -107,8 +105,7 @@ class Density:
             products = of_products(edges.directions, vectors[neighbours])
             weighted = jnp.concatenate([weighted, products], axis=-1)
         around = jnp.einsum("ijmk,ijn->imkn", weighted, edges.basis)
-        by_species = around[:, :, None] * species[:, None, :, None, None]
-        return by_rank(by_species.reshape(*around.shape[:2], -1))
+        return around.reshape(*around.shape[:2], -1)
 
     def initial_embedding(
         self, n_embedding: int, key: PRNGKeyArray
@@ -120,7 +117,8 @@ class Density:
         return jax.random.normal(key, (n_species, n_embedding))
 
     def n_features(self, n_scalars: int) -> int:
-        """Length of the last axis of `moments`, for neighbours with so many features."""
+        """Weights of a channel, for neighbours with so many features: for every element of the
+        atom, the length of the last axis of `moments`."""
         return len(self.elements) * n_scalars * self.n_basis
 
 
@@ -159,6 +157,12 @@ def edge_vectors(
     apart = displacements(graph)
     square = jnp.where(jnp.asarray(graph.mask), (apart**2).sum(-1), masked_distance**2)
     return apart, jnp.sqrt(square)
+
+
+def length(vectors: Float[Array, "*batch 3"]) -> Float[Array, "*batch"]:
+    """Lengths of vectors; where one is zero, the derivative of its length is taken to be zero."""
+    square = (vectors**2).sum(-1)
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 
 
 def envelope(x: Array) -> Array:

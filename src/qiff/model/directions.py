@@ -24,6 +24,7 @@ from ..quantum.insertion import OpenGates
 from ..quantum.program import Program
 
 _STEPS = 8
+_TILT = 1e-4
 
 
 def conserves_rotations(program: Program) -> bool:
@@ -88,9 +89,15 @@ def along_rotations(
 
 
 def bases(gates: OpenGates, insertions: Any, xp: Any = np) -> Any:
-    """For each gate of a kind its directions as rows, (n_gates, n_angles, n_angles)."""
-    if is_turned(gates.name):
-        across = xp.swapaxes(insertions, 1, 2)
-        return xp.swapaxes(xp.linalg.eigh(insertions @ across)[1], 1, 2)
+    """For each gate of a kind its directions as rows, (n_gates, n_angles, n_angles).
+
+    Of equal singular values any directions are singular vectors; which, a small term decides.
+    """
     n_gates, n_angles = gates.slots.shape
-    return xp.broadcast_to(xp.eye(n_angles, dtype=insertions.dtype), (n_gates, n_angles, n_angles))
+    one = xp.eye(n_angles, dtype=insertions.dtype)
+    if not is_turned(gates.name):
+        return xp.broadcast_to(one, (n_gates, n_angles, n_angles))
+    squares = insertions @ xp.swapaxes(insertions, 1, 2)
+    traces = xp.trace(squares, axis1=1, axis2=2)[:, None, None]
+    tilted = squares + _TILT * traces * one * xp.arange(n_angles, dtype=one.dtype)
+    return xp.swapaxes(xp.linalg.eigh(tilted)[1], 1, 2)

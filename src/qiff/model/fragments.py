@@ -15,7 +15,7 @@ from .._checks import InputError, check_positive
 from .._types import Numbers
 from ..atoms.graph import Graph
 from ..atoms.neighbours import all_pairs
-from .density import envelope
+from .density import envelope, length
 from .molecule import Molecule
 from .order import check_elements, sorted_positions
 from .potential import AbstractGlobalPotential, AbstractPotential
@@ -93,8 +93,7 @@ class Fragments(AbstractGlobalPotential):
             first, second = np.array(list(combinations(range(n_molecules), 2))).T
             both = jnp.concatenate([molecules[first], molecules[second]], axis=1)
             apart = positions[second] - positions[first]
-            near = jnp.minimum((apart**2).sum(1), cutoff**2)
-            weights = envelope(jnp.sqrt(near) / cutoff)
+            weights = envelope(jnp.minimum(length(apart) / cutoff, 1))
             energy += weights @ jax.vmap(self._energy_of(self.pair, 2))(both)
         return energy
 

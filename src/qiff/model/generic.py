@@ -18,6 +18,7 @@ from ..quantum.encoding import AxisRotations
 from ..quantum.engine import AUTO, choose
 from ..quantum.observable import mean_z
 from ..quantum.state import Singlets
+from .density import length
 from .order import check_elements, check_symbols, once_first, sorted_positions
 from .potential import AbstractGlobalPotential
 
@@ -116,10 +117,12 @@ class Generic(AbstractGlobalPotential):
 
 
 def _internal(bonds: Sequence[Float[Array, "3"]]) -> Float[Array, " n_features"]:
-    """Lengths of one or two bonds, and the angle between two, smooth but for linear molecules."""
-    lengths = [jnp.sqrt(bond @ bond) for bond in bonds]
+    """Lengths of one or two bonds, and the angle between two. Where atoms coincide or are in line,
+    a length or the angle has no derivative: it is taken to be zero, the mean over directions."""
+    lengths = [length(bond) for bond in bonds]
     if len(bonds) == 1:
         return jnp.stack(lengths)
     one, other = bonds
-    normal = jnp.cross(one, other)
-    return jnp.stack([*lengths, jnp.arctan2(jnp.sqrt(normal @ normal), one @ other)])
+    sine, cosine = length(jnp.cross(one, other)), one @ other
+    cosine = jnp.where((sine == 0) & (cosine == 0), 1, cosine)
+    return jnp.stack([*lengths, jnp.arctan2(sine, cosine)])

@@ -189,30 +189,30 @@ class CircuitInteraction(AbstractInteraction):
         self, moments: Moments, species: Float[Array, "n_atoms n_species"]
     ) -> AtomFeatures:
         r"""$\langle\sigma_a\cdot\sigma_b\rangle$ and $w_q\cdot\langle\sigma_q\rangle$."""
-        signs = jnp.array([1, -1], species.dtype)
-        angles = jnp.stack([self.angles(moments, species, sign) for sign in signs])
-        found = jax.vmap(jax.vmap(jax.vmap(self.simulation)))(angles)
+        weights = list(self.channels)
+        weights[1] = jnp.concatenate([weights[1], self.projections], axis=-1)
+        by_rank = list(channels(moments, tuple(weights), species, self.simulation.engine))
+        by_rank[1], projections = jnp.split(by_rank[1], [self.settings.n_channels(1)], axis=2)
+        angles = self.angles(by_rank, species)
+        found = jax.vmap(jax.vmap(self.simulation.with_mirror_image))(angles)
         n_exchanges = self.settings.n_qubits * (self.settings.n_qubits - 1) // 2
         exchanges, axes = jnp.split(found, [n_exchanges], axis=-1)
-        projections = channels(moments[1], self.projections)
-        vectors = (jnp.tensordot(signs, axes, 1) / 2).reshape(projections.shape)
+        vectors = axes.reshape(projections.shape)
         dots = (vectors * projections).sum(-1)
-        invariants = jnp.concatenate([exchanges.mean(0), dots], axis=-1)
+        invariants = jnp.concatenate([exchanges, dots], axis=-1)
         n_atoms = len(species)
         return AtomFeatures(
             invariants.reshape(n_atoms, -1), jnp.moveaxis(vectors, -1, 1).reshape(n_atoms, 3, -1)
         )
 
     def angles(
-        self, moments: Moments, species: Float[Array, "n_atoms n_species"], sign: Array
+        self,
+        by_rank: list[Float[Array, "n_atoms n_circuits n_channels n_components"]],
+        species: Float[Array, "n_atoms n_species"],
     ) -> Float[Array, "n_atoms n_circuits n_slots"]:
-        """Angles of the gates in radians; multipoles of odd rank are multiplied by `sign`."""
+        """Angles of the gates in radians."""
         constant = jnp.tensordot(species, self.exchanges, 1)
         n_atoms, n_circuits, n_layers, _ = constant.shape
-        by_rank = [
-            channels(moment, weights) * (sign if rank % 2 else 1)
-            for rank, (moment, weights) in enumerate(zip(moments, self.channels, strict=True))
-        ]
         scalars = by_rank[0].reshape(constant.shape)
         encoded = jnp.concatenate(
             [part.reshape(n_atoms, n_circuits, n_layers + 1, -1) for part in by_rank[1:]], axis=-1

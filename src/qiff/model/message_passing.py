@@ -14,9 +14,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._checks import check_size
 from .._types import Energies
 from ..atoms.graph import Graph
+from ..quantum.engine import XLA, choose
+from ..quantum.engines.record import Engine
 from .blocks import by_blocks
 from .density import AbstractLocalPotential, Density, edge_vectors, one_hot
-from .multipoles import Moments
+from .multipoles import RANKS, Moments
 
 
 class AtomFeatures(NamedTuple):
@@ -145,7 +147,7 @@ class MessagePassing(eqx.Module):
         ) -> AtomFeatures:
             def of_block(species: Array, neighbours: Array, *apart: Array) -> AtomFeatures:
                 edges = density.edges(*apart)
-                moments = density.moments(edges, neighbours, species, scalars, vectors)
+                moments = density.moments(edges, neighbours, scalars, vectors)
                 return interaction(moments, species)
 
             return by_blocks(of_block, atoms, graph.block)
@@ -221,8 +223,31 @@ class Network(eqx.Module):
 
 
 def channels(
-    moments: Float[Array, "n_atoms n_components n_features"],
-    weights: Float[Array, "n_sets n_features n_channels"],
-) -> Float[Array, "n_atoms n_sets n_channels n_components"]:
-    """Weighted sums of the features of a density, one for each channel of each set of weights."""
-    return jnp.einsum("amF,cFk->ackm", moments, weights)
+    moments: Moments,
+    weights: tuple[Float[Array, "n_sets n_features n_channels"], ...],
+    species: Float[Array, "n_atoms n_species"],
+    engine: str | Engine = XLA,
+) -> tuple[Float[Array, "n_atoms n_sets n_channels n_components"], ...]:
+    """Weighted sums of the features of a density, one for each channel of each set of weights.
+
+    Args:
+        moments: of the density.
+        weights: of each rank; `n_features` counts those of every element of the atom.
+        species: the element of each atom, see `one_hot`.
+        engine: what computes the products.
+    """
+    (n_atoms, _, n_features), (_, n_species) = moments.shape, species.shape
+    by_species = [
+        jnp.moveaxis(own.reshape(len(own), n_species, n_features, -1), 0, 2) for own in weights
+    ]
+    together = [own.reshape(n_species, n_features, -1) for own in by_species]
+    groups = (species @ jnp.arange(1, n_species + 1, dtype=species.dtype)).astype("int32") - 1
+    shape = tuple(
+        (rank.n_components, own.shape[-1]) for rank, own in zip(RANKS, together, strict=True)
+    )
+    found = choose(engine).channels(moments, jnp.concatenate(together, axis=-1), groups, shape)
+    parts = jnp.split(found, np.cumsum([rows * n for rows, n in shape])[:-1], axis=-1)
+    return tuple(
+        jnp.moveaxis(part.reshape(n_atoms, rows, len(own), -1), 1, 3)
+        for part, (rows, _), own in zip(parts, shape, weights, strict=True)
+    )

@@ -14,8 +14,8 @@ from jaxtyping import Array, Float
 
 Directions = Float[Array, "*batch 3"]
 Vectors = Float[Array, "*batch 3 n"]
-Moments = tuple[Float[Array, "n_atoms _ n_features"], ...]
-"""Multipole moments of the neighbour density of each atom: `moments[l]` is of rank `l`."""
+Moments = Float[Array, "n_atoms n_all n_features"]
+"""Multipole moments of the neighbour density of each atom, all ranks one after the other."""
 
 _FIRST, _SECOND = (index.astype(np.int32) for index in np.triu_indices(3))
 _TRACE = _FIRST == _SECOND
@@ -71,9 +71,3 @@ def of_directions(unit: Directions) -> Float[Array, "*batch n_all"]:
 def of_products(unit: Directions, vectors: Vectors) -> Float[Array, "*batch n_all n"]:
     """The products of unit vectors with other vectors, all ranks one after the other."""
     return jnp.concatenate([rank.of_product(unit, vectors) for rank in RANKS], axis=-2)
-
-
-def by_rank(moments: Float[Array, "n_atoms n_all n_features"]) -> Moments:
-    """Moments of all ranks, one after the other on an axis, apart."""
-    ends = np.cumsum([rank.n_components for rank in RANKS])[:-1]
-    return tuple(jnp.split(moments, ends, axis=1))

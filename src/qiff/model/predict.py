@@ -1,7 +1,7 @@
 """Predictions of any potential for configurations of ASE, in the precision of its weights."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, overload
@@ -14,9 +14,19 @@ import numpy as np
 from ase.stress import voigt_6_to_full_3x3_stress
 from jaxtyping import Array, Float
 
-from .._checks import InputError, RunError
+from .._checks import InputError
+from .._precision import NotFiniteError as NotFiniteError
+from .._precision import computing, finite
 from .._precision import enable_x64 as enable_x64
-from ..atoms.graph import Graph, check_cell, complete_cell, graph, has_volume
+from ..atoms.graph import (
+    Graph,
+    check_apart,
+    check_cell,
+    complete_cell,
+    graph,
+    has_volume,
+    rounded,
+)
 from ..atoms.neighbours import NeighbourTable, neighbour_table
 from .blocks import block_size, with_blocks
 from .derivatives import Derivatives, derivatives
@@ -24,6 +34,7 @@ from .potential import AbstractPotential
 
 _BATCH = 256  # configurations that are evaluated side by side, at most
 _BLOCKS = 2  # of atoms in them, at most
+_FARTHEST = 1e4  # Å; float32 resolves 0.001 Å there
 
 
 @dataclass(frozen=True)
@@ -72,22 +83,27 @@ def evaluator(
 
     Compiled once for each structure of a potential, number of atoms and width of the neighbour
     table. What is given is not checked: that is for the caller, see `check_atoms`. Which cell
-    vectors are periodic is taken from the atoms; the cell does not count if none is.
+    vectors are periodic is taken from the atoms; the cell does not count if none is. What is
+    predicted is finite; if it is not, an error names atoms that coincide.
     """
     leaves, structure = jax.tree.flatten(potential)
     function, name, cutoff = _compiled(structure), dtype(potential), potential.cutoff
-    with _precision(name):
+    with computing(name):
         numbers = jnp.asarray(atoms.numbers.astype("int32"))
     reference_energy, n_atoms = potential.reference_energy(atoms.numbers), len(atoms)
     pbc, in_volume = atoms.pbc.copy(), has_volume(atoms)
 
     def evaluate(positions: np.ndarray, cell: np.ndarray) -> Prediction:
-        with _precision(name):
-            box = complete_cell(cell) if pbc.any() else None
-            table = neighbour_table(positions, cutoff, box, pbc)
-            at = positions.astype(name, copy=False)
-            rounded = None if box is None else box.astype(name, copy=False)
-            found = np.asarray(function(leaves, at, numbers, table, rounded), float)
+        box = complete_cell(cell) if pbc.any() else None
+        try:
+            with computing(name):
+                table = neighbour_table(positions, cutoff, box, pbc)
+                at = rounded(positions, name), numbers, table
+                narrow = None if box is None else box.astype(name, copy=False)
+                found = finite(np.asarray(function(leaves, *at, narrow), float))
+        except NotFiniteError:
+            check_apart(ase.Atoms(atoms.numbers, positions, cell=box, pbc=pbc), "atoms")
+            raise
         forces, stress = np.split(found[1:], [3 * n_atoms])
         energy = reference_energy + float(found[0])
         return Prediction(energy, forces.reshape(-1, 3), stress if in_volume else None)
@@ -122,13 +138,14 @@ def atomic_energies(
 
     Raises:
         InputError: as `predict`.
+        NotFiniteError: there is no energy.
     """
     check_atoms(potential, atoms, "atoms")
     with precision(potential):
         seen = graph(atoms, dtype(potential), potential.cutoff)
-        found = eqx.filter_jit(potential)(with_blocks(seen))
+        found = finite(np.asarray(eqx.filter_jit(potential)(with_blocks(seen)), float))
     alone = {z: potential.reference_energy(np.array([z])) for z in set(atoms.numbers.tolist())}
-    return np.asarray(found, float) + np.array([alone[z] for z in atoms.numbers.tolist()])
+    return found + np.array([alone[z] for z in atoms.numbers.tolist()])
 
 
 @overload
@@ -148,8 +165,9 @@ def predict(
         What it predicts of the configuration, or a list of that for several.
 
     Raises:
-        InputError: the potential cannot describe one of them, or its positions are not finite;
-            its number is named.
+        InputError: the potential cannot describe one of them, its positions are not finite, or
+            atoms coincide and there is no energy; its number is named.
+        NotFiniteError: there is no energy for another reason.
     """
     if isinstance(atoms, ase.Atoms):
         return predict(potential, [atoms])[0]
@@ -157,10 +175,15 @@ def predict(
         return []
     for index, frame in enumerate(atoms):
         check_atoms(potential, frame, f"frame {index}")
-    with precision(potential):
-        graphs = graph(atoms, dtype(potential), potential.cutoff)
-        found = _predict_many(potential, graphs)
-    found = jax.tree.map(lambda values: np.asarray(values, float), found)
+    try:
+        with precision(potential):
+            graphs = graph(atoms, dtype(potential), potential.cutoff)
+            found = _predict_many(potential, graphs)
+            found = jax.tree.map(lambda values: finite(np.asarray(values, float)), found)
+    except NotFiniteError:
+        for index, frame in enumerate(atoms):
+            check_apart(frame, f"frame {index}")
+        raise
     return [
         Prediction(
             potential.reference_energy(frame.numbers) + float(found.energy[k]),
@@ -173,9 +196,16 @@ def predict(
 
 def check_atoms(potential: AbstractPotential, atoms: ase.Atoms, place: str) -> None:
     """Raise InputError, naming the place, unless the potential can describe the atoms."""
+    if not len(atoms):
+        raise InputError(f"{place}: has no atoms.")
     if not np.all(np.isfinite(atoms.positions)):
         raise InputError(f"{place}: `positions` must be finite, but has NaN or infinity.")
     check_cell(atoms, place)
+    if dtype(potential) == "float32" and (extent := np.ptp(atoms.positions)) > _FARTHEST:
+        raise InputError(
+            f"{place}: extends over {extent:.3g} Å, in which single precision does not resolve "
+            f"distances; at most {_FARTHEST:g} Å, or a model in float64."
+        )
     reach = potential.interaction_range
     if atoms.pbc.any() and (reach is None or np.isinf(reach)):
         raise InputError(
@@ -194,10 +224,6 @@ def dtype(potential: AbstractPotential) -> str:
     return np.result_type(*(leaf.dtype for leaf in jax.tree.leaves(potential))).name
 
 
-class NotFiniteError(RunError):
-    """The angles of a circuit became NaN or infinite."""
-
-
 def precision(potential: AbstractPotential) -> AbstractContextManager[None]:
     """A context in which JAX computes in the precision of the weights of a potential.
 
@@ -210,18 +236,4 @@ def precision(potential: AbstractPotential) -> AbstractContextManager[None]:
     Raises:
         NotFiniteError: an engine found angles that are NaN or infinite.
     """
-    return _precision(dtype(potential))
-
-
-@contextmanager
-def _precision(dtype: str) -> Iterator[None]:
-    with enable_x64(dtype == "float64"):
-        try:
-            yield
-        except jax.errors.JaxRuntimeError as error:
-            if "must be finite" not in str(error):
-                raise
-            raise NotFiniteError(
-                "the angles of a circuit became NaN or infinite: the weights of the model are "
-                "not finite or the positions have run away."
-            ) from None
+    return computing(dtype(potential))

@@ -13,6 +13,7 @@ from .ansatz import AbstractAnsatz
 from .draw import Mark, Sketch, drawn, sketch_of, trained_mark
 from .encoding import AbstractEncoding
 from .engine import AUTO, Engine, expectations
+from .mirror import with_mirror_image
 from .observable import PauliSum
 from .program import Program, interleaved, reuploading
 from .state import Singlets
@@ -92,6 +93,10 @@ class Simulation(eqx.Module):
     def __call__(self, angles: Angles) -> Expectations:
         """Expectation values of the observables."""
         return expectations(self.program, angles, engine=self.engine)
+
+    def with_mirror_image(self, angles: Angles) -> Expectations:
+        """Those of the circuit and of its mirror image, see `qiff.quantum.mirror`."""
+        return with_mirror_image(self.program, angles, engine=self.engine)
 
     @property
     def sketch(self) -> Sketch:

@@ -21,6 +21,7 @@ from .program import Program
 ENGINES: dict[str, Engine] = {"native": native.ENGINE, "xla": xla.ENGINE}
 """By name, in order of preference."""
 AUTO = "auto"
+XLA = xla.ENGINE.name
 
 
 def expectations(

@@ -25,13 +25,17 @@ from .verdict import GRADES, sentences
 Cells = Sequence[str | int | float]
 
 
-def html_page(folder: Path) -> Path:
+def html_page(folder: Path, metrics: Mapping[str, Any] | None = None) -> Path:
     """Write `report.html` of a run folder; nothing is computed again.
+
+    Args:
+        folder: of the run.
+        metrics: if they are not in the folder yet.
 
     Raises:
         InputError: the folder holds no finished run.
     """
-    metrics, records = results(folder)
+    metrics, records = results(folder, metrics)
     history = read_table(folder / "history.csv")
     shown = load_predictions(folder / FILE)
     moving = [found for name in records if (found := trajectory(folder / f"{name}.xyz"))]
@@ -47,7 +51,7 @@ def html_page(folder: Path) -> Path:
         learning_section(data["runs"]),
         *(_player(one, number) for number, one in enumerate(moving)),
         _model(folder),
-        _provenance(folder),
+        _provenance(folder, metrics),
     ]
     path = folder / "report.html"
     atomic_write(path, page(folder.name, parts, data, viewer=bool(shown or moving)))
@@ -94,6 +98,12 @@ def canvas(name: str, label: str, kind: str = "small", **data: str) -> str:
     )
 
 
+def picture(label: str, content: bytes) -> str:
+    """A picture (PNG); `label` says what it shows."""
+    data = base64.b64encode(content).decode()
+    return f'<img alt="{html.escape(label)}" src="data:image/png;base64,{data}">'
+
+
 def learning_section(runs: Sequence[Mapping[str, Any]]) -> str:
     """Learning curves: loss, and the errors of every property that was validated."""
     columns = dict.fromkeys(name for run in runs for name in run["curves"])
@@ -117,7 +127,7 @@ def _head(
     metrics: Mapping[str, Any],
     history: Sequence[Mapping[str, str]],
 ) -> str:
-    lines = summary(folder)[:-1]
+    lines = summary(folder, metrics)[:-1]
     parts = [f"<h1>{html.escape(folder.name)}</h1>"]
     if shown:
         rows = [{"valid_loss": float(row["valid_loss"])} for row in history]
@@ -138,9 +148,8 @@ def _pictures(folder: Path) -> str:
     found = []
     for name in ("parity.png", "uncertainty.png"):
         if (folder / name).exists():
-            content = base64.b64encode((folder / name).read_bytes()).decode()
             alt = f"{name.removesuffix('.png')} of predictions and labels"
-            found.append(f'<img alt="{alt}" src="data:image/png;base64,{content}">')
+            found.append(picture(alt, (folder / name).read_bytes()))
     return section("Predictions and labels", *found)
 
 
@@ -226,10 +235,10 @@ def _model(folder: Path) -> str:
     )
 
 
-def _provenance(folder: Path) -> str:
+def _provenance(folder: Path, metrics: Mapping[str, Any]) -> str:
     """Config, versions, hashes, seeds and times."""
     text, config = read_toml(folder / "config.toml")
-    origin, metrics = config.get("provenance", {}), results(folder)[0]
+    origin = config.get("provenance", {})
     rows = [
         ("data", config.get("data", {}).get("path", "not known")),
         *((name.replace("_", " "), value) for name, value in origin.items() if value),

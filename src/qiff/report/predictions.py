@@ -52,8 +52,8 @@ class Predictions:
         return np.repeat(np.arange(len(self.n_atoms)), self.n_atoms)
 
     def errors(self, key: str) -> np.ndarray:
-        """Predicted minus labelled values of a property."""
-        return self.predicted[key] - self.labelled[key]
+        """Predicted minus labelled values of a property, in double precision."""
+        return self.predicted[key].astype(float) - self.labelled[key]
 
     def save(self, path: Path) -> None:
         """Write the file, atomically."""
@@ -108,12 +108,18 @@ def _rows(
         for one, shape in zip(values, shapes, strict=True)
     ]
     joined = np.concatenate(full) if PROPERTIES[key].per_atom else np.stack(full)
-    return joined if has_free_constant(key) else joined.astype(np.float32)
+    return joined if has_free_constant(key) else _single(joined)
+
+
+def _single(values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """In single precision; what is too large for it is the largest number there is."""
+    largest = np.finfo(np.float32).max
+    return np.clip(values, -largest, largest).astype(np.float32)
 
 
 def _spreads(key: str, uncertainties: Sequence[Uncertainty]) -> Float[np.ndarray, " n"]:
     spreads = [np.atleast_1d(one.results().get(key, np.nan)) for one in uncertainties]
-    return np.concatenate(spreads).astype(np.float32)
+    return _single(np.concatenate(spreads))
 
 
 def load_predictions(path: Path) -> Predictions | None:

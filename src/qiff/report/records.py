@@ -22,14 +22,20 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def results(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def results(
+    folder: Path, metrics: Mapping[str, Any] | None = None
+) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """Metrics of a run, and the records of the trajectories of its model by name.
+
+    Args:
+        folder: of the run.
+        metrics: if they are not in the folder yet.
 
     Raises:
         InputError: the folder holds no finished run, or a value in its records has another type.
     """
     path = folder / "metrics.json"
-    metrics = read_record(path)
+    metrics = read_record(path) if metrics is None else metrics
     if "n_weights" not in metrics:
         raise InputError(f"{folder}: holds no finished run; train one, or resume it (--resume).")
     _check(path, {"notes": [], **metrics}, _METRICS)

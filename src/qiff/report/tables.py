@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,13 +14,17 @@ from .dynamics import dynamics_line
 from .records import results
 
 
-def summary(folder: Path) -> list[str]:
+def summary(folder: Path, metrics: Mapping[str, Any] | None = None) -> list[str]:
     """A run folder in a few lines: errors, drift of its trajectories, its path.
+
+    Args:
+        folder: of the run.
+        metrics: if they are not in the folder yet.
 
     Raises:
         InputError: the folder holds no finished run.
     """
-    metrics, trajectories = results(folder)
+    metrics, trajectories = results(folder, metrics)
     parts = {name: value for name, value in metrics.items() if isinstance(value, dict)}
     return [
         f"{metrics['n_weights']} weights, {metrics['steps']} steps in {metrics['seconds']:.0f} s",

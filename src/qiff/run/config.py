@@ -12,7 +12,7 @@ from typing import Any
 import tomli_w
 from ase.data import chemical_symbols
 
-from .._checks import InputError, check_file, check_known, check_seed, check_size
+from .._checks import InputError, check_at_least, check_file, check_known, check_seed, check_size
 from .._records import Record, dotted, from_table
 from ..atoms.data.source import Source
 from ..model.build import skeleton
@@ -32,8 +32,13 @@ class Data(Source):
         test_path: another file, of frames to test on; empty if there is none.
         test_where: frames of `path` to test on, as `key=value,value`: those whose value under this
             key in `info`, such as `split=data_3/000`, is one of these; empty for none.
+        group_by: key in `info` of the frames, such as `smiles`: those with the same value are in
+            one part; empty for none.
         reference_energies: energies in eV of isolated atoms (E0s) by chemical symbol, for those
             that are not frames of type `IsolatedAtom` in the data.
+        in_memory: GB up to which the arrays that training computes with (positions, neighbours,
+            labels) are kept in memory, for each part; larger ones are kept in files in the run
+            folder while it trains, and read batch by batch.
     """
 
     train: float = 0.8
@@ -41,10 +46,13 @@ class Data(Source):
     test: float = 0.1
     test_path: str = ""
     test_where: str = ""
+    group_by: str = ""
     reference_energies: Mapping[str, float] = field(default_factory=dict)
+    in_memory: float = 4.0
 
     def __post_init__(self):
         super().__post_init__()
+        check_at_least("in_memory", self.in_memory, 0)
         for symbol in self.reference_energies:
             check_known("`reference_energies`: element", symbol, chemical_symbols[1:])
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -74,6 +75,15 @@ class RunFolder:
         if not (self.path / "config.toml").exists():
             raise InputError(f"{self.path}: holds no run to resume.")
 
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder of this process for large files, removed at the end of the context."""
+        folder = self.path / f"arrays-{jax.process_index()}"
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     @_by_first_process
     def begin(self, run: Run, parts: Split) -> None:
         """Remove the files of an earlier run; write the split and, last, the config.
@@ -113,14 +123,17 @@ class RunFolder:
     def finish(
         self, metrics: Mapping[str, Any], figures: Mapping[str, bytes], shown: Predictions
     ) -> None:
-        """Write metrics, figures by file name, predictions and the HTML page; log a summary."""
+        """Write predictions, figures by file name, the HTML page and, last, metrics; log a summary.
+
+        A folder with metrics holds a finished run, see `is_trained`.
+        """
         from ..report.page import html_page
 
-        save_record(self.path / "metrics.json", metrics)
         shown.save(self.path / FILE)
         for name, content in figures.items():
             atomic_write(self.path / name, content)
-        html_page(self.path)
+        html_page(self.path, metrics)
+        save_record(self.path / "metrics.json", metrics)
         for line in summary(self.path):
             log.info(line)
 

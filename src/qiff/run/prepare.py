@@ -1,9 +1,11 @@
 """What a run needs before its first step: labelled frames, their split, the initial potential."""
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import ase
@@ -19,6 +21,7 @@ from ..atoms.frames import Frames, stack
 from ..atoms.graph import has_volume
 from ..atoms.properties import PROPERTIES, labels
 from ..atoms.reference import apart
+from ..atoms.stored import stack_in_files, stacked_size
 from ..model.build import (
     build_ensemble_for,
     build_for,
@@ -34,6 +37,8 @@ from .config import Data, Run
 
 VERSIONS = ("qiff", "jax", "jaxlib", "equinox", "optax", "ase", "numpy")
 """Packages whose versions are in the provenance of a run."""
+
+log = logging.getLogger("qiff")
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,13 @@ class Prepared:
         """The frames of a part, `train`, `valid` or `test`."""
         return [self.frames[i] for i in getattr(self.parts, name)]
 
-    def stacked(self, name: str) -> Frames:
-        """The frames of a part as one stack."""
-        return stack(self.part(name), self.run.dtype, self.potential.cutoff)
+    def stacked(self, name: str, folder: Path) -> Frames:
+        """The frames of a part as one stack; in a folder if it is too large for `in_memory`."""
+        frames, how = self.part(name), (self.run.dtype, self.potential.cutoff)
+        if stacked_size(frames, *how) <= 1e9 * self.run.data.in_memory:
+            return stack(frames, *how)
+        log.info("the %s part is kept in files: it exceeds `data.in_memory`", name)
+        return stack_in_files(frames, folder / name, *how)
 
 
 def prepare(run: Run) -> Prepared:
@@ -73,7 +82,8 @@ def prepare(run: Run) -> Prepared:
     learned = run.train.loss.learned
     found, frames = apart(_read(run.data, need_forces="forces" in learned))
     given = {chemical_symbols.index(s): e for s, e in run.data.reference_energies.items()}
-    parts = split(frames, run.data.train, run.data.valid, run.data.test, run.seed)
+    data = run.data
+    parts = split(frames, data.train, data.valid, data.test, run.seed, data.group_by)
     _check_labels(run, frames, parts)
     potential = _initial(run, [frames[i] for i in parts.train], given | found)
     for index, atoms in enumerate(frames):

@@ -73,9 +73,10 @@ def _train(
 
     with folder.logged():
         log.info("step %d of %d, %s", state.step, run.train.steps, folder.path)
-        train_part, valid_part = prepared.stacked("train"), prepared.stacked("valid")
-        after_validation(state)
-        state = fit(state, train_part, valid_part, run.train, seed=run.seed, after_validation=keep)
+        with folder.scratch() as files:
+            parts = prepared.stacked("train", files), prepared.stacked("valid", files)
+            after_validation(state)
+            state = fit(state, *parts, run.train, seed=run.seed, after_validation=keep)
         seconds, best = time.perf_counter() - begin, state.best
         if best.calibration:
             best = calibrated(best, prepared.part("valid"))

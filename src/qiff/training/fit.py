@@ -13,15 +13,18 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._checks import RunError
+from .._types import AnyArray
 from ..atoms.frames import Frames
 from ..model.potential import AbstractPotential
 from ..model.predict import NotFiniteError, precision
-from ..model.shot_cost import ShotCost, shot_cost
-from .batches import batches
+from .batches import batches, pieces, steps_at_once, taken
 from .gradients import GRADIENTS
 from .loss import relative
 from .parallel import connected, on_devices, on_this_device
 from .settings import Training
+from .shot_term import ShotTerm, shot_term
+
+_SHOTS = "shots"
 
 
 class HistoryRow(NamedTuple):
@@ -91,7 +94,8 @@ def initial_state(potential: AbstractPotential, training: Training) -> FitState:
     """
     start: Any = _of_each(potential, training.transformation.init, 0)
     with precision(potential):
-        return FitState(Weights(potential, potential, start(_stacked(potential))), potential, ())
+        optimiser = jax.jit(start)(_stacked(potential))
+        return FitState(Weights(potential, potential, optimiser), potential, ())
 
 
 def fit(
@@ -122,10 +126,10 @@ def fit(
         RunError: the loss is not finite; the last state given to `after_validation` is finite.
     """
     with precision(state.best):
-        cost = _shot_cost(state.best, train, training)
-        train, valid = (on_devices(relative(frames, state.best)) for frames in (train, valid))
+        term = shot_term(state.best, train, training)
+        train, valid = (relative(frames, state.best) for frames in (train, valid))
     while state.step < training.steps and not 0 < training.patience <= state.n_stale:
-        state = _advance(state, train, valid, training, cost, seed)
+        state = _advance(state, train, valid, training, term, seed)
         after_validation(state)
     return state
 
@@ -135,20 +139,18 @@ def _advance(
     train: Frames,
     valid: Frames,
     training: Training,
-    cost: ShotCost | None,
+    term: ShotTerm | None,
     seed: int,
 ) -> FitState:
     """Steps up to the next validation, and that validation."""
     begin, end = state.step, min(state.step + training.evaluate_every, training.steps)
-    order = batches(len(train), training.batch_size, seed, begin, end)
     try:
         with precision(state.best), connected():
-            key, now = jax.random.key(seed), (jnp.asarray(order), jnp.arange(begin, end))
-            weights, losses = _take_steps(
-                on_devices(state.weights), train, *now, key, training, cost
+            weights, losses = _fitted(
+                on_devices(state.weights), train, training, term, seed, begin, end
             )
-            valid_loss, errors = _validate(weights.average, valid, training, cost)
-            weights, losses = on_this_device(weights), np.asarray(losses)
+            valid_loss, errors = _validate(weights.average, valid, training, term)
+            weights = on_this_device(weights)
             if not (np.all(np.isfinite(losses)) and np.isfinite(valid_loss)):
                 raise NotFiniteError
     except NotFiniteError:
@@ -156,36 +158,63 @@ def _advance(
             f"the loss became nan or infinite between steps {begin} and {end}: start again with a "
             "lower `learning_rate` or `clip`, or look for a frame with wrong labels."
         ) from None
-    sizes = {name: float(value) for name, value in errors.items()}
-    row = HistoryRow(end, float(losses.mean()), float(valid_loss), training.rate(end), sizes)
+    row = HistoryRow(end, float(losses.mean()), valid_loss, training.rate(end), errors)
     history = (*state.history, row)
     improved = _best(history) == len(history) - 1
     return FitState(weights, weights.average if improved else state.best, history)
 
 
+def _fitted(
+    weights: Weights,
+    train: Frames,
+    training: Training,
+    term: ShotTerm | None,
+    seed: int,
+    begin: int,
+    end: int,
+) -> tuple[Weights, Float[np.ndarray, " n_steps"]]:
+    """Steps `begin` to `end`, and the loss of each.
+
+    The batches of some steps are gathered here and given to one compiled program, which therefore
+    depends neither on the number of frames nor on where they are; the next ones are gathered while
+    it runs.
+    """
+    order = batches(len(train), training.batch_size, seed, begin, end)
+    n_steps = steps_at_once(train, order.shape[1], training.evaluate_every)
+    key, losses = jax.random.key(seed), []
+    for first in range(begin, end, n_steps):
+        steps = np.arange(first, min(first + n_steps, end))
+        frames = on_devices(taken(train, order[steps - begin]))
+        jax.block_until_ready(losses[-1:])
+        weights, found = _take_steps(weights, frames, steps, key, training, term)
+        losses.append(on_this_device(found))
+    return weights, np.concatenate(losses)
+
+
 @eqx.filter_jit
 def _take_steps(
     weights: Weights,
-    train: Frames,
-    order: Int[Array, "n_steps size"],
-    steps: Int[Array, " n_steps"],
+    batches: Frames,
+    steps: Int[AnyArray, " n_steps"],
     key: PRNGKeyArray,
     training: Training,
-    cost: ShotCost | None,
+    term: ShotTerm | None,
 ) -> tuple[Weights, Float[Array, " n_steps"]]:
     optimiser = training.transformation
     loss_and_gradient = GRADIENTS[training.gradient]
 
-    def step(weights: Weights, now: tuple[Array, Array]) -> tuple[Weights, Float[Array, ""]]:
-        batch, number = now
-        frames = jax.tree.map(lambda values: jnp.asarray(values)[batch], train)
+    def step(weights: Weights, now: tuple[Frames, Array]) -> tuple[Weights, Float[Array, ""]]:
+        frames, number = now
         potential: Any = weights.potential
         average: Any = weights.average
         own_key = jax.random.fold_in(key, number)
-        loss_of = lambda potential: (
-            training.loss(potential, frames)
-            + _of_shots(potential, frames, training, cost, jax.random.fold_in(own_key, 1))
-        )
+
+        def loss_of(potential: AbstractPotential) -> Float[Array, ""]:
+            loss = training.loss(potential, frames)
+            if term is None:
+                return loss
+            return loss + term(potential, frames, jax.random.fold_in(own_key, 1))
+
         loss, gradient = loss_and_gradient(loss_of, potential, own_key, training.perturbation)
         updates, state = optimiser.update(gradient, weights.optimiser, potential)  # pyright: ignore
         potential = optax.apply_updates(potential, updates)
@@ -195,7 +224,7 @@ def _take_steps(
 
     step_of_each = _of_each(weights.potential, step, (0, None))
     members = Weights(_stacked(weights.potential), _stacked(weights.average), weights.optimiser)
-    members, losses = jax.lax.scan(step_of_each, members, (order, steps))
+    members, losses = jax.lax.scan(step_of_each, members, (batches, steps))
     fitted = jax.tree.unflatten(jax.tree.structure(weights), jax.tree.leaves(members))
     return fitted, losses.reshape(len(losses), -1).mean(1)
 
@@ -214,33 +243,25 @@ def _of_each(potential: AbstractPotential, function: Callable[..., Any], axes: A
     return jax.vmap(function, axes) if len(potential.members) > 1 else function
 
 
-@eqx.filter_jit
 def _validate(
-    potential: AbstractPotential, frames: Frames, training: Training, cost: ShotCost | None
-) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    loss, errors = training.loss.validation(potential, frames)
-    key = jax.random.key(0)
-    terms = [_of_shots(member, frames, training, cost, key) for member in potential.members]
-    return loss + sum(terms) / len(terms), errors
+    potential: AbstractPotential, frames: Frames, training: Training, term: ShotTerm | None
+) -> tuple[float, dict[str, float]]:
+    """See `Loss.validation`, with the term of shots; some frames at a time, by a program that does
+    not depend on how many there are."""
+    total: dict[str, Any] = {}
+    for piece in pieces(frames):
+        found = on_this_device(_sums(potential, on_devices(piece), training, term))
+        total = {key: total.get(key, 0) + np.asarray(values) for key, values in found.items()}
+    loss, errors = training.loss.validation(total)
+    of_shots, n_frames = total.get(_SHOTS, (0.0, 1))
+    return loss + float(of_shots) / n_frames, errors
 
 
-def _shot_cost(potential: AbstractPotential, frames: Frames, training: Training) -> ShotCost | None:
-    """What is needed for `training.shot_weight`; None where that is 0."""
-    if not training.shot_weight:
-        return None
-    return shot_cost(potential.members[0], jax.tree.map(lambda values: values[0], frames.graph))
-
-
-def _of_shots(
-    potential: AbstractPotential,
-    frames: Frames,
-    training: Training,
-    cost: ShotCost | None,
-    key: PRNGKeyArray,
-) -> Array | float:
-    """The term of the loss with `training.shot_weight`, estimated from circuits drawn by a key."""
-    if cost is None:
-        return 0.0
-    one = lambda graph, key: cost.mean_square(potential, graph, key, training.shot_circuits)
-    squares = jax.vmap(one)(frames.graph, jax.random.split(key, len(frames)))
-    return training.shot_weight * squares.mean()
+@eqx.filter_jit
+def _sums(
+    potential: AbstractPotential, frames: Frames, training: Training, term: ShotTerm | None
+) -> dict[str, Float[Array, " n_sums"]]:
+    found = training.loss.sums(potential, frames)
+    if term is None:
+        return found
+    return found | {_SHOTS: term.sums(potential, frames, jax.random.key(0))}

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._checks import InputError, check_at_least, check_known
+from .._types import AnyArray
 from ..atoms.frames import Frames
 from ..atoms.graph import Graph
 from ..atoms.properties import PROPERTIES
@@ -67,27 +68,44 @@ class Loss:
             {key: _mean(own * error**2, real, total) for key, (error, real, own) in found.items()}
         )
 
+    def sums(self, potential: AbstractPotential, frames: Frames) -> dict[str, Float[Array, " 4"]]:
+        """What `validation` is made from, by property; those of parts of the frames can be added.
+
+        Sums over components: absolute errors times the weight of the configuration, absolute
+        errors, squared errors, and the number of components.
+        """
+        return over_devices(self._sums)(potential, frames)
+
+    def _sums(
+        self, potential: AbstractPotential, frames: Frames, total: Total
+    ) -> dict[str, Float[Array, " 4"]]:
+        found = {}
+        for key, (error, real, own) in self._errors(potential, frames).items():
+            terms = own * jnp.abs(error), jnp.abs(error), error**2, jnp.ones_like(error)
+            sums = [jnp.sum(term, where=jnp.broadcast_to(real, term.shape)) for term in terms]
+            found[key] = total(jnp.stack(sums))
+        return found
+
     def validation(
-        self, potential: AbstractPotential, frames: Frames
-    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        self, sums: Mapping[str, Float[AnyArray, " 4"]]
+    ) -> tuple[float, dict[str, float]]:
         """The same of squared mean absolute errors, what validations are compared by, and errors.
 
         A mean square over a small validation part is decided by its one or two worst frames. The
         errors are mean absolute and root mean square ones by the names that `metrics.errors` gives
         them, without the weights of configurations.
-        """
-        return over_devices(self._validation)(potential, frames)
 
-    def _validation(
-        self, potential: AbstractPotential, frames: Frames, total: Total
-    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-        found, loss, errors = self._errors(potential, frames), {}, {}
-        for key, (off, real, own) in found.items():
+        Args:
+            sums: over all frames, see `sums`.
+        """
+        loss, errors = 0.0, {}
+        for key in self.learned:
+            *found, n = np.asarray(sums[key], float)
+            weighted, absolute, squared = (float(value / max(n, 1)) for value in found)
             name = key + PER_ATOM * (self.per_atom and has_free_constant(key))
-            loss[key] = _mean(own * jnp.abs(off), real, total) ** 2
-            errors[f"{name}_mae"] = _mean(jnp.abs(off), real, total)
-            errors[f"{name}_rmse"] = jnp.sqrt(_mean(off**2, real, total))
-        return self._sum(loss), errors
+            loss += self.weights[key] * weighted**2
+            errors |= {f"{name}_mae": absolute, f"{name}_rmse": squared**0.5}
+        return loss, errors
 
     def _sum(self, terms: Mapping[str, Float[Array, ""]]) -> Float[Array, ""]:
         first, *others = (self.weights[key] * terms[key] for key in self.learned)

@@ -9,7 +9,7 @@ from .._checks import InputError, check_at_least, check_known, check_positive, c
 from ..atoms.properties import PROPERTIES
 from .gradients import GRADIENTS
 from .loss import Loss
-from .optimisers import OPTIMISERS, SCHEDULES
+from .optimisers import OPTIMISERS, SCHEDULES, clipped
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Training:
     def transformation(self) -> optax.GradientTransformation:
         """From gradients to updates of the weights."""
         step = OPTIMISERS[self.optimiser](self._schedule)
-        return optax.chain(optax.clip_by_global_norm(self.clip), step)
+        return optax.chain(clipped(self.clip), step)
 
     def rate(self, step: int) -> float:
         """The learning rate at a step."""

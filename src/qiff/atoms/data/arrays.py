@@ -1,6 +1,7 @@
 """Frames from arrays: `.npz` archives (rMD17, sGDML) and folders of `.npy` files (DeePMD too)."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import ase
 import numpy as np
 from ase.data import chemical_symbols
 
-from ..._checks import InputError
+from ..._checks import InputError, check_regular
 from ..properties import PROPERTIES, Property
 from .deepmd import is_deepmd, types
 from .elements import element, masses
@@ -35,36 +36,61 @@ def load_npz(path: Path, source: Source) -> dict[str, np.ndarray]:
 
 _LARGE, _MOST_PACKED = 1 << 28, 100  # bytes that are always read; ratio of packed labels, at most
 
+_KINDS = "biufcSU"  # of types of NumPy: numbers and texts
+
 UNREADABLE = np.full(1, None)
 """In place of an array that is corrupt or holds pickled objects: an error if it is needed."""
 
 
 def _member(archive: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     try:
-        return archive[name]
+        return _sound(archive[name])
     except Exception:  # truncated members fail in zipfile, zlib or numpy
         return UNREADABLE
+
+
+def _sound(values: Any) -> np.ndarray:
+    """An array of numbers or of texts whose characters are characters; else `UNREADABLE`."""
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in _KINDS:
+        return UNREADABLE
+    if values.dtype.kind == "U":
+        codes = np.frombuffer(values.tobytes(), f"{values.dtype.byteorder}u4")
+        if codes.max(initial=0) > sys.maxunicode:
+            return UNREADABLE
+    return values
 
 
 def read_folder(path: Path, source: Source) -> RawFrames:
     """Frames of the `.npy` files of a folder, and of the parts `set.*` of a DeePMD system."""
     parts = sorted(part for part in path.glob("set.*") if part.is_dir()) or [path]
     loaded = [
-        {file.stem.lower(): _load(file, source) for file in sorted(part.glob("*.npy"))}
+        {file.stem.lower(): _sound(_load(file, source)) for file in sorted(part.glob("*.npy"))}
         for part in parts
     ]
     names = [name for name in loaded[0] if all(name in arrays for arrays in loaded)]
     if parts == [path]:
         arrays = loaded[0]
     else:
-        arrays = {name: np.concatenate([part[name] for part in loaded]) for name in names}
+        arrays = {name: _joined([part[name] for part in loaded], name, source) for name in names}
     if not is_deepmd(path):
         return from_arrays(arrays, source)
     found = from_arrays(arrays | types(path, arrays, source), source)
     return found._replace(energy_unit="eV", length_unit="Angstrom")
 
 
+def _joined(parts: Sequence[np.ndarray], name: str, source: Source) -> np.ndarray:
+    """The rows of all parts of a DeePMD system."""
+    rows = [np.atleast_1d(part) for part in parts]
+    if len({row.shape[1:] for row in rows}) > 1:
+        raise InputError(
+            f"{source.path}: `{name}.npy` must have rows of one shape in all `set.*`, but has "
+            f"{', '.join(str(part.shape) for part in parts)}."
+        )
+    return np.concatenate(rows)
+
+
 def _load(path: Path, source: Source) -> Any:
+    check_regular(path, f"{source.path}: {path.name}")
     try:
         loaded = np.load(path, allow_pickle=False)
     except Exception as error:  # zipfile, numpy and the parser of its headers raise many kinds

@@ -15,16 +15,12 @@ from ase.outputs import all_outputs
 
 from ..._checks import InputError
 from ..._files import atomic_write
-from ..graph import cell_of, check_cell, has_volume
-from ..neighbours import pairs_within
+from ..graph import check_apart, check_cell, has_volume
 from ..properties import PROPERTIES, Property, labels
 from ..rigid import without_cell
 from .formats import files_of, format_of, locate
 from .source import RawFrames, Source, split_index
 from .units import ENERGY_UNITS, LENGTH_UNITS, declared, size_of
-
-TOO_CLOSE = 0.2  # Å; no two atoms of a molecule come this near
-_SEARCHED = 1.0  # Å; for a shorter distance the library divides space into too many boxes
 
 
 def read(
@@ -113,6 +109,7 @@ def _labelled(atoms: ase.Atoms, raw: RawFrames, source: Source, place: str) -> a
     scaled.positions *= angstrom
     scaled.set_cell(np.asarray(atoms.cell) * angstrom)
     if source.isolated:
+        _check_atoms(scaled, place)
         scaled = without_cell(scaled)
     used = set(filter(declared, atoms.info))
     results = {}
@@ -203,6 +200,11 @@ def check_geometry(atoms: ase.Atoms, place: str) -> None:
     Raises:
         InputError: naming `place` and what is wrong.
     """
+    _check_atoms(atoms, place)
+    check_apart(atoms, place)
+
+
+def _check_atoms(atoms: ase.Atoms, place: str) -> None:
     for name, values in {"positions": atoms.positions, **labels(atoms)}.items():
         if not np.all(np.isfinite(values)):
             raise InputError(
@@ -211,17 +213,6 @@ def check_geometry(atoms: ase.Atoms, place: str) -> None:
     if not len(atoms):
         raise InputError(f"{place}: has no atoms; remove the frame.")
     check_cell(atoms, place)
-    try:
-        near = pairs_within(_SEARCHED, atoms.positions, cell_of(atoms), atoms.pbc)
-    except InputError as error:
-        raise InputError(f"{place}: {error}") from None
-    if near.distances.min(initial=np.inf) < TOO_CLOSE:
-        nearest = near.distances.argmin()
-        i, j = sorted((near.first[nearest], near.second[nearest]))
-        raise InputError(
-            f"{place}: atoms {i} and {j} are {near.distances[nearest]:.3g} Å apart; "
-            "check the positions and the length unit."
-        )
 
 
 def write(path: Path, frames: Sequence[ase.Atoms]) -> None:

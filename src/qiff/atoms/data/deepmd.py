@@ -22,16 +22,21 @@ def types(path: Path, arrays: Mapping[str, np.ndarray], source: Source) -> dict[
         InputError: types are no whole numbers, or it is not said which elements they are.
     """
     try:
-        found = np.loadtxt(path / "type.raw", dtype=int, ndmin=1)
-    except ValueError:
-        raise InputError(f"{source.path}: `type.raw` must hold one whole number an atom.") from None
-    found = arrays.get("real_atom_types", found).astype(int)
+        words = (path / "type.raw").read_text("utf-8", "replace").split()
+        found = arrays.get("real_atom_types", np.array(words)).astype(int)
+    except (ValueError, TypeError, OverflowError):
+        found = np.empty(0, int)
+    if not found.size:
+        raise InputError(
+            f"{source.path}: `type.raw` must hold one whole number an atom, and so must "
+            "`real_atom_types.npy` where it is used."
+        )
     open_ = {"pbc": np.array(False)} if (path / "nopbc").exists() else {}
     if source.elements:
         return open_
     file = path / "type_map.raw"
     symbols = file.read_text("utf-8", "replace").split() if file.is_file() else []
-    if found.max(initial=0) >= len(symbols):
+    if found.max() >= len(symbols):
         raise InputError(
             f"{source.path}: `type_map.raw` must name the elements of {found.max() + 1} types, but "
             f"names {len(symbols)}; write it, or name the element of each atom (--elements O,H,H)."
@@ -41,4 +46,4 @@ def types(path: Path, arrays: Mapping[str, np.ndarray], source: Source) -> dict[
         wrong = symbols[elements.index(None)]
         raise InputError(f"{source.path}: `type_map.raw` names `{wrong}`, which is no element.")
     numbers = np.array([one.number for one in elements if one])
-    return {"numbers": np.where(found < 0, 0, numbers[found]), **open_}
+    return {"numbers": np.where(found < 0, 0, numbers[found.clip(0)]), **open_}

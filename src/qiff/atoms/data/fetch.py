@@ -5,8 +5,8 @@ A new data set is one `Archive` in `ARCHIVES`.
 
 import hashlib
 import re
+import shutil
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
@@ -16,6 +16,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from ..._checks import InputError
+from ..._files import locked
 from . import rmd17
 
 CHUNK = 1 << 18
@@ -85,12 +86,20 @@ def fetch(name: str, folder: Path, url: str, show: Show) -> bool:
 
     Raises:
         InputError: the server is not reached, refuses, sends something else or stops; the archive
-            is not the published one; another folder is in the way.
+            is not the published one; another folder is in the way, or another process at work.
         OSError: the folder cannot be written or the disk is full.
     """
-    published = ARCHIVES[name]
-    if published.is_complete(folder):
-        return False
+    archive = folder / ARCHIVES[name].file
+    with locked(archive):
+        if new := not ARCHIVES[name].is_complete(folder):
+            _fetch(ARCHIVES[name], folder, url, show)
+        archive.unlink(missing_ok=True)
+        shutil.rmtree(_unpacking(archive), ignore_errors=True)
+    return new
+
+
+def _fetch(published: Archive, folder: Path, url: str, show: Show) -> None:
+    """See `fetch`."""
     target, archive = folder / published.folder, folder / published.file
     if target.exists():
         raise InputError(
@@ -114,8 +123,6 @@ def fetch(name: str, folder: Path, url: str, show: Show) -> bool:
             "the same command again."
         )
     _unpack(archive, published, show)
-    archive.unlink()
-    return True
 
 
 def _download(url: str, part: Path, published: Archive, show: Show) -> None:
@@ -212,16 +219,24 @@ def _unpack(archive: Path, published: Archive, show: Show) -> None:
     Raises:
         InputError: the archive is damaged, reaches outside its folder or lacks files.
     """
-    target = archive.with_name(published.folder)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
-        try:
-            with archive.open("rb") as file, tarfile.open(fileobj=file, mode="r|bz2") as members:
-                show(0, "unpacking")
-                for member in members:
-                    members.extract(member, temporary, filter="data")
-                    show(file.tell(), "unpacking")
-        except (tarfile.TarError, EOFError) as error:
-            raise InputError(f"{archive}: cannot be unpacked ({error}); delete it.") from None
-        if not published.is_complete(Path(temporary)):
+    temporary = _unpacking(archive)
+    shutil.rmtree(temporary, ignore_errors=True)  # a process was killed
+    temporary.mkdir()
+    try:
+        with archive.open("rb") as file, tarfile.open(fileobj=file, mode="r|bz2") as members:
+            show(0, "unpacking")
+            for member in members:
+                members.extract(member, temporary, filter="data")
+                show(file.tell(), "unpacking")
+        if not published.is_complete(temporary):
             raise InputError(f"{archive}: lacks files of the data set; delete it.")
-        (Path(temporary) / target.name).rename(target)
+        (temporary / published.folder).rename(archive.with_name(published.folder))
+    except (tarfile.TarError, EOFError) as error:
+        raise InputError(f"{archive}: cannot be unpacked ({error}); delete it.") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _unpacking(archive: Path) -> Path:
+    """Where an archive is unpacked, until all is there."""
+    return archive.with_name(f".{archive.name}.unpacking")

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import ase
 
-from ..._checks import InputError, check_known
+from ..._checks import InputError, check_known, check_regular
 from ..._files import user_path
 from . import rmd17, smiles
 from .arrays import read_folder, read_npz
 from .source import SMILES, RawFrames, Source, data_folder, split_index
-from .xyz import check_columns, is_xyz, repaired, text_of
+from .xyz import check_sizes, is_xyz, repaired, text_of
 
 BUNDLED = "bundled:"
 """Prefix of the bundled data sets, for instance `bundled:water`."""
@@ -53,7 +53,7 @@ def read_ase(path: Path, source: Source) -> RawFrames:
 
     try:
         if is_xyz(path):
-            check_columns(path, source.path)
+            check_sizes(path, source.path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # plans of ASE for its readers
             frames = list(ase.io.iread(path, index=":")) if path.stat().st_size else []
@@ -107,10 +107,10 @@ def read_database(path: Path, source: Source) -> RawFrames:
     try:
         rows = list(ase.db.connect(path).select())
         frames = [row.toatoms() for row in rows]
+        for atoms, row in zip(frames, rows, strict=True):
+            atoms.info |= {**row.key_value_pairs, **row.data}
     except Exception as error:  # sqlite and ASE fail in their own ways
         raise InputError(f"{source.path}: is no database of ASE ({error}).") from error
-    for atoms, row in zip(frames, rows, strict=True):
-        atoms.info |= {**row.key_value_pairs, **row.data}
     return RawFrames(frames, "eV", "Angstrom")
 
 
@@ -159,6 +159,7 @@ def files_of(path: str) -> tuple[Path, ...]:
     target = _target(file)
     if not target.exists():
         raise InputError(f"{path}: no such file or folder; check the path.")
+    check_regular(target, path)
     return (target,)
 
 

@@ -106,7 +106,8 @@ def read_rmd17(path: Path, source: Source) -> RawFrames:
     frames = []
     for name, part in parts.items():
         arrays = loaded[part.arrays]
-        chosen = {key: arrays[key][rows[name]] for key in PER_FRAME if key in arrays}
+        found = {key: np.atleast_1d(arrays[key]) for key in PER_FRAME if key in arrays}
+        chosen = {key: values[rows[name]] for key, values in found.items()}
         for atoms in from_arrays(arrays | chosen, source).frames:
             atoms.info[PART] = name
             frames.append(atoms)
@@ -124,7 +125,7 @@ def _rows(part: PartFiles, arrays: Mapping[str, np.ndarray], source: Source) -> 
         rows = np.loadtxt(part.rows, dtype=int, ndmin=1)
     except (ValueError, OSError):
         rows = np.array([-1])
-    if not rows.size or rows.min() < 0 or rows.max() >= n_frames:
+    if rows.ndim > 1 or not rows.size or rows.min() < 0 or rows.max() >= n_frames:
         raise InputError(
             f"{source.path}: `{part.rows.name}` must list numbers of frames below {n_frames}; "
             "is it damaged?"

@@ -1,6 +1,7 @@
 """Splits: which configurations are trained, validated and tested on."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import ase
@@ -19,25 +20,38 @@ class Split(NamedTuple):
     test: Int[np.ndarray, " n_test"]
 
 
-def split(frames: Sequence[ase.Atoms], train: float, valid: float, test: float, seed: int) -> Split:
+def split(
+    frames: Sequence[ase.Atoms],
+    train: float,
+    valid: float,
+    test: float,
+    seed: int,
+    group_by: str = "",
+) -> Split:
     """Shuffle the indices of `frames` by `seed` and cut them into three parts.
 
     Frames with `part = test` in their `info` are never trained or validated on. If there are
     any, the test part is the first of them, the same for every seed. Frames with `part = valid`
     are the validation part in the same way.
 
+    With `group_by`, frames of one group are in one part: groups follow each other in the order of
+    their first frames in the shuffle, so that large ones are rather trained on, and each part ends
+    between two groups, as near to its size as possible but after one at least.
+
     Args:
         frames: what to split.
         train, valid, test: sizes: below 1 a fraction of the frames that the part is taken from,
             from 1 on a whole number of frames.
         seed: of the shuffle.
+        group_by: key in `info` whose value names the group of a frame, such as `smiles`; if empty
+            every frame is a group.
 
     Returns:
         Indices of the frames of each part.
 
     Raises:
-        InputError: a size is neither; the parts need more frames than there are; or training or
-            validation get none.
+        InputError: a size is neither; the parts need more frames than there are; training or
+            validation get none; a frame has no group; or marked frames have a group in two parts.
     """
     sizes = {"train": (train, 1), "valid": (valid, 1), "test": (test, 0)}
     marks = np.array([str(atoms.info.get(PART)) for atoms in frames])
@@ -47,14 +61,53 @@ def split(frames: Sequence[ase.Atoms], train: float, valid: float, test: float, 
     others = order[~np.isin(marks[order], list(apart))]
     where = f" outside the {' and '.join(apart)} part of the data" if apart else ""
     drawn = {name: size for name, size in sizes.items() if name not in apart}
-    ends = _cut(len(others), where, **drawn)
+    groups = _groups(frames, group_by)
+    others, ends = _together(groups, others, _cut(len(others), where, **drawn))
     found = {
         name: others[begin:end] for name, begin, end in zip(drawn, [0, *ends], ends, strict=False)
     }
     for name, indices in apart.items():
         (end,) = _cut(len(indices), f" in the {name} part of the data", **{name: sizes[name]})
         found[name] = indices[:end]
+    for one, other in combinations(found, 2):
+        if crossing := set(groups[found[one]]) & set(groups[found[other]]):
+            raise InputError(
+                f"`group_by` {group_by}: {min(crossing)} has frames in the {one} and in the "
+                f"{other} part, since the data set some apart; set all of them apart or none."
+            )
     return Split(**found)
+
+
+def _groups(frames: Sequence[ase.Atoms], key: str) -> np.ndarray:
+    """The group of each frame; one of its own without a key."""
+    if not key:
+        return np.arange(len(frames))
+    for index, atoms in enumerate(frames):
+        if key not in atoms.info:
+            found = ", ".join(sorted(atoms.info)) or "none"
+            raise InputError(
+                f"frame {index}: has no `{key}` to be grouped by (`group_by`); keys found: {found}."
+            )
+    return np.array([str(atoms.info[key]) for atoms in frames])
+
+
+def _together(
+    groups: np.ndarray, order: np.ndarray, ends: Sequence[int]
+) -> tuple[np.ndarray, list[int]]:
+    """Frames in order of the first of their group, and where parts then end between groups."""
+    _, first, group = np.unique(groups[order], return_index=True, return_inverse=True)
+    again = np.argsort(first[group], kind="stable")
+    borders = np.append(np.flatnonzero(np.diff(first[group][again], prepend=-1)), len(order))
+    moved = [0]
+    for begin, end in zip([0, *ends], ends, strict=False):
+        possible = borders[borders >= moved[-1] + (end > begin)]
+        if not possible.size:
+            raise InputError(
+                f"`group_by`: {len(first)} groups of frames are too few for the parts; ask for "
+                "less, or group the frames in another way."
+            )
+        moved.append(int(possible[np.argmin(np.abs(possible - end))]))
+    return order[again], moved[1:]
 
 
 def equal_frames(frames: Sequence[ase.Atoms]) -> list[list[int]]:

@@ -1,9 +1,10 @@
 """What ASE refuses in `.xyz` files: isotopes, atomic numbers, six numbers for a 3x3 matrix.
 
-And what it should refuse: more columns than a file can have.
+And what it should refuse: more columns or atoms than a file can have.
 """
 
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,32 +17,62 @@ _PROPERTIES = re.compile(rb"""\bProperties["'\s]*=[\s"'{]*([^\s"'}]+)""")
 
 
 def is_xyz(path: Path) -> bool:
-    """Whether ASE reads a file as extxyz, by its name."""
-    return bool({".xyz", ".extxyz"} & {suffix.lower() for suffix in path.suffixes})
+    """Whether ASE reads a file as extxyz, by its name or else by its content."""
+    from ase.io.formats import UnknownFileTypeError, filetype
+
+    if {".xyz", ".extxyz"} & {suffix.lower() for suffix in path.suffixes}:
+        return True
+    try:
+        return filetype(str(path)) == "extxyz"
+    except (UnknownFileTypeError, OSError, EOFError, zlib.error):
+        return False  # or damaged, which reading it tells
 
 
-def check_columns(path: Path, place: str) -> None:
-    """Raise if a frame announces too many columns, for which ASE would take all memory.
+def check_sizes(path: Path, place: str) -> None:
+    """Raise if a frame announces more columns or atoms than there are, for which ASE would take
+    all memory or never end.
 
     Args:
         path: of an `.xyz` file, perhaps compressed.
         place: begins the message of an error.
 
     Raises:
-        InputError: the widths in a comment line have a sum above 10,000.
+        InputError: the widths in a comment line have a sum above 10,000, or atoms are missing.
     """
     from ase.io.formats import open_with_compression
 
+    number, begin, n_atoms, n_frames = 0, 1, 0, 0
     with open_with_compression(str(path), "rb") as lines:
         for number, line in enumerate(lines, 1):
-            for match in _PROPERTIES.finditer(line):  # pyright: ignore[reportArgumentType]
-                widths = [text.replace(b"_", b"") for text in match[1].split(b":")[2::3]]
-                known = [width for width in widths if width.removeprefix(b"+").isdigit()]
-                if sum(int(width) if len(width) < 9 else 10**9 for width in known) > _COLUMNS:
-                    raise InputError(
-                        f"{place}: line {number}: `Properties` must have at most {_COLUMNS} "
-                        f"columns, but has more: {match[1][:60].decode(errors='replace')}."
-                    )
+            _check_columns(line, f"{place}: line {number}")  # pyright: ignore[reportArgumentType]
+            if number == begin and line.strip().isdigit():  # else ASE reads or refuses the rest
+                n_atoms, n_frames = _number(line), n_frames + 1
+                begin += 2 + n_atoms
+    if n_atoms and begin > number + 1:
+        raise too_few(f"{place}: frame {n_frames - 1}", n_atoms - (begin - number - 1), n_atoms)
+
+
+def too_few(place: str, n_found: int, n_announced: int) -> InputError:
+    """The error for a frame of fewer atoms than it announces."""
+    return InputError(
+        f"{place}: has {max(0, n_found)} atoms, but announces {n_announced}; is the file cut short?"
+    )
+
+
+def _check_columns(line: bytes, place: str) -> None:
+    for match in _PROPERTIES.finditer(line):
+        widths = [text.replace(b"_", b"") for text in match[1].split(b":")[2::3]]
+        known = [width for width in widths if width.removeprefix(b"+").isdigit()]
+        if sum(map(_number, known)) > _COLUMNS:
+            raise InputError(
+                f"{place}: `Properties` must have at most {_COLUMNS} columns, but has more: "
+                f"{match[1][:60].decode(errors='replace')}."
+            )
+
+
+def _number(digits: bytes) -> int:
+    """Digits as a number, of which a hundred are enough."""
+    return int(digits[:100])
 
 
 def text_of(path: Path) -> str:
@@ -74,10 +105,7 @@ def repaired(text: str, place: str) -> tuple[str, list[np.ndarray | None]]:
             )
         first, end = begin + 2, begin + 2 + int(lines[begin])
         if end > len(lines):
-            raise InputError(
-                f"{where}: has {max(0, len(lines) - first)} atoms, but announces "
-                f"{end - first}; is the file cut short?"
-            )
+            raise too_few(where, len(lines) - first, end - first)
         lines[begin + 1] = _with_matrices(lines[begin + 1])
         column = _column_of_names(lines[begin + 1])
         elements = []

@@ -98,7 +98,7 @@ def level(name: str, settings: Mapping[str, Any]) -> Level:
     """The level of a method of `METHODS`."""
     _interface()
     label = from_table(TightBinding, {**settings, "method": METHODS[name.lower()]})
-    return Level(label.method, label, _program, given(label, "method", "threads"), label.check)
+    return Level(label.method, label, program, given(label, "method", "threads"), label.check)
 
 
 def _interface() -> Any:
@@ -119,7 +119,9 @@ def _thread_pools() -> Any:
     return ThreadpoolController()
 
 
-def _program() -> str:
+def program() -> str:
+    """Name and version."""
     from importlib.metadata import version
 
+    _interface()
     return f"tblite {version('tblite')}"

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jaxtyping import Array
+
 from ..._types import Angles, Expectations
 from ..program import Program
+from .channels import Shape, channels
 
 
 def _none(*_: Program) -> None:
@@ -23,6 +26,9 @@ class Engine:
         supports: why a program cannot be simulated, or None if it can.
         unavailable: why the engine cannot be used on this machine, or None if it can.
         details: what it computes with here, in a few words.
+        channels: the channels of densities that turn gates, see `channels.channels`; as pure.
+        joins_mirror_images: whether a circuit and its mirror image are simulated fastest as one
+            circuit with an ancilla, see `qiff.quantum.mirror`.
     """
 
     name: str
@@ -31,6 +37,8 @@ class Engine:
     supports: Callable[[Program], str | None] = _none
     unavailable: Callable[[], str | None] = _none
     details: Callable[[], str] = lambda: ""
+    channels: Callable[[Array, Array, Array, Shape], Array] = channels
+    joins_mirror_images: bool = False
 
     def describe(self) -> str:
         """Name and details in one line."""

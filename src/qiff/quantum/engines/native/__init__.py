@@ -23,7 +23,9 @@ from ...._checks import InputError
 from ...._types import Angles, Expectations
 from ...gate import Gate
 from ...program import Program
+from ..channels import Shape
 from ..record import Engine
+from . import products
 
 LIBRARY = "libqiff_kernels.so"
 MAX_QUBITS = 26
@@ -93,7 +95,7 @@ def _library() -> ctypes.CDLL:
     if not found:
         raise OSError("its kernels were not built at installation, which needs a C++17 compiler")
     library = ctypes.CDLL(str(found[0]))
-    for name in ("value", "gradient", "second"):
+    for name in ("value", "gradient", "second", "channels", "moments", "weights"):
         handler = jax.ffi.pycapsule(getattr(library, f"qiff_{name}"))
         jax.ffi.register_ffi_target(f"qiff_{name}", handler, platform="cpu")
     library.qiff_instructions.restype = ctypes.c_char_p
@@ -118,6 +120,12 @@ def instructions() -> str:
 def expectations(program: Program, angles: Angles) -> Expectations:
     """See `qiff.quantum.engine.expectations`."""
     return _expectations(program, angles)
+
+
+def channels(moments: Array, weights: Array, groups: Array, shape: Shape) -> Array:
+    """See `qiff.quantum.engines.channels.channels`."""
+    _library()
+    return products.channels(moments, weights, groups, shape)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -209,7 +217,7 @@ def encode(program: Program) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"The native engine cannot simulate this circuit: {reason}.")
     top = program.n_qubits - 1
     pairs = [[top - a, top - b] for a, b in program.state.pairs]
-    gates = [row for gate in program.gates() for row in _rows(gate, top)]
+    gates = _without_pairs([row for gate in program.gates() for row in _rows(gate, top)])
     terms, coefficients = [], []
     for k, observable in enumerate(program.observables):
         for coefficient, word in observable.terms:
@@ -230,6 +238,21 @@ def _rows(gate: Gate, top: int) -> Iterator[list[int]]:
         yield [kernel, top - gate.qubits[first], top - gate.qubits[other], gate.slot]
 
 
+def _without_pairs(rows: list[list[int]]) -> list[list[int]]:
+    """The kernels without pairs of Hadamard gates that undo each other."""
+    kept: dict[int, list[int]] = {}
+    last: dict[int, int] = {}
+    for index, row in enumerate(rows):
+        kernel, bit, other, _ = row
+        before = kept.get(last.get(bit, -1))
+        if kernel == Kernel.HADAMARD and before is not None and before[:2] == row[:2]:
+            del kept[last.pop(bit)]
+            continue
+        kept[index] = row
+        last |= {bit: index, other: index}
+    return list(kept.values())
+
+
 ENGINE = Engine(
     "native",
     expectations,
@@ -237,4 +260,6 @@ ENGINE = Engine(
     supports=supports,
     unavailable=unavailable,
     details=lambda: f"{instructions()} instructions",
+    channels=channels,
+    joins_mirror_images=True,
 )

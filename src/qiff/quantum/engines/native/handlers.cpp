@@ -1,70 +1,22 @@
-// The library: handlers that XLA calls, and what they share: checks of the input, the choice of
-// instruction set and layout, threads.
+// The handlers of circuits that XLA calls: checks of the input, the choice of layout.
 //
 // Arrays have one row for each slot or observable and one column for each sample.
 
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <condition_variable>
 #include <cstdlib>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "dispatch.hpp"
 #include "kernels.hpp"
-#include "xla/ffi/api/ffi.h"
 
-namespace ffi = xla::ffi;
-
-#define QIFF_DECLARE(isa)              \
-  namespace isa {                      \
-  extern const qiff::Kernels<float> kFloat;   \
-  extern const qiff::Kernels<double> kDouble; \
-  }
-QIFF_DECLARE(portable)
-#ifdef QIFF_X86
-QIFF_DECLARE(avx2)
-QIFF_DECLARE(avx512)
-#endif
+QIFF_TABLE(kernels, Kernels, kFloat, kDouble)
 
 namespace qiff {
 namespace {
-
-enum class Isa { kPortable, kAvx2, kAvx512 };
-
-Isa isa() {
-#ifdef QIFF_X86
-  static const Isa found = [] {
-    __builtin_cpu_init();
-    const char* wanted = std::getenv("QIFF_INSTRUCTIONS");  // at most these: portable, AVX2 or AVX-512
-    const std::string limit = wanted ? wanted : "AVX-512";
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                        __builtin_cpu_supports("avx512vl");
-    if (avx512 && limit == "AVX-512") return Isa::kAvx512;
-    return avx2 && limit != "portable" ? Isa::kAvx2 : Isa::kPortable;
-  }();
-  return found;
-#else
-  return Isa::kPortable;
-#endif
-}
-
-#ifdef QIFF_X86
-#define QIFF_CHOOSE(name) \
-  (isa() == Isa::kAvx512 ? avx512::name : isa() == Isa::kAvx2 ? avx2::name : portable::name)
-#else
-#define QIFF_CHOOSE(name) portable::name
-#endif
-
-template <class T>
-const Kernels<T>& kernels();
-template <>
-const Kernels<float>& kernels<float>() { return QIFF_CHOOSE(kFloat); }
-template <>
-const Kernels<double>& kernels<double>() { return QIFF_CHOOSE(kDouble); }
 
 ffi::Error invalid(const std::string& message) { return ffi::Error::InvalidArgument(message); }
 
@@ -126,35 +78,6 @@ const char* decode(ffi::Span<const int32_t> words, ffi::Span<const double> coeff
     if (!std::isfinite(program.coefficients[t])) return "a coefficient is not finite";
   }
   return nullptr;
-}
-
-// Call work(i) for i < n, on the threads of the pool and on this one; true if all calls are.
-template <class Work>
-bool for_each(ffi::ThreadPool& pool, int64_t n, int64_t n_workers, const Work& work) {
-  struct Shared {
-    std::atomic<int64_t> next{0}, done{0};
-    std::atomic<bool> good{true};
-    std::mutex mutex;
-    std::condition_variable finished;
-  };
-  const auto run = [n, &work](Shared& shared) {
-    int64_t mine = 0;
-    for (int64_t i; (i = shared.next.fetch_add(1)) < n; ++mine)
-      if (!work(i)) shared.good = false;
-    if (mine && shared.done.fetch_add(mine) + mine == n) {
-      std::lock_guard<std::mutex> lock(shared.mutex);
-      shared.finished.notify_one();
-    }
-  };
-  // A task that starts when all is done finds no i left and touches nothing but `shared`.
-  const auto shared = std::make_shared<Shared>();
-  for (int64_t worker = 1; worker < n_workers; ++worker) pool.Schedule([shared, run] { run(*shared); });
-  run(*shared);
-  for (int spin = 0; spin < 20000 && shared->done < n; ++spin) {
-  }
-  std::unique_lock<std::mutex> lock(shared->mutex);
-  shared->finished.wait(lock, [&] { return shared->done == n; });
-  return shared->good;
 }
 
 // States larger than this do not fit a cache when every lane has its own.
@@ -260,7 +183,6 @@ auto bind() {
 }  // namespace
 }  // namespace qiff
 
-#define QIFF_EXPORT extern "C" __attribute__((visibility("default")))
 QIFF_EXPORT XLA_FFI_Error* qiff_value(XLA_FFI_CallFrame*);
 QIFF_EXPORT XLA_FFI_Error* qiff_gradient(XLA_FFI_CallFrame*);
 QIFF_EXPORT XLA_FFI_Error* qiff_second(XLA_FFI_CallFrame*);

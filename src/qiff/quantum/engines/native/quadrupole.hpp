@@ -116,12 +116,11 @@ class Quadrupole {
       p.put(block, psi);
       t.put(block, tangent);
     });
-    const Matrix<V> direct = gradient<V>(values(e), total(second, weight));
-    const Matrix<Dual<T>> bent = gradient<Dual<T>>(e, constant(total(first, weight)));
-    Matrix<V> sum;
+    const Matrix<Dual<T>> g = gradient<Dual<T>>(e, dual(total(first, weight), total(second, weight)));
+    Matrix<V> slopes;
     for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) sum[i][j] = direct[i][j] + bent[i][j].slope;
-    write(out, sum);
+      for (int j = 0; j < 3; ++j) slopes[i][j] = g[i][j].slope;
+    write(out, slopes);
   }
 
  private:
@@ -230,28 +229,16 @@ class Quadrupole {
     }
     return e;
   }
-  static Expanded<V> values(const Expanded<Dual<T>>& e) {
-    Expanded<V> result;
-    const auto value = [](const ComplexOf<Dual<T>>& z) { return ComplexOf<V>{z.re.value, z.im.value}; };
-    for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) result.y[i][j] = e.y[i][j].value, result.square[i][j] = e.square[i][j].value;
-    result.p = e.p.value;
-    result.phase = value(e.phase);
-    for (int k = 0; k < 3; ++k)
-      result.h[k] = value(e.h[k]), result.h_p[k] = value(e.h_p[k]), result.h_d[k] = value(e.h_d[k]);
-    return result;
-  }
-
   // M = phase (h0 + h1 Y + h2 Y^2)
   template <class R>
   static auto matrix(const Expanded<R>& e) {
     Matrix<std::conditional_t<std::is_same_v<R, V>, C, ComplexOf<R>>> m;
     for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) {
+      for (int j = 0; j <= i; ++j) {
         ComplexOf<R> sum = e.y[i][j] * e.h[1] + e.square[i][j] * e.h[2];
         if (i == j) sum = sum + e.h[0];
         const ComplexOf<R> entry = e.phase * sum;
-        m[i][j] = {entry.re, entry.im};
+        m[i][j] = m[j][i] = {entry.re, entry.im};
       }
     return m;
   }
@@ -266,31 +253,33 @@ class Quadrupole {
   // d/dQ of Re sum_ij A_ij M_ij, where A = sum of conj(left_i) right_j
   template <class R, class Overlap>
   Matrix<R> gradient(const Expanded<R>& e, const Overlap& overlap) const {
-    Matrix<ComplexOf<R>> s;  // the symmetric part of A, as M is symmetric
+    Matrix<ComplexOf<R>> s, turned;  // the symmetric part of A, as M is symmetric; S Y
     const R half = number<R>(T(0.5));
     for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) s[i][j] = half * (overlap[i][j] + overlap[j][i]);
-    ComplexOf<R> s0 = s[0][0] + s[1][1] + s[2][2], s1{}, s2{};
+      for (int j = 0; j <= i; ++j) s[i][j] = s[j][i] = half * (overlap[i][j] + overlap[j][i]);
     for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) {
-        s1 = s1 + e.y[i][j] * s[i][j];
-        s2 = s2 + e.square[i][j] * s[i][j];
-      }
+      for (int j = 0; j < 3; ++j)
+        turned[i][j] = e.y[0][j] * s[i][0] + e.y[1][j] * s[i][1] + e.y[2][j] * s[i][2];
+    ComplexOf<R> s0 = s[0][0] + s[1][1] + s[2][2], s1 = turned[0][0] + turned[1][1] + turned[2][2], s2{};
+    for (int i = 0; i < 3; ++i)
+      for (int j = 0; j < 3; ++j) s2 = s2 + e.y[i][j] * turned[i][j];
     const auto combine = [&](const ComplexOf<R>* h) { return e.phase * (h[0] * s0 + h[1] * s1 + h[2] * s2); };
     const R in_p = combine(e.h_p).re, in_d = combine(e.h_d).re, in_trace = number<R>(T(4) / 3) * combine(e.h).im;
     const ComplexOf<R> h1 = e.phase * e.h[1], h2 = e.phase * e.h[2];
     Matrix<R> g;
     for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) {
-        ComplexOf<R> turned{};  // (S Y + Y S)_ij
-        for (int k = 0; k < 3; ++k) turned = turned + e.y[k][j] * s[i][k] + e.y[i][k] * s[k][j];
-        R entry = in_p * e.y[i][j] + in_d * e.square[i][j] + (h1 * s[i][j] + h2 * turned).re;
+      for (int j = 0; j <= i; ++j) {
+        R entry = in_p * e.y[i][j] + in_d * e.square[i][j] + real(h1, s[i][j]) + real(h2, turned[i][j] + turned[j][i]);
         if (i == j) entry = entry - in_d * e.p;
-        g[i][j] = entry;
+        g[i][j] = g[j][i] = entry;
       }
     g = traceless(g);
     for (int i = 0; i < 3; ++i) g[i][i] = g[i][i] + in_trace;
     return g;
+  }
+  template <class R>
+  static R real(const ComplexOf<R>& a, const ComplexOf<R>& b) {  // of the product
+    return a.re * b.re - a.im * b.im;
   }
   template <class R>
   static R number(T value) {
@@ -299,10 +288,11 @@ class Quadrupole {
     else
       return {fill<T>(value), V{}};
   }
-  static Matrix<ComplexOf<Dual<T>>> constant(const Matrix<ComplexOf<V>>& m) {
+  static Matrix<ComplexOf<Dual<T>>> dual(const Matrix<ComplexOf<V>>& value, const Matrix<ComplexOf<V>>& slope) {
     Matrix<ComplexOf<Dual<T>>> result;
     for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) result[i][j] = {{m[i][j].re, V{}}, {m[i][j].im, V{}}};
+      for (int j = 0; j < 3; ++j)
+        result[i][j] = {{value[i][j].re, slope[i][j].re}, {value[i][j].im, slope[i][j].im}};
     return result;
   }
 
