@@ -146,12 +146,12 @@ class Fresh(AbstractExecutor):
         return {}
 
 
-@pytest.mark.parametrize("shots", [180, 1000, 3000])
+@pytest.mark.parametrize("shots", [180, 300, 1000, 3000])
 def test_standard_errors_hold_at_few_shots(shots, monkeypatch):
     """Circuits with two shots each have no variance in most measurements, but an error."""
 
     def coverage():
-        found = [estimate(water, WATER, executor, Protocol(shots=shots)) for _ in range(20)]
+        found = [estimate(water, WATER, executor, Protocol(shots=shots)) for _ in range(60)]
         z = np.array([(one.energy - wanted) / max(one.energy_error, 1e-12) for one in found])
         of_forces = [(one.forces - forces) / np.maximum(one.forces_error, 1e-12) for one in found]
         return np.mean(np.abs(z) < 2), np.mean(np.abs(of_forces) < 2)
@@ -160,7 +160,7 @@ def test_standard_errors_hold_at_few_shots(shots, monkeypatch):
     predicted = predict(water, WATER)
     wanted, forces = predicted.energy, predicted.forces
     energy_inside, forces_inside = coverage()
-    assert energy_inside >= 0.8  # 20 draws of 95 %: fewer than 16 in one of 400
+    assert energy_inside >= 0.85  # 60 draws of 95 %: fewer than 51 in one of 1000
     assert 0.9 < forces_inside < 0.999
     if shots == 180:  # control: the variance of the outcomes alone
         monkeypatch.setattr("qiff.quantum.shots.PRIOR_SHOTS", 1e-9)
@@ -343,7 +343,7 @@ def test_fake_device_is_noisy_and_compiled_once():
     atoms = EXAMPLES["lithium hydride"].molecule
     executor = compiling("fake:manila")
     taken = resources(potential, atoms, executor, Protocol(50_000))
-    assert taken["circuits"] == 49
+    assert taken["circuits"] == 13
     assert taken["qubits"] == 4
     assert 8 <= taken["two-qubit gates"] <= 60
     assert taken["depth"] > taken["gates"] > 0

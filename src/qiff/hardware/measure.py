@@ -82,6 +82,9 @@ class Protocol:
         pilot: share of the shots that is spent first, to estimate the variance of every setting of
             every circuit; the rest is allocated by these, and alone counts for the results.
         seed: of the random flips of `twirl`, and on the command line of simulated outcomes.
+
+    Raises:
+        InputError: the method is unknown or a number out of its range.
     """
 
     shots: int = 100_000

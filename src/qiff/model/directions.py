@@ -98,6 +98,6 @@ def bases(gates: OpenGates, insertions: Any, xp: Any = np) -> Any:
     if not is_turned(gates.name):
         return xp.broadcast_to(one, (n_gates, n_angles, n_angles))
     squares = insertions @ xp.swapaxes(insertions, 1, 2)
-    traces = xp.trace(squares, axis1=1, axis2=2)[:, None, None]
-    tilted = squares + _TILT * traces * one * xp.arange(n_angles, dtype=one.dtype)
+    squares /= xp.trace(squares, axis1=1, axis2=2)[:, None, None] + xp.finfo(one.dtype).tiny
+    tilted = squares + _TILT * squares @ (one * xp.arange(n_angles, dtype=one.dtype)) @ squares
     return xp.swapaxes(xp.linalg.eigh(tilted)[1], 1, 2)

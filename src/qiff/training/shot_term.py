@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._checks import InputError
 from ..atoms.frames import Frames
 from ..model.potential import AbstractPotential
 from ..model.shot_cost import ShotCost, shot_cost
@@ -53,13 +54,19 @@ class ShotTerm:
 
 
 def shot_term(potential: AbstractPotential, frames: Frames, training: Training) -> ShotTerm | None:
-    """The term for potentials of one structure and frames of the same atoms; None without weight.
+    """The term for potentials of one structure; None without `shot_weight`.
 
     Raises:
-        InputError: the circuits of the potential cannot be sent.
+        InputError: the circuits of the potential cannot be sent, or the frames differ in atoms.
     """
     if not training.shot_weight:
         return None
+    numbers = np.asarray(frames.graph.numbers)
+    if other := np.flatnonzero((numbers != numbers[0]).any(1)).tolist():
+        raise InputError(
+            f"`shot_weight` needs frames of the same atoms, but those of frames 0 and {other[0]} "
+            "for training differ; set it to 0."
+        )
     first = jax.tree.map(lambda values: np.asarray(values)[0], frames.graph)
     cost = shot_cost(potential.members[0], first)
     return ShotTerm(cost, training.shot_weight, training.shot_circuits)
