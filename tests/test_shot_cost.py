@@ -22,7 +22,8 @@ from qiff.model.shot_cost import STATED_SHOTS, ShotCost, shot_cost
 from qiff.quantum.moments import moments
 from qiff.quantum.observable import PauliSum, pair_exchange
 from qiff.quantum.shots import settings
-from qiff.training.fit import fit, initial_state
+from qiff.training.fit import _validate, fit, initial_state
+from qiff.training.shot_term import ShotTerm
 
 from .laws.examples import POTENTIAL_EXAMPLES, every
 
@@ -196,6 +197,23 @@ def test_nothing_is_computed_without_a_weight(monkeypatch):
 
 def lih_frames():
     return stack(qiff.read(qiff.Source("bundled:lih"))[::20], "float64")
+
+
+def test_the_validation_of_shots_does_not_count_copies(monkeypatch):
+    frames, potential = lih_frames(), EXAMPLES["lithium hydride"].fresh()
+    of_each = lambda self, potential, frames, key: frames.graph.positions[:, 1, 2] ** 2
+    monkeypatch.setattr(ShotTerm, "_squares", of_each)
+    monkeypatch.setattr("qiff.training.batches.PIECE", len(frames) - 2)
+    training = qiff.Training(forces_weight=0.0)
+    with precision(potential):
+        found, plain = (
+            _validate(potential, frames, training, term)[0]
+            for term in (ShotTerm(ShotCost(()), 3.0, 1), None)
+        )
+    wanted = of_each(None, potential, frames, None)
+    assert found - plain == pytest.approx(3 * wanted.mean())
+    copies = np.append(wanted, np.repeat(wanted[0], len(frames) - 4))
+    assert found - plain != pytest.approx(3 * copies.mean())  # control
 
 
 @pytest.mark.slow

@@ -187,10 +187,8 @@ class Geometry:
         self.reference_energy = potential.reference_energy(atoms.numbers)
         self.given = jax.tree.leaves(potential), jnp.asarray(atoms.positions)
         request: Any = jax.tree.map(np.asarray, self.plan.request(*self.given))
-        self.circuits = tuple(
-            _circuits(*parts, atoms.positions)
-            for parts in zip(self.plan.programs, *request, strict=True)
-        )
+        lists = zip(self.plan.programs, zip(*request, strict=True), strict=True)
+        self.circuits = tuple(_circuits(program, *of, atoms.positions) for program, of in lists)
 
     def offset(self) -> float | None:
         r"""$E_0$ in eV of $E = E_0 + \sum_k w_k \cdot \langle O \rangle_k$ with the weights in

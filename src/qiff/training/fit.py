@@ -260,7 +260,7 @@ def _validate(
 @eqx.filter_jit
 def _sums(
     potential: AbstractPotential, frames: Frames, training: Training, term: ShotTerm | None
-) -> dict[str, Float[Array, " n_sums"]]:
+) -> dict[str, Float[Array, " _"]]:
     found = training.loss.sums(potential, frames)
     if term is None:
         return found
