@@ -220,7 +220,7 @@ def test_the_validation_of_shots_does_not_count_copies(monkeypatch):
 def test_training_for_few_shots_needs_fewer():
     potential, frames = EXAMPLES["lithium hydride"].fresh(), lih_frames()
     needed = []
-    for weight in (0.0, 1.0):
+    for weight in (0.0, 1000.0):
         training = qiff.Training(steps=300, batch_size=8, evaluate_every=100, shot_weight=weight)
         best = fit(initial_state(potential, training), frames, frames, training, seed=0).best
         with precision(best):
