@@ -214,16 +214,3 @@ def test_the_validation_of_shots_does_not_count_copies(monkeypatch):
     assert found - plain == pytest.approx(3 * wanted.mean())
     copies = np.append(wanted, np.repeat(wanted[0], len(frames) - 4))
     assert found - plain != pytest.approx(3 * copies.mean())  # control
-
-
-@pytest.mark.slow
-def test_training_for_few_shots_needs_fewer():
-    potential, frames = EXAMPLES["lithium hydride"].fresh(), lih_frames()
-    needed = []
-    for weight in (0.0, 1000.0):
-        training = qiff.Training(steps=300, batch_size=8, evaluate_every=100, shot_weight=weight)
-        best = fit(initial_state(potential, training), frames, frames, training, seed=0).best
-        with precision(best):
-            seen = jax.tree.map(lambda values: values[0], frames.graph)
-            needed.append(float(shot_cost(best, seen).shots(best, seen)))
-    assert needed[1] < needed[0] / 2

@@ -187,8 +187,11 @@ class Geometry:
         self.reference_energy = potential.reference_energy(atoms.numbers)
         self.given = jax.tree.leaves(potential), jnp.asarray(atoms.positions)
         request: Any = jax.tree.map(np.asarray, self.plan.request(*self.given))
-        lists = zip(self.plan.programs, zip(*request, strict=True), strict=True)
-        self.circuits = tuple(_circuits(program, *of, atoms.positions) for program, of in lists)
+        lists: list[Any] = list(zip(*request, strict=True))
+        self.circuits = tuple(
+            _circuits(program, *of_list, atoms.positions)
+            for program, of_list in zip(self.plan.programs, lists, strict=True)
+        )
 
     def offset(self) -> float | None:
         r"""$E_0$ in eV of $E = E_0 + \sum_k w_k \cdot \langle O \rangle_k$ with the weights in
