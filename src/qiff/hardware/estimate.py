@@ -187,10 +187,10 @@ class Geometry:
         self.reference_energy = potential.reference_energy(atoms.numbers)
         self.given = jax.tree.leaves(potential), jnp.asarray(atoms.positions)
         request: Any = jax.tree.map(np.asarray, self.plan.request(*self.given))
-        lists: list[Any] = list(zip(*request, strict=True))
+        lists = request.angles, request.slopes, request.weights
         self.circuits = tuple(
-            _circuits(program, *of_list, atoms.positions)
-            for program, of_list in zip(self.plan.programs, lists, strict=True)
+            _circuits(*of_list, atoms.positions)
+            for of_list in zip(self.plan.programs, *lists, strict=True)
         )
 
     def offset(self) -> float | None:
