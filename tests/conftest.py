@@ -1,11 +1,14 @@
 """What tests share: the reference data, where it is at hand."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("QIFF_CACHE", "off")  # tests compile anew, and write to no cache of the user
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell script
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # or processes would ignore it too
 
 
 def reference(folder: str) -> Path:

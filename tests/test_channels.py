@@ -52,6 +52,18 @@ def test_kernels_agree_with_jax(dtype, error):
         assert np.abs(swapped - found["xla"][0]).max() > 0.1
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_rank_may_have_no_channels(engine):
+    """As in circuits without gates on two qubits."""
+    moments, weights, groups = factors("float32")
+    channels = ENGINES[engine].channels
+    whole = channels(moments[0], weights[0], groups[0], SHAPE)
+    n_last, n_channels = SHAPE[-1]
+    shorter = (*SHAPE[:-1], (n_last, 0))
+    found = channels(moments[0], weights[0][..., :-n_channels], groups[0], shorter)
+    np.testing.assert_array_equal(found, whole[:, : -n_last * n_channels])
+
+
 def test_kernels_refuse_wrong_shapes():
     moments, weights, groups = map(jnp.asarray, factors("float32"))
     with pytest.raises(jax.errors.JaxRuntimeError, match="a product has a wrong shape"):

@@ -389,7 +389,10 @@ def test_a_real_interrupt_exits_with_130(folder, tmp_path, moment):
         time.sleep(0.05)
     time.sleep(1)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    try:
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert error.splitlines()[-1] == "qiff: interrupted; continue with --resume."
 

@@ -280,7 +280,7 @@ def test_a_process_without_home_and_locale_computes(work):
 @pytest.mark.slow
 def test_spaces_and_unicode_in_every_path(work, capsys):
     for name in COMMANDS:
-        line = [part.replace("out", "Aus gabe/ß 水") for part in COMMANDS[name]]
+        line = [re.sub(r"(^|=)out\b", r"\1Aus gabe/ß 水", part) for part in COMMANDS[name]]
         assert main([*line, *(["--overwrite"] if name == "ipi" else [])]) == 0
     assert (work / "Aus gabe" / "ß 水" / "run" / "report.html").exists()
 

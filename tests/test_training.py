@@ -27,7 +27,7 @@ from qiff.run.config import Data, Run
 from qiff.run.folder import FILES, RunFolder
 from qiff.run.resume import progress
 from qiff.run.train import train
-from qiff.training.batches import batches, pieces, steps_at_once, taken
+from qiff.training.batches import pieces, steps_at_once, taken
 from qiff.training.checkpoint import PREFIX, read_arrays
 from qiff.training.comparison import compared
 from qiff.training.fit import HistoryRow, _validate, fit, initial_state
@@ -463,14 +463,6 @@ def test_the_cost_of_forces_grows_linearly_with_the_batch():
     potential = qiff.build(MODEL, jax.random.key(0))
     assert 1.8 < growth(Training().loss) < 2.2
     assert growth(full_jacobian) > 3  # control
-
-
-def test_batches_are_epochs_of_permutations_and_a_function_of_the_step():
-    whole = batches(10, 3, seed=0, begin=0, end=7)
-    assert whole.shape == (7, 3)
-    assert len(set(whole[:3].ravel())) == len(set(whole[3:6].ravel())) == 9
-    np.testing.assert_array_equal(whole[2:5], batches(10, 3, seed=0, begin=2, end=5))
-    assert batches(4, 64, seed=0, begin=0, end=2).shape == (2, 4)
 
 
 def test_another_number_of_frames_needs_no_other_program(monkeypatch):

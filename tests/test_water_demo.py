@@ -54,7 +54,11 @@ def test_energies_and_forces(config, tmp_path):
 
 @pytest.mark.slow
 def test_energies_alone(config):
+    """The mean of three seeds, which differ by half of it; docs/results.md has 3.0 ± 0.9 meV."""
     arguments, folder = config
-    assert main([*arguments, "--set", "train.forces_weight=0"]) == 0
-    metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["test"]["energy_mae"] <= 4.5e-3
+    found = []
+    for seed in range(3):
+        assert main([*arguments, "--set", "train.forces_weight=0", "--set", f"seed={seed}"]) == 0
+        metrics = json.loads((folder / "metrics.json").read_text())
+        found.append(metrics["test"]["energy_mae"])
+    assert np.mean(found) <= 3.9e-3

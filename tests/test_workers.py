@@ -174,7 +174,9 @@ def all_arrive_once(cluster, function, n_items: int) -> int:
 @pytest.mark.slow
 def test_every_task_arrives_once_when_a_worker_is_killed(cluster):
     killed = all_arrive_once(cluster, slowly, 200)
-    processes = {process for _, process in cluster(slowly, range(20))}
+    begin, processes = time.monotonic(), set()
+    while len(processes) < 2 and time.monotonic() - begin < 60:  # its successor has to start
+        processes |= {process for _, process in cluster(slowly, range(20))}
     assert len(processes - {killed, os.getpid()}) == 2  # the killed one is replaced
 
 

@@ -1,6 +1,6 @@
 // The handlers of the native engine, called by several threads at once, which share a pool of threads:
-// what each of them finds must be, bit for bit, what one thread alone finds. `make test-tsan` compiles
-// this file, the handlers and the kernels with the thread sanitizer.
+// what each of them finds must be, bit for bit, what one thread alone finds. `make test-threads`
+// compiles this file, the handlers and the kernels with the thread sanitizer.
 //
 // The pool stands for that of XLA, whose synchronisation the sanitizer does not see; see
 // CONTRIBUTING.md. With the argument `race` two threads write one number: the sanitizer must say so.
@@ -22,6 +22,9 @@
 extern "C" XLA_FFI_Error* qiff_value(XLA_FFI_CallFrame*);
 extern "C" XLA_FFI_Error* qiff_gradient(XLA_FFI_CallFrame*);
 extern "C" XLA_FFI_Error* qiff_second(XLA_FFI_CallFrame*);
+extern "C" XLA_FFI_Error* qiff_moments(XLA_FFI_CallFrame*);
+extern "C" XLA_FFI_Error* qiff_weights(XLA_FFI_CallFrame*);
+extern "C" XLA_FFI_Error* qiff_channels(XLA_FFI_CallFrame*);
 
 struct XLA_FFI_Error {
   std::string message;
@@ -87,25 +90,63 @@ XLA_FFI_Api api() {
   return api;
 }
 
-// A circuit with every gate on the last qubits, and its inputs for some samples.
+using Shape = std::vector<int64_t>;
+
+// A call of a handler: the shapes of its arrays, its attributes, and the numbers of its inputs in one list. Inputs
+// of products also have the groups of the atoms.
 struct Case {
-  Case(int n_qubits, int64_t n_samples) : n_samples(n_samples) {
-    std::vector<int32_t> gates;
-    for (int32_t kind = 0; kind < qiff::kKinds; ++kind) {
-      gates.insert(gates.end(), {kind, kind % n_qubits, (kind + 1) % n_qubits, n_slots});
-      n_slots += qiff::kAnglesOf[kind];
-    }
-    words = {n_qubits, 1, qiff::kKinds, 3, n_observables, 0, 1};
-    words.insert(words.end(), gates.begin(), gates.end());
-    words.insert(words.end(), {0, 0, 1, 0, 0, 3, 0, 0, 1, 3, 3, 2});  // Z, XX and YY
-    for (int64_t i = 0; i < 2 * (n_slots + n_observables) * n_samples; ++i)
-      numbers.push_back(double((i * 7919) % 1000) / 500 - 1);
-  }
-  int64_t n_samples;
-  int32_t n_slots = 0, n_observables = 2;
-  std::vector<int32_t> words;
-  std::vector<double> coefficients = {0.5, -1.25, 0.75}, numbers;
+  XLA_FFI_Handler* handler;
+  std::vector<Shape> inputs, outputs;
+  std::vector<int32_t> words, groups;
+  std::vector<double> coefficients, numbers;
 };
+
+int64_t size(const std::vector<Shape>& shapes) {
+  int64_t total = 0;
+  for (const Shape& shape : shapes) {
+    int64_t product = 1;
+    for (const int64_t length : shape) product *= length;
+    total += product;
+  }
+  return total;
+}
+
+Case make(XLA_FFI_Handler* handler, std::vector<Shape> inputs, std::vector<Shape> outputs, std::vector<int32_t> words,
+          std::vector<int32_t> groups, std::vector<double> coefficients) {
+  std::vector<double> numbers(size(inputs));
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = double((i * 7919) % 1000) / 500 - 1;
+  return {handler, inputs, outputs, words, groups, coefficients, numbers};
+}
+
+// A circuit with every gate on the last qubits: its values, their gradient, and the derivative of both.
+std::vector<Case> circuits(int n_qubits, int64_t n_samples) {
+  int32_t n_slots = 0;
+  constexpr int32_t n_observables = 2;
+  std::vector<int32_t> gates;
+  for (int32_t kind = 0; kind < qiff::kKinds; ++kind) {
+    gates.insert(gates.end(), {kind, kind % n_qubits, (kind + 1) % n_qubits, n_slots});
+    n_slots += qiff::kAnglesOf[kind];
+  }
+  std::vector<int32_t> words = {n_qubits, 1, qiff::kKinds, 3, n_observables, 0, 1};
+  words.insert(words.end(), gates.begin(), gates.end());
+  words.insert(words.end(), {0, 0, 1, 0, 0, 3, 0, 0, 1, 3, 3, 2});  // Z, XX and YY
+  const std::vector<double> coefficients = {0.5, -1.25, 0.75};
+  const Shape angles = {n_slots, n_samples}, values = {n_observables, n_samples};
+  return {make(qiff_value, {angles}, {values}, words, {}, coefficients),
+          make(qiff_gradient, {angles, values}, {values, angles}, words, {}, coefficients),
+          make(qiff_second, {angles, values, angles, values}, {values, angles}, words, {}, coefficients)};
+}
+
+// Products for atoms of three groups and of none, enough of them for several threads.
+std::vector<Case> products() {
+  const std::vector<int32_t> ranks = {1, 40, 3, 33, 6, 9};  // rows and channels of each
+  const Shape moments = {211, 10, 48}, weights = {3, 48, 82}, channels = {211, 193};
+  std::vector<int32_t> groups;
+  for (int32_t atom = 0; atom < 211; ++atom) groups.push_back(atom * 7 % 4 - 1);
+  return {make(qiff_channels, {moments, weights}, {channels}, ranks, groups, {}),
+          make(qiff_moments, {channels, weights}, {moments}, ranks, groups, {}),
+          make(qiff_weights, {moments, channels}, {weights}, ranks, groups, {})};
+}
 
 struct Result {
   std::vector<double> numbers;
@@ -117,49 +158,51 @@ struct Result {
   }
 };
 
-// Call a handler with 1, 2 or 4 inputs, as XLA does.
-Result call(XLA_FFI_Handler* handler, int n_inputs, const Case& c, XLA_FFI_ExecutionContext& pool) {
+XLA_FFI_Buffer buffer(XLA_FFI_DataType type, const Shape& shape, void* data) {
+  XLA_FFI_Buffer found{};
+  found.struct_size = XLA_FFI_Buffer_STRUCT_SIZE;
+  found.dtype = type, found.data = data, found.rank = int64_t(shape.size());
+  found.dims = const_cast<int64_t*>(shape.data());
+  return found;
+}
+
+// Call a handler as XLA does.
+Result call(const Case& c, XLA_FFI_ExecutionContext& pool) {
   static const XLA_FFI_Api shared = api();
-  const int n_outputs = n_inputs == 1 ? 1 : 2;
-  Result result{std::vector<double>((c.n_slots + c.n_observables) * c.n_samples), ""};
-  std::vector<std::vector<int64_t>> shapes;
+  Result result{std::vector<double>(size(c.outputs)), ""};
   std::vector<XLA_FFI_Buffer> buffers;
-  const double* in = c.numbers.data();
-  double* out = result.numbers.data();
-  for (int i = 0; i < n_inputs + n_outputs; ++i) {
-    const bool is_input = i < n_inputs;
-    const int32_t n_rows = (is_input ? i : i - n_inputs + 1) % 2 ? c.n_observables : c.n_slots;
-    shapes.push_back({n_rows, c.n_samples});
-    XLA_FFI_Buffer buffer{};
-    buffer.struct_size = XLA_FFI_Buffer_STRUCT_SIZE;
-    buffer.dtype = XLA_FFI_DataType_F64;
-    buffer.data = is_input ? const_cast<double*>(in) : out;
-    buffer.rank = 2;
-    buffers.push_back(buffer);
-    (is_input ? in : const_cast<const double*&>(out)) += n_rows * c.n_samples;
-  }
+  const auto add = [&](const std::vector<Shape>& shapes, double* data) {
+    for (const Shape& shape : shapes) {
+      buffers.push_back(buffer(XLA_FFI_DataType_F64, shape, data));
+      data += size({shape});
+    }
+  };
+  add(c.inputs, const_cast<double*>(c.numbers.data()));
+  const Shape n_groups = {int64_t(c.groups.size())};
+  if (!c.groups.empty())
+    buffers.push_back(buffer(XLA_FFI_DataType_S32, n_groups, const_cast<int32_t*>(c.groups.data())));
+  const int64_t n_inputs = int64_t(buffers.size());
+  add(c.outputs, result.numbers.data());
   std::vector<void*> arguments;
-  for (size_t i = 0; i < buffers.size(); ++i) {
-    buffers[i].dims = shapes[i].data();
-    arguments.push_back(&buffers[i]);
-  }
+  for (XLA_FFI_Buffer& each : buffers) arguments.push_back(&each);
   std::vector<XLA_FFI_ArgType> inputs(n_inputs, XLA_FFI_ArgType_BUFFER);
-  std::vector<XLA_FFI_RetType> outputs(n_outputs, XLA_FFI_RetType_BUFFER);
+  std::vector<XLA_FFI_RetType> outputs(c.outputs.size(), XLA_FFI_RetType_BUFFER);
   XLA_FFI_Array coefficients{XLA_FFI_DataType_F64, c.coefficients.size(), const_cast<double*>(c.coefficients.data())};
   XLA_FFI_Array words{XLA_FFI_DataType_S32, c.words.size(), const_cast<int32_t*>(c.words.data())};
   XLA_FFI_AttrType types[] = {XLA_FFI_AttrType_ARRAY, XLA_FFI_AttrType_ARRAY};
-  XLA_FFI_ByteSpan first{"coefficients", 12}, second{"program", 7};
-  XLA_FFI_ByteSpan* names[] = {&first, &second};
-  void* attributes[] = {&coefficients, &words};
+  XLA_FFI_ByteSpan of_products{"shape", 5}, first{"coefficients", 12}, second{"program", 7};  // in their order
+  XLA_FFI_ByteSpan *names[] = {&first, &second}, *only[] = {&of_products};
+  void *attributes[] = {&coefficients, &words}, *attribute[] = {&words};
   XLA_FFI_CallFrame frame{};
   frame.struct_size = XLA_FFI_CallFrame_STRUCT_SIZE;
   frame.api = &shared;
   frame.ctx = &pool;
   frame.stage = XLA_FFI_ExecutionStage_EXECUTE;
   frame.args = {XLA_FFI_Args_STRUCT_SIZE, nullptr, n_inputs, inputs.data(), arguments.data()};
-  frame.rets = {XLA_FFI_Rets_STRUCT_SIZE, nullptr, n_outputs, outputs.data(), arguments.data() + n_inputs};
-  frame.attrs = {XLA_FFI_Attrs_STRUCT_SIZE, nullptr, 2, types, names, attributes};
-  if (XLA_FFI_Error* error = handler(&frame)) {
+  frame.rets = {XLA_FFI_Rets_STRUCT_SIZE, nullptr, int64_t(outputs.size()), outputs.data(), arguments.data() + n_inputs};
+  if (c.groups.empty()) frame.attrs = {XLA_FFI_Attrs_STRUCT_SIZE, nullptr, 2, types, names, attributes};
+  else frame.attrs = {XLA_FFI_Attrs_STRUCT_SIZE, nullptr, 1, types, only, attribute};
+  if (XLA_FFI_Error* error = c.handler(&frame)) {
     result.error = error->message;
     delete error;
   }
@@ -179,33 +222,32 @@ int race() {
 int main(int argc, char** argv) {
   if (argc > 1 && !std::strcmp(argv[1], "race")) return race();
   constexpr int kCallers = 4, kThreads = 4, kRepeats = 5;
-  struct {
-    XLA_FFI_Handler* handler;
-    int n_inputs;
-  } const tasks[] = {{qiff_value, 1}, {qiff_gradient, 2}, {qiff_second, 4}};
-  std::vector<Case> cases = {{4, 203}, {11, 5}};  // samples side by side; amplitudes spread over lanes
-  cases.push_back(cases[0]);
-  cases.back().numbers[100] = std::numeric_limits<double>::quiet_NaN();
+  std::vector<Case> cases = products();
+  for (const Case& c : circuits(11, 5)) cases.push_back(c);   // amplitudes spread over lanes
+  for (const Case& c : circuits(4, 203)) cases.push_back(c);  // samples side by side
+  const size_t n_good = cases.size();
+  for (Case c : circuits(4, 203)) {
+    c.numbers[100] = std::numeric_limits<double>::quiet_NaN();
+    cases.push_back(c);
+  }
   XLA_FFI_ExecutionContext none(0), pool(kThreads);
   int n_calls = 0, n_wrong = 0;
-  for (const Case& c : cases) {
-    for (const auto& task : tasks) {
-      const Result expected = call(task.handler, task.n_inputs, c, none);
-      if (expected.error.empty() != (&c != &cases.back())) {
-        std::printf("one thread: %s\n", expected.error.c_str());
-        return 1;
-      }
-      std::vector<int> wrong(kCallers);
-      std::vector<std::thread> callers;
-      for (int caller = 0; caller < kCallers; ++caller)
-        callers.emplace_back([&, caller] {
-          for (int repeat = 0; repeat < kRepeats; ++repeat)
-            wrong[caller] += !(call(task.handler, task.n_inputs, c, pool) == expected);
-        });
-      for (std::thread& caller : callers) caller.join();
-      for (const int each : wrong) n_wrong += each;
-      n_calls += kCallers * kRepeats;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const Case& c = cases[i];
+    const Result expected = call(c, none);
+    if (expected.error.empty() != (i < n_good)) {
+      std::printf("one thread: %s\n", expected.error.c_str());
+      return 1;
     }
+    std::vector<int> wrong(kCallers);
+    std::vector<std::thread> callers;
+    for (int caller = 0; caller < kCallers; ++caller)
+      callers.emplace_back([&, caller] {
+        for (int repeat = 0; repeat < kRepeats; ++repeat) wrong[caller] += !(call(c, pool) == expected);
+      });
+    for (std::thread& caller : callers) caller.join();
+    for (const int each : wrong) n_wrong += each;
+    n_calls += kCallers * kRepeats;
   }
   std::printf("%d calls by %d threads with a pool of %d: %d differ\n", n_calls, kCallers, kThreads, n_wrong);
   return n_wrong > 0;

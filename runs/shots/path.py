@@ -30,7 +30,7 @@ from qiff.model.shot_cost import shot_cost
 from qiff.studies.hardware.models import SMALL_MODELS
 from qiff.studies.harness.experiment import Experiment, carry_out
 from qiff.studies.harness.parts import StudySettings
-from qiff.training.batches import batches
+from qiff.training.batches import Batches
 from qiff.training.checkpoint import load, save
 from qiff.training.loss import relative
 from qiff.training.metrics import evaluate
@@ -103,10 +103,11 @@ def tuned(functions: Functions, potential: Any, train: Frames, weight: float, se
     """The average of a potential after `training.steps` more steps with a weight."""
     state = potential, potential, functions.init(potential), train, jnp.asarray(weight)
     steps = functions.training.steps
-    order = batches(len(train), functions.training.batch_size, seed, 0, steps)
+    order = Batches(train, functions.training.batch_size, seed).order(0, steps)
+    chosen = np.array([indices for _, indices in order])
     keys = jax.random.split(jax.random.key(seed), steps)
     for begin in range(0, steps, BLOCK):
-        now = jnp.asarray(order[begin : begin + BLOCK]), keys[begin : begin + BLOCK]
+        now = jnp.asarray(chosen[begin : begin + BLOCK]), keys[begin : begin + BLOCK]
         state = functions.advance(state, now)
     return state[1]
 

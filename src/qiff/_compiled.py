@@ -1,5 +1,6 @@
 """Compiled programs: kept in a folder for the next process, dropped from memory if too many."""
 
+import ctypes
 import hashlib
 import os
 from contextlib import suppress
@@ -95,6 +96,14 @@ def drop_compiled() -> None:
     if _in_memory > most_in_memory and trace_state_clean():
         _in_memory = 0
         jax.clear_caches()
+        _return_memory()
+
+
+def _return_memory() -> None:
+    """Give memory that is free back to the system. glibc would keep it, in pieces that are too
+    small for what comes next, so that every turn needed more."""
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @cache

@@ -1,6 +1,7 @@
 """Stacks of labelled configurations: what training and validation compute with."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import ase
@@ -85,6 +86,30 @@ def stack(
     }
     kept = {k: w for k, w in weights.items() if k in at_least.weighted or np.any(w != 1)}
     return Frames(stacked, found, kept)
+
+
+def cut(frames: Frames, size: Size) -> Frames:
+    """A stack without the padding beyond a size, which has room for all its configurations.
+
+    Args:
+        frames: with any number of leading axes.
+        size: of the graph.
+    """
+    graph, (n_atoms, n_neighbours, _) = frames.graph, size
+    shifts = None if graph.shifts is None else graph.shifts[..., :n_atoms, :n_neighbours, :]
+    shorter = replace(
+        graph,
+        positions=graph.positions[..., :n_atoms, :],
+        numbers=graph.numbers[..., :n_atoms],
+        neighbours=graph.neighbours[..., :n_atoms, :n_neighbours],
+        mask=graph.mask[..., :n_atoms, :n_neighbours],
+        shifts=shifts,
+    )
+    labels = {
+        key: values[..., :n_atoms, :] if PROPERTIES[key].per_atom else values
+        for key, values in frames.labels.items()
+    }
+    return replace(frames, graph=shorter, labels=labels)
 
 
 def weight(atoms: ase.Atoms, one: Property, place: str) -> float:

@@ -98,6 +98,16 @@ class Size(NamedTuple):
     periodic: bool = False
 
 
+def sizes(
+    stacked: Graph,
+) -> tuple[Int[np.ndarray, " n_frames"], Int[np.ndarray, " n_frames"]]:
+    """Atoms of each configuration of a stack, and columns of its neighbour table that are used."""
+    mask = np.asarray(stacked.mask)
+    columns = np.arange(1, mask.shape[-1] + 1)
+    n_used = (mask.any(-2) * columns).max(-1, initial=0)
+    return (np.asarray(stacked.numbers) > 0).sum(-1), n_used
+
+
 def graph(
     frames: ase.Atoms | Sequence[ase.Atoms],
     dtype: str = "float64",

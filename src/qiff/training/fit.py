@@ -17,7 +17,7 @@ from .._types import AnyArray
 from ..atoms.frames import Frames
 from ..model.potential import AbstractPotential
 from ..model.predict import NotFiniteError, precision
-from .batches import batches, pieces, steps_at_once, taken
+from .batches import Batches, pieces
 from .gradients import GRADIENTS
 from .loss import relative
 from .parallel import connected, on_devices, on_this_device
@@ -128,26 +128,22 @@ def fit(
     with precision(state.best):
         term = shot_term(state.best, train, training)
         train, valid = (relative(frames, state.best) for frames in (train, valid))
+    batches = Batches(train, training.batch_size, seed)
     while state.step < training.steps and not 0 < training.patience <= state.n_stale:
-        state = _advance(state, train, valid, training, term, seed)
+        state = _advance(state, batches, valid, training, term)
         after_validation(state)
     return state
 
 
 def _advance(
-    state: FitState,
-    train: Frames,
-    valid: Frames,
-    training: Training,
-    term: ShotTerm | None,
-    seed: int,
+    state: FitState, batches: Batches, valid: Frames, training: Training, term: ShotTerm | None
 ) -> FitState:
     """Steps up to the next validation, and that validation."""
     begin, end = state.step, min(state.step + training.evaluate_every, training.steps)
     try:
         with precision(state.best), connected():
             weights, losses = _fitted(
-                on_devices(state.weights), train, training, term, seed, begin, end
+                on_devices(state.weights), batches, training, term, begin, end
             )
             valid_loss, errors = _validate(weights.average, valid, training, term)
             weights = on_this_device(weights)
@@ -166,25 +162,21 @@ def _advance(
 
 def _fitted(
     weights: Weights,
-    train: Frames,
+    batches: Batches,
     training: Training,
     term: ShotTerm | None,
-    seed: int,
     begin: int,
     end: int,
 ) -> tuple[Weights, Float[np.ndarray, " n_steps"]]:
     """Steps `begin` to `end`, and the loss of each.
 
-    The batches of some steps are gathered here and given to one compiled program, which therefore
-    depends neither on the number of frames nor on where they are; the next ones are gathered while
-    it runs.
+    The batches of some steps are gathered here and given to the compiled program of their shape,
+    which therefore depends neither on the number of frames nor on where they are; the next ones
+    are gathered while it runs.
     """
-    order = batches(len(train), training.batch_size, seed, begin, end)
-    n_steps = steps_at_once(train, order.shape[1], training.evaluate_every)
-    key, losses = jax.random.key(seed), []
-    for first in range(begin, end, n_steps):
-        steps = np.arange(first, min(first + n_steps, end))
-        frames = on_devices(taken(train, order[steps - begin]))
+    key, losses = jax.random.key(batches.seed), []
+    for steps, frames in batches.between(begin, end, training.evaluate_every):
+        frames = on_devices(frames)
         jax.block_until_ready(losses[-1:])
         weights, found = _take_steps(weights, frames, steps, key, training, term)
         losses.append(on_this_device(found))

@@ -28,13 +28,13 @@ def channels(
         shape: rows and channels of the ranks.
     """
     n_atoms, _, n_features = moments.shape
+    n_weights = len(weights) * n_features
     belongs = jax.nn.one_hot(groups, len(weights), dtype=moments.dtype)
     found, row, channel = [], 0, 0
     for n_rows, n_channels in shape:
         part = moments[:, row : row + n_rows, None] * belongs[:, None, :, None]
-        of_rank = weights[..., channel : channel + n_channels]
-        n_inner = len(weights) * n_features
-        product = part.reshape(-1, n_inner) @ of_rank.reshape(n_inner, n_channels)
+        of_rank = weights[..., channel : channel + n_channels].reshape(n_weights, n_channels)
+        product = part.reshape(n_atoms * n_rows, n_weights) @ of_rank
         found.append(product.reshape(n_atoms, n_rows * n_channels))
         row, channel = row + n_rows, channel + n_channels
     return jnp.concatenate(found, axis=-1)

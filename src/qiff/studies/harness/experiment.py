@@ -41,8 +41,8 @@ class Experiment:
         rates: learning rates that are tried with the first seed; the validation loss decides.
         n_seeds: number of seeds, the first ones of the study; None for all.
         dtype: precision of the model.
-        start: another experiment whose model, of its first learning rate and the first seed, is
-            fine-tuned.
+        start: a model file that is fine-tuned, or another experiment whose model of its first
+            learning rate and the first seed is.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Experiment:
     rates: tuple[float, ...] = RATES
     n_seeds: int | None = None
     dtype: str = "float64"
-    start: "Experiment | None" = None
+    start: "Experiment | Path | None" = None
 
 
 class Outcome(NamedTuple):
@@ -160,7 +160,8 @@ def carry_out_runs(
 
 def _ready(experiment: Experiment, seeds: Sequence[int], out: Path) -> list[_Trial]:
     """The runs of an experiment that are not finished and wait for no other."""
-    if experiment.start is not None and (before := _ready(_first(experiment.start), seeds, out)):
+    start = experiment.start
+    if isinstance(start, Experiment) and (before := _ready(_first(start), seeds, out)):
         return before
     trials = _trials(experiment, seeds)
     if missing := [trial for trial in trials if not is_trained(trial.folder(out))]:
@@ -190,9 +191,9 @@ def _run(trial: _Trial, seeds: Sequence[int], out: Path) -> Run:
     sample, path = experiment.sample(trial.seed), folder / "frames.xyz"
     if not path.exists():
         write(path, sample.frames)
-    n_valid, start = sample.n_valid, ""
-    if experiment.start is not None:
-        start = str(_trials(experiment.start, seeds)[0].folder(out) / "model.qiff")
+    n_valid, start = sample.n_valid, experiment.start or ""
+    if isinstance(start, Experiment):
+        start = _trials(start, seeds)[0].folder(out) / "model.qiff"
     return Run(
         data=Data(str(path), train=len(sample.frames) - n_valid, valid=n_valid, test=0),
         model=experiment.model,
@@ -200,7 +201,7 @@ def _run(trial: _Trial, seeds: Sequence[int], out: Path) -> Run:
         output=str(folder),
         seed=trial.seed,
         dtype=experiment.dtype,
-        start=start,
+        start=str(start),
     )
 
 
