@@ -67,6 +67,7 @@ REFUSED = {
     "circuits in two interactions": "Circuits that depend on the results of others",
     "network of atoms": "The potential has no circuits",
     "linear in invariants": "The potential has no circuits",
+    "pair energies": "The potential has no circuits",
     "ensemble": "The potential has no circuits",
 }
 """Examples that cannot be sent, and why; those without circuits are classical."""
