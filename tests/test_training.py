@@ -486,7 +486,7 @@ def test_validation_in_pieces_is_that_of_all_frames():
     with qiff.precision(potential):
         sums = jax.jit(training.loss.sums)(potential, frames)
         expected, errors = training.loss.validation(sums)
-        found, of_pieces = _validate(potential, frames, training)
+        found, of_pieces = _validate(potential, frames, training, None)
     assert sums["energy"][-1] == 70
     assert [len(piece) for piece in pieces(frames)] == [32, 32, 32]
     assert [len(piece) for piece in pieces(taken(frames, np.arange(5)))] == [5]

@@ -243,7 +243,8 @@ def applicable(potential: AbstractPotential) -> dict[str, float]:
     Returns:
         The largest defect allowed by the name of the law, a key of `LAWS`.
     """
-    has_cutoff = np.isfinite(np.inf if potential.cutoff is None else potential.cutoff)
+    reach = potential.interaction_range
+    has_cutoff = reach is not None and np.isfinite(reach)
     allowed = TOLERANCE[dtype(potential)]
     return {name: FIXED.get(name, allowed) for name in LAWS if has_cutoff or name not in LOCAL}
 

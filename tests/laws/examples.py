@@ -103,6 +103,7 @@ GENERIC = {"kind": "generic", "elements": ["O", "H", "H"], "n_layers": 3}
 FRAGMENTS = {"kind": "fragments", "molecule": TRIATOMIC, "pair": PAIR, "pair_cutoff": 9.0}
 LOCAL = {"kind": "local", "elements": ["H", "C", "O"], "n_layers": 2, "n_basis": 3}
 CONTROL = {"kind": "classical", "elements": ["H", "C", "O"], "n_channels": 3, "n_basis": 3}
+PAIRS = {"kind": "pairs", "elements": ["H", "C", "O"], "n_basis": 3}
 TRIPLETS = {"kind": "cartesian_triplets", "elements": ["H", "C", "O"], "n_layers": 2}
 INERT = 2 * (9 * 4 * 3 + 3 * (4 + 4))
 """Without entangling gates every qubit stays maximally mixed: vectors vanish, and so does what
@@ -262,7 +263,10 @@ POTENTIAL_EXAMPLES = {
             any_size=True,
         )
     ],
-    "sum": [Example("sum", {"kind": "sum", "potentials": [TRIATOMIC, TRIATOMIC]}, OHH)],
+    "pairs": [
+        Example("pair energies", PAIRS, scattered("OHHCH"), swaps=((1, 2), (2, 4)), any_size=True)
+    ],
+    "sum": [Example("sum", {"kind": "sum", "potentials": [TRIATOMIC, PAIRS]}, OHH, inert=12)],
 }
 
 REGISTRIES = {

@@ -183,7 +183,7 @@ def add_executor(
     text = "exact, shots, aer:NOISE, fake:DEVICE, pennylane:DEVICE or runtime:DEVICE"
     text += " (default %(default)s)" if default else ""
     group.add_argument("--executor", default=default, metavar="NAME", help=text)
-    add_settings(group, Protocol, only=("shots", "method"))
+    add_settings(group, Protocol, only=("shots", "method", "pilot"))
     text = f"against noise, separated by commas: {', '.join(MITIGATIONS)}"
     group.add_argument("--mitigate", default="", metavar="NAMES", help=text)
     group.add_argument("--cache", default="", metavar="DIR", help="folder to keep results in")

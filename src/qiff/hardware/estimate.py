@@ -12,14 +12,16 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .._types import Qubits
+from ..model.directions import along_rotations, bases, conserves_rotations, follows
+from ..model.plan import Answer, plan
 from ..model.potential import AbstractPotential
 from ..model.predict import check_atoms, precision
+from ..quantum.insertion import insertion
 from ..quantum.program import Program
-from ..quantum.shift import shifts
+from ..quantum.shift import rule_of
 from ..quantum.shots import Estimate, allocate
 from .executor import AbstractExecutor
 from .measure import Laboratory, Protocol
-from .plan import Answer, plan
 
 NEGLIGIBLE = 1e-12
 """Shifted circuits whose weight in every force is below this share of the largest are not sent."""
@@ -140,8 +142,6 @@ class CircuitGroup(NamedTuple):
         weights: $do_k/dR = \sum_r$ `weights[r]` $o_r$ over the shifted circuits $r$ of circuit $k$.
         readout: derivative of the energy in eV with respect to the expectation values of the
             circuits of the energy, where those are 0.
-        importance: how strongly energy (eV) and forces (eV/Å) depend on each circuit, shifted ones
-            last; it is taken at expectation values of 0 for a readout that is not linear in them.
     """
 
     program: Program
@@ -151,7 +151,27 @@ class CircuitGroup(NamedTuple):
     owners: Int[np.ndarray, " n_shifted"]
     weights: Float[np.ndarray, "n_shifted n_components"]
     readout: Float[np.ndarray, "n_circuits n_observables"]
-    importance: Float[np.ndarray, " n_all"]
+
+    @property
+    def all_angles(self) -> Float[np.ndarray, "n_all n_slots"]:
+        """Angles of all circuits, shifted ones last."""
+        return np.concatenate([self.angles, self.shifted])
+
+    @property
+    def all_readouts(self) -> Float[np.ndarray, "n_all n_observables"]:
+        """`readout` of all circuits: those of their owners for shifted ones."""
+        return np.concatenate([self.readout, self.readout[self.owners]])
+
+    @property
+    def sizes(self) -> Float[np.ndarray, " n_all"]:
+        """What `all_readouts` are multiplied by in energy and forces."""
+        return np.concatenate([np.ones(len(self.angles)), np.linalg.norm(self.weights, axis=1)])
+
+    @property
+    def importance(self) -> Float[np.ndarray, " n_all"]:
+        """How strongly energy (eV) and forces (eV/Å) depend on each circuit; it is taken at
+        expectation values of 0 for a readout that is not linear in them."""
+        return self.sizes * np.linalg.norm(self.all_readouts, axis=1)
 
 
 class Geometry:
@@ -167,7 +187,11 @@ class Geometry:
         self.reference_energy = potential.reference_energy(atoms.numbers)
         self.given = jax.tree.leaves(potential), jnp.asarray(atoms.positions)
         request: Any = jax.tree.map(np.asarray, self.plan.request(*self.given))
-        self.circuits = tuple(map(_circuits, self.plan.programs, *request))
+        lists = request.angles, request.slopes, request.weights
+        self.circuits = tuple(
+            _circuits(*of_list, atoms.positions)
+            for of_list in zip(self.plan.programs, *lists, strict=True)
+        )
 
     def offset(self) -> float | None:
         r"""$E_0$ in eV of $E = E_0 + \sum_k w_k \cdot \langle O \rangle_k$ with the weights in
@@ -188,12 +212,9 @@ class Geometry:
 
     def measure(self, laboratory: Laboratory) -> Measurement:
         """Energy and forces with errors, and the circuits and shots of the laboratory so far."""
-        importance = [c.importance for c in self.circuits]
-        shots = allocate(np.concatenate(importance), laboratory.protocol.shots)
-        ends = np.cumsum([len(of_list) for of_list in importance])[:-1]
         found = [
-            laboratory.measure(c.program, np.concatenate([c.angles, c.shifted]), own, c.open_slots)
-            for c, own in zip(self.circuits, np.split(shots, ends), strict=True)
+            laboratory.measure(c.program, c.all_angles, shots, c.open_slots)
+            for c, shots in zip(self.circuits, self._shots(laboratory), strict=True)
         ]
         values, slopes = [], []
         for c, of_list in zip(self.circuits, found, strict=True):
@@ -214,6 +235,26 @@ class Geometry:
             n_shots=laboratory.n_shots,
         )
 
+    def _shots(self, laboratory: Laboratory) -> list[Float[np.ndarray, "n_rows n_settings"]]:
+        """Shots of every setting of every circuit, after a pilot if there is one."""
+        protocol = laboratory.protocol
+        pilot = int(protocol.pilot * protocol.shots) if laboratory.executor.sampled else 0
+        importance = [c.importance for c in self.circuits]
+        shots = _allocated(importance, pilot or protocol.shots)
+        shared = [
+            laboratory.shared(c.program, n) for c, n in zip(self.circuits, shots, strict=True)
+        ]
+        if not pilot:
+            return shared
+        deviations = [
+            laboratory.deviations(c.program, c.all_angles, n, c.open_slots, c.all_readouts)
+            for c, n in zip(self.circuits, shared, strict=True)
+        ]
+        return _allocated(
+            [c.sizes[:, None] * of for c, of in zip(self.circuits, deviations, strict=True)],
+            protocol.shots - pilot,
+        )
+
     def _covariance(
         self, found: Sequence[Estimate], answer: Answer
     ) -> Float[np.ndarray, "n_results n_results"]:
@@ -230,24 +271,63 @@ class Geometry:
 
 
 def _circuits(
-    program: Program, angles: np.ndarray, slopes: np.ndarray, energy_weights: np.ndarray
+    program: Program,
+    angles: np.ndarray,
+    slopes: np.ndarray,
+    energy_weights: np.ndarray,
+    positions: np.ndarray,
 ) -> CircuitGroup:
     """The circuits of one gate list, without shifted ones of negligible weight."""
     slopes = slopes.reshape(*angles.shape, -1)
-    open_slots = tuple(int(slot) for slot in np.flatnonzero(np.any(slopes != 0, axis=(0, 2))))
-    found = shifts(program, angles, open_slots)
-    weights = np.einsum("ksi,ksr->kri", slopes, found.weights, optimize=True)
+    moving = np.flatnonzero(np.any(slopes != 0, axis=(0, 2)))
+    open_slots = tuple(sorted({int(slot) for slot in moving} & set(program.read_slots())))
+    found = [
+        _shifted(program, open_slots, *own, positions) for own in zip(angles, slopes, strict=True)
+    ]
+    shifted, weights = map(np.stack, zip(*found, strict=True))
     largest = np.abs(weights).max(-1)
     kept = largest > NEGLIGIBLE * largest.max(initial=0)
-    owners, sizes = np.nonzero(kept)[0], np.linalg.norm(energy_weights, axis=1)
-    of_forces = sizes[owners] * np.linalg.norm(weights[kept], axis=1)
-    return CircuitGroup(
-        program,
-        angles,
-        open_slots,
-        found.angles[kept],
-        owners,
-        weights[kept],
-        energy_weights,
-        np.concatenate([sizes, of_forces]),
-    )
+    owners = np.nonzero(kept)[0]
+    of_shifted = shifted[kept], owners, weights[kept]
+    return CircuitGroup(program, angles, open_slots, *of_shifted, energy_weights)
+
+
+def _allocated(importance: Sequence[np.ndarray], total: int) -> list[np.ndarray]:
+    """`allocate` for the arrays of all gate lists together."""
+    shots = allocate(np.concatenate([of.ravel() for of in importance]), total)
+    parts = np.split(shots, np.cumsum([of.size for of in importance])[:-1])
+    return [part.reshape(of.shape) for part, of in zip(parts, importance, strict=True)]
+
+
+def _shifted(
+    program: Program,
+    open_slots: Qubits,
+    angles: np.ndarray,
+    slopes: np.ndarray,
+    positions: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Angles of the shifted circuits of one circuit, and their weights in its derivatives."""
+    gates = insertion(program, open_slots).gates
+    own = [
+        np.einsum("gkj,gki->gji", rule_of(of.name).coefficients(angles[of.slots]), slopes[of.slots])
+        for of in gates
+    ]
+    if gates and conserves_rotations(program) and follows(gates, angles, slopes, positions):
+        away = along_rotations(gates, own, positions)
+        own = [m - m @ away for m in own]
+    rows, weights = [np.zeros((0, len(angles)))], [np.zeros((0, slopes.shape[-1]))]
+    for of, m in zip(gates, own, strict=True):
+        rule, basis = rule_of(of.name), bases(of, m)
+        turns = basis @ rule.directions
+        ahead, behind = (
+            rule.sandwich(angles[of.slots][:, None], sign * turns).reshape(-1, of.slots.shape[1])
+            for sign in (1, -1)
+        )
+        where = np.repeat(of.slots, basis.shape[1], axis=0)
+        parts = (basis @ m).reshape(-1, m.shape[-1])
+        for moved, part in ((ahead, parts), (behind, -parts)):
+            row = np.repeat(angles[None], len(moved), axis=0)
+            np.put_along_axis(row, where, moved, axis=1)
+            rows.append(row)
+            weights.append(part)
+    return np.concatenate(rows), np.concatenate(weights)

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from .._checks import check_at_least, check_known, check_seed
+from .._checks import InputError, check_at_least, check_known, check_seed
 from .._types import Qubits
 from ..quantum import noise
-from ..quantum.observable import PauliSum
 from ..quantum.program import Program
 from ..quantum.shots import (
     SETTINGS,
@@ -78,17 +79,25 @@ class Protocol:
         shots: of all circuits that are measured together, for instance those of a geometry.
         method: a key of `SETTINGS`: which Pauli words are measured together.
         mitigation: see `Mitigation`.
+        pilot: share of the shots that is spent first, to estimate the variance of every setting of
+            every circuit; the rest is allocated by these, and alone counts for the results.
         seed: of the random flips of `twirl`, and on the command line of simulated outcomes.
+
+    Raises:
+        InputError: the method is unknown or a number out of its range.
     """
 
     shots: int = 100_000
     method: str = "bell"
     mitigation: Mitigation = field(default_factory=Mitigation)
+    pilot: float = 0.0
     seed: int = 0
 
     def __post_init__(self):
         check_at_least("shots", self.shots, 1)
         check_known("Method of measurement", self.method, SETTINGS)
+        if not 0 <= self.pilot < 1:
+            raise InputError(f"`pilot` must be at least 0 and below 1, but is {self.pilot}.")
         check_seed(self.seed)
 
 
@@ -119,7 +128,7 @@ class Laboratory:
         self,
         program: Program,
         angles: Float[np.ndarray, "n_rows n_slots"],
-        shots: Int[np.ndarray, " n_rows"],
+        shots: Float[np.ndarray, "n_rows n_settings"],
         open_slots: Qubits,
     ) -> Estimate:
         """Expectation values of circuits of one gate list.
@@ -127,43 +136,68 @@ class Laboratory:
         Args:
             program: the gates and observables.
             angles: one row for each circuit.
-            shots: of each circuit, shared by its settings and folds.
+            shots: of each setting of each circuit, shared by its folds; see `shared`.
             open_slots: angles that differ between circuits.
         """
         folds = self.protocol.mitigation.folds
         axes = self._axes(program, angles)
         parts = [
-            self._read(program, angles, shots / len(folds), open_slots, fold, axes)
+            reduce(add, self._read(program, angles, shots / len(folds), open_slots, fold, axes))
             for fold in folds
         ]
         if len(folds) == 1:
             return parts[0]
         return noise.extrapolated(parts, folds, self._mixed(program, axes))
 
+    def deviations(
+        self,
+        program: Program,
+        angles: Float[np.ndarray, "n_rows n_slots"],
+        shots: Float[np.ndarray, "n_rows n_settings"],
+        open_slots: Qubits,
+        readout: Float[np.ndarray, "n_rows n_observables"],
+    ) -> Float[np.ndarray, "n_rows n_settings"]:
+        """Estimated standard deviations of one shot of what every setting reads.
+
+        Args:
+            program, angles, shots, open_slots: see `measure`.
+            readout: weights of the observables of each circuit.
+        """
+        axes = self._axes(program, angles)
+        found = self._read(program, angles, shots, open_slots, 1, axes)
+        parts = [np.einsum("ro,rop,rp->r", readout, one.covariance, readout) for one in found]
+        return np.sqrt(np.stack(parts, axis=1) * np.maximum(2, shots.astype(np.int64)))
+
+    def shared(
+        self, program: Program, shots: Int[np.ndarray, " n_rows"]
+    ) -> Float[np.ndarray, "n_rows n_settings"]:
+        """Shots of circuits, shared by their settings as the coefficients of what they read."""
+        readings = settings(program.observables, self.protocol.method)
+        sizes = np.array([sum(abs(c) for c, _, _ in reading.terms) for reading in readings])
+        return shots[:, None] * sizes / sizes.sum()
+
     def _read(
         self,
         program: Program,
         angles: Float[np.ndarray, "n_rows n_slots"],
-        shots: Float[np.ndarray, " n_rows"],
+        shots: Float[np.ndarray, "n_rows n_settings"],
         open_slots: Qubits,
         fold: int,
         axes: Axes,
-    ) -> Estimate:
-        """Expectation values: the sum of the contributions of all settings."""
-        readings = settings(program.observables, self.protocol.method)
-        sizes = [sum(abs(c) for c, _, _ in reading.terms) for reading in readings]
-        n = len(program.observables)
-        found = Estimate(np.zeros((len(angles), n)), np.zeros((len(angles), n, n)))
-        for axis in dict.fromkeys(axes):
-            rows = np.array([other == axis for other in axes])
-            for reading, size in zip(readings, sizes, strict=True):
-                own = np.maximum(2, (shots[rows] * size / sum(sizes)).astype(np.int64))
+    ) -> list[Estimate]:
+        """The contributions of all settings to the expectation values."""
+        n, contributions = len(program.observables), []
+        for number, reading in enumerate(settings(program.observables, self.protocol.method)):
+            found = Estimate(np.zeros((len(angles), n)), np.zeros((len(angles), n, n)))
+            for axis in dict.fromkeys(axes):
+                rows = np.array([other == axis for other in axes])
+                own = np.maximum(2, shots[rows, number].astype(np.int64))
                 setting = replace(reading, axis=axis)
                 job = Job(program, setting, angles[rows], own, open_slots, fold)
                 part = self._estimate(job, keep_spinless=bool(axis))
-                found.values[rows] += part.values
-                found.covariance[rows] += part.covariance
-        return found
+                found.values[rows], found.covariance[rows] = part.values, part.covariance
+            contributions.append(found)
+        return contributions
 
     def _mixed(self, program: Program, axes: Axes) -> Float[np.ndarray, "n_rows n_observables"]:
         """Expectation values of the maximally mixed state."""
@@ -177,7 +211,9 @@ class Laboratory:
 
     def _axes(self, program: Program, angles: np.ndarray) -> Axes:
         """See `Axes`; all are empty without the check of the symmetry."""
-        if not (self.protocol.mitigation.symmetry and all(map(_isotropic, program.observables))):
+        if not (
+            self.protocol.mitigation.symmetry and all(o.is_isotropic for o in program.observables)
+        ):
             return [()] * len(angles)
         axes = [conserved_axis(program, row) for row in angles]
         return [() if a is None else turn_to_z(a) for a in axes]
@@ -228,16 +264,3 @@ class Laboratory:
             self.after_job(self.n_circuits)
         frequencies = np.concatenate(found)
         return frequencies[:, np.arange(frequencies.shape[1]) ^ job.setting.flips]
-
-
-def _isotropic(observable: PauliSum) -> bool:
-    """Whether common rotations leave it unchanged: XX, YY and ZZ of a pair have one coefficient."""
-    totals: dict[tuple[int, ...], dict[str, float]] = {}
-    for coefficient, word in observable.terms:
-        letters = set(word) - {"I"}
-        on = tuple(q for q, letter in enumerate(word) if letter != "I")
-        if len(on) != 2 or len(letters) != 1:
-            return False
-        found = totals.setdefault(on, dict.fromkeys("XYZ", 0.0))
-        found[letters.pop()] += coefficient
-    return all(len(set(found.values())) == 1 for found in totals.values())

@@ -4,6 +4,7 @@ import ase
 import numpy as np
 
 from ..model.potential import AbstractPotential
+from ..model.shot_cost import GOAL
 from ..quantum.shots import settings
 from .estimate import estimate
 from .executor import AbstractExecutor, Exact, Job
@@ -42,6 +43,7 @@ def resources(
     found = estimate(potential, atoms, dry_run, protocol)
     n_circuits = sum(len(job) for job in dry_run.jobs)
     example = max(dry_run.jobs, key=len)
+    error = float(np.sqrt(np.mean(found.forces_error**2)))
     seconds = found.n_shots * SECONDS_PER_SHOT + n_circuits * SECONDS_PER_CIRCUIT
     return {
         "qubits": max(job.program.n_qubits for job in dry_run.jobs),
@@ -52,7 +54,8 @@ def resources(
         **executor.counts(example),
         "shots": found.n_shots,
         "error of energy (meV)": 1000 * found.energy_error,
-        "error of forces (meV/Å)": 1000 * float(np.sqrt(np.mean(found.forces_error**2))),
+        "error of forces (meV/Å)": 1000 * error,
+        "shots for 10 meV/Å": found.n_shots * (error / GOAL) ** 2,
         "seconds on a device": seconds,
     }
 

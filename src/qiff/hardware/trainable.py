@@ -67,8 +67,9 @@ class Measuring(Engine):
 
     def _measure(self, program: Program, rows: np.ndarray) -> np.ndarray:
         shots = np.full(len(rows), self.laboratory.protocol.shots)
+        shared = self.laboratory.shared(program, shots)
         everything = tuple(range(program.n_slots))
-        return self.laboratory.measure(program, rows, shots, everything).values
+        return self.laboratory.measure(program, rows, shared, everything).values
 
 
 Host = Callable[[Program, np.ndarray], np.ndarray]

@@ -28,6 +28,7 @@ from .generic import Generic
 from .hybrid import Hybrid
 from .local import Local
 from .molecule import Molecule
+from .pairs import Pairs
 from .potential import AbstractPotential, ScaleShift, ScaleShiftSettings, Sum, nested
 from .predict import enable_x64, predict
 from .triplets import CartesianTriplets, RadialTriplets
@@ -44,6 +45,7 @@ POTENTIALS: dict[str, type[AbstractPotential]] = {
     "hybrid": Hybrid,
     "local": Local,
     "classical": Classical,
+    "pairs": Pairs,
     "cartesian_triplets": CartesianTriplets,
     "radial_triplets": RadialTriplets,
     **dict.fromkeys(DESIGNS, Molecule),

@@ -78,12 +78,17 @@ class Density:
             apart: displacements of the neighbours in Å, see `edge_vectors`.
             distances: their lengths; of a masked entry the cutoff or more.
         """
+        unit = apart / distances[..., None]
+        return Edges(unit, distances, self.basis(distances), of_directions(unit))
+
+    def basis(
+        self, distances: Float[Array, "n_atoms n_neighbours"]
+    ) -> Float[Array, "n_atoms n_neighbours n_basis"]:
+        """Radial functions of distances in Å, zero from the cutoff on."""
         x = jnp.minimum(distances / self.cutoff, 1.0)[..., None]
         order = jnp.arange(1, self.n_basis + 1, dtype=x.dtype)
         waves = jnp.sin(np.pi * order * x) / distances[..., None]
-        basis = math.sqrt(2 / self.cutoff) * waves * envelope(x)
-        unit = apart / distances[..., None]
-        return Edges(unit, distances, basis, of_directions(unit))
+        return math.sqrt(2 / self.cutoff) * waves * envelope(x)
 
     def moments(
         self,

@@ -33,6 +33,19 @@ class PauliSum:
     def n_qubits(self) -> int:
         return len(self.terms[0][1])
 
+    @property
+    def is_isotropic(self) -> bool:
+        """Whether it is a sum of `pair_exchange`, which common rotations leave unchanged."""
+        totals: dict[tuple[int, ...], dict[str, float]] = {}
+        for coefficient, word in self.terms:
+            letters = set(word) - {"I"}
+            on = tuple(q for q, letter in enumerate(word) if letter != "I")
+            if len(on) != 2 or len(letters) != 1:
+                return False
+            found = totals.setdefault(on, dict.fromkeys("XYZ", 0.0))
+            found[letters.pop()] += coefficient
+        return all(len(set(found.values())) == 1 for found in totals.values())
+
     def diagonals(self) -> dict[int, Complex[np.ndarray, " dim"]]:
         r"""The operator as $(O\psi)_k = \sum_m d_m[k]\, \psi_{k \oplus m}$: flip mask to factors.
 

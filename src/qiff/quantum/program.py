@@ -70,6 +70,22 @@ class Program:
                 gate.shifted(self.n_first_slots + n * self.n_layer_slots) for gate in self.layer
             )
 
+    def read_slots(self) -> tuple[int, ...]:
+        """Slots of the gates that an observable can depend on: those in its light cone."""
+        seen = {
+            q
+            for observable in self.observables
+            for _, word in observable.terms
+            for q, letter in enumerate(word)
+            if letter != "I"
+        }
+        found = []
+        for gate in reversed(list(self.gates())):
+            if seen.intersection(gate.qubits):
+                seen.update(gate.qubits)
+                found += gate.slots
+        return tuple(sorted(found))
+
 
 def reuploading(
     state: Singlets,

@@ -10,7 +10,7 @@ from ..report.figures import learning_figure, parity_figure, uncertainty_figure
 from ..report.predictions import Predictions, gathered
 from ..training.calibration import deviations, reliability
 from ..training.fit import HistoryRow
-from ..training.metrics import Metrics, errors
+from ..training.metrics import Metrics, errors, forces_shots
 from .prepare import Prepared
 
 
@@ -28,7 +28,10 @@ class Results(NamedTuple):
 def results(
     potential: AbstractPotential, prepared: Prepared, history: Sequence[HistoryRow]
 ) -> Results:
-    """Metrics and figures of a trained potential; the uncertainty figure is of the test part."""
+    """Metrics and figures of a trained potential; the uncertainty figure is of the test part.
+
+    With `train.shot_weight` there is `forces_shots` of the part that is shown.
+    """
     frames, parts = prepared.frames, prepared.parts._asdict()
     predictions = predict(potential, frames)
     of = lambda indices, values: [values[i] for i in indices]
@@ -43,5 +46,7 @@ def results(
             metrics[name] |= reliability(sure)
             if name == "test" and sure:
                 figures["uncertainty.png"] = uncertainty_figure(sure)
+    if prepared.run.train.shot_weight:
+        metrics[shown]["forces_shots"] = forces_shots(potential, found[shown][1])
     of_shown = found[shown][1], found[shown][0], expected and of(parts[shown], expected)
     return Results(metrics, figures, gathered(shown, parts[shown], *of_shown))

@@ -22,6 +22,9 @@ from .gradients import GRADIENTS
 from .loss import relative
 from .parallel import connected, on_devices, on_this_device
 from .settings import Training
+from .shot_term import ShotTerm, shot_term
+
+_SHOTS = "shots"
 
 
 class HistoryRow(NamedTuple):
@@ -123,21 +126,26 @@ def fit(
         RunError: the loss is not finite; the last state given to `after_validation` is finite.
     """
     with precision(state.best):
+        term = shot_term(state.best, train, training)
         train, valid = (relative(frames, state.best) for frames in (train, valid))
     batches = Batches(train, training.batch_size, seed)
     while state.step < training.steps and not 0 < training.patience <= state.n_stale:
-        state = _advance(state, batches, valid, training)
+        state = _advance(state, batches, valid, training, term)
         after_validation(state)
     return state
 
 
-def _advance(state: FitState, batches: Batches, valid: Frames, training: Training) -> FitState:
+def _advance(
+    state: FitState, batches: Batches, valid: Frames, training: Training, term: ShotTerm | None
+) -> FitState:
     """Steps up to the next validation, and that validation."""
     begin, end = state.step, min(state.step + training.evaluate_every, training.steps)
     try:
         with precision(state.best), connected():
-            weights, losses = _fitted(on_devices(state.weights), batches, training, begin, end)
-            valid_loss, errors = _validate(weights.average, valid, training)
+            weights, losses = _fitted(
+                on_devices(state.weights), batches, training, term, begin, end
+            )
+            valid_loss, errors = _validate(weights.average, valid, training, term)
             weights = on_this_device(weights)
             if not (np.all(np.isfinite(losses)) and np.isfinite(valid_loss)):
                 raise NotFiniteError
@@ -153,7 +161,12 @@ def _advance(state: FitState, batches: Batches, valid: Frames, training: Trainin
 
 
 def _fitted(
-    weights: Weights, batches: Batches, training: Training, begin: int, end: int
+    weights: Weights,
+    batches: Batches,
+    training: Training,
+    term: ShotTerm | None,
+    begin: int,
+    end: int,
 ) -> tuple[Weights, Float[np.ndarray, " n_steps"]]:
     """Steps `begin` to `end`, and the loss of each.
 
@@ -165,7 +178,7 @@ def _fitted(
     for steps, frames in batches.between(begin, end, training.evaluate_every):
         frames = on_devices(frames)
         jax.block_until_ready(losses[-1:])
-        weights, found = _take_steps(weights, frames, steps, key, training)
+        weights, found = _take_steps(weights, frames, steps, key, training, term)
         losses.append(on_this_device(found))
     return weights, np.concatenate(losses)
 
@@ -177,6 +190,7 @@ def _take_steps(
     steps: Int[AnyArray, " n_steps"],
     key: PRNGKeyArray,
     training: Training,
+    term: ShotTerm | None,
 ) -> tuple[Weights, Float[Array, " n_steps"]]:
     optimiser = training.transformation
     loss_and_gradient = GRADIENTS[training.gradient]
@@ -186,7 +200,13 @@ def _take_steps(
         potential: Any = weights.potential
         average: Any = weights.average
         own_key = jax.random.fold_in(key, number)
-        loss_of = lambda potential: training.loss(potential, frames)
+
+        def loss_of(potential: AbstractPotential) -> Float[Array, ""]:
+            loss = training.loss(potential, frames)
+            if term is None:
+                return loss
+            return loss + term(potential, frames, jax.random.fold_in(own_key, 1))
+
         loss, gradient = loss_and_gradient(loss_of, potential, own_key, training.perturbation)
         updates, state = optimiser.update(gradient, weights.optimiser, potential)  # pyright: ignore
         potential = optax.apply_updates(potential, updates)
@@ -216,19 +236,24 @@ def _of_each(potential: AbstractPotential, function: Callable[..., Any], axes: A
 
 
 def _validate(
-    potential: AbstractPotential, frames: Frames, training: Training
+    potential: AbstractPotential, frames: Frames, training: Training, term: ShotTerm | None
 ) -> tuple[float, dict[str, float]]:
-    """See `Loss.validation`; some frames at a time, by a program that does not depend on how many
-    there are."""
-    total = {key: np.zeros(4) for key in training.loss.learned}
+    """See `Loss.validation`, with the term of shots; some frames at a time, by a program that does
+    not depend on how many there are."""
+    total: dict[str, Any] = {}
     for piece in pieces(frames):
-        found = on_this_device(_sums(potential, on_devices(piece), training))
-        total = {key: total[key] + np.asarray(values) for key, values in found.items()}
-    return training.loss.validation(total)
+        found = on_this_device(_sums(potential, on_devices(piece), training, term))
+        total = {key: total.get(key, 0) + np.asarray(values) for key, values in found.items()}
+    loss, errors = training.loss.validation(total)
+    of_shots, n_frames = total.get(_SHOTS, (0.0, 1))
+    return loss + float(of_shots) / n_frames, errors
 
 
 @eqx.filter_jit
 def _sums(
-    potential: AbstractPotential, frames: Frames, training: Training
-) -> dict[str, Float[Array, " 4"]]:
-    return training.loss.sums(potential, frames)
+    potential: AbstractPotential, frames: Frames, training: Training, term: ShotTerm | None
+) -> dict[str, Float[Array, " _"]]:
+    found = training.loss.sums(potential, frames)
+    if term is None:
+        return found
+    return found | {_SHOTS: term.sums(potential, frames, jax.random.key(0))}

@@ -3,13 +3,16 @@
 from collections.abc import Callable, Sequence
 
 import ase
+import equinox as eqx
 import numpy as np
+from jaxtyping import Array, Float
 
-from ..atoms.graph import has_volume
+from ..atoms.graph import Graph, graph, has_volume
 from ..atoms.properties import PROPERTIES
 from ..model.ensemble import uncertainty
 from ..model.potential import AbstractPotential
-from ..model.predict import Prediction, predict
+from ..model.predict import Prediction, dtype, precision, predict
+from ..model.shot_cost import ShotCost, shot_cost
 from .calibration import deviations, reliability
 from .comparison import PER_ATOM, compared, has_free_constant
 
@@ -73,3 +76,29 @@ def errors(predictions: Sequence[Prediction], frames: Sequence[ase.Atoms]) -> Me
         if len(labelled) < len(frames):
             found[f"{key}{N_FRAMES}"] = len(labelled)
     return found | {"n_frames": len(frames)}
+
+
+SHOT_FRAMES = 5
+"""Configurations for which shots are predicted."""
+
+
+def forces_shots(potential: AbstractPotential, frames: Sequence[ase.Atoms]) -> float:
+    """Mean number of shots for 10 meV/Å, see `ShotCost.shots`, of the first `SHOT_FRAMES` frames.
+
+    Members of an ensemble are measured one by one, each with so many shots.
+
+    Raises:
+        InputError: the circuits of the potential cannot be sent.
+    """
+    found = []
+    with precision(potential):
+        for member in potential.members:
+            for atoms in frames[:SHOT_FRAMES]:
+                seen = graph(atoms, dtype(member), member.cutoff)
+                found.append(float(_shots(shot_cost(member, seen), member, seen)))
+    return float(np.mean(found))
+
+
+@eqx.filter_jit
+def _shots(cost: ShotCost, potential: AbstractPotential, seen: Graph) -> Float[Array, ""]:
+    return cost.shots(potential, seen)

@@ -31,6 +31,12 @@ class Training:
         energy_weight, forces_weight, stress_weight: see `Loss`; without labels, they must be 0.
         per_atom: whether the error of the energy is divided by the number of atoms, so that
             configurations of different sizes count alike; see `Loss`.
+        shot_weight: of the expected mean square error of measured forces, in the inverse square of
+            eV/Å, if every configuration is measured with `STATED_SHOTS` shots; see `ShotCost`. At
+            0 nothing of it is computed; at `forces_weight` the loss is the one that is expected
+            of measured forces.
+        shot_circuits: shifted circuits that are drawn at random for each configuration and step,
+            from which that error is estimated.
         gradient: a key of `GRADIENTS`: how the gradient of the loss is estimated.
         perturbation: by how much `spsa` changes every weight.
 
@@ -51,6 +57,8 @@ class Training:
     forces_weight: float = 1.0
     stress_weight: float = 0.0
     per_atom: bool = False
+    shot_weight: float = 0.0
+    shot_circuits: int = 16
     gradient: str = "derivative"
     perturbation: float = 0.05
 
@@ -67,6 +75,8 @@ class Training:
         check_known("Optimiser", self.optimiser, OPTIMISERS)
         check_known("Gradient", self.gradient, GRADIENTS)
         check_positive("perturbation", self.perturbation)
+        check_at_least("shot_weight", self.shot_weight, 0)
+        check_at_least("shot_circuits", self.shot_circuits, 1)
         _ = self.loss  # checks the weights
 
     @property

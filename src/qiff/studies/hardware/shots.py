@@ -4,14 +4,12 @@ from ...hardware.estimate import circuits, estimate
 from ...hardware.executor import Shots
 from ...hardware.measure import Protocol
 from ...hardware.resources import DryRun
+from ...model.shot_cost import GOAL
 from ...report.section import Claim, Section
 from ...training.metrics import evaluate
 from ..harness import figures
 from .errors import measure_errors, standard_error
 from .models import SMALL_MODELS, Workspace
-
-GOAL = 0.010
-"""Error of a force component in eV/Å that the number of shots is given for."""
 
 
 def section(workspace: Workspace) -> Section:

@@ -20,11 +20,11 @@ from .._checks import InputError
 from .._types import Angles, Energy, Expectations, Positions
 from ..atoms.graph import Graph
 from ..atoms.neighbours import all_pairs
-from ..model.derivatives import energy
-from ..model.potential import AbstractPotential
 from ..quantum.circuit import with_engine
 from ..quantum.engine import Engine
 from ..quantum.program import Program
+from .derivatives import energy
+from .potential import AbstractPotential
 
 Values = tuple[Float[Array, "_ _"], ...]
 """Expectation values of all circuits, an array (n_circuits, n_observables) for each gate list."""
@@ -94,6 +94,73 @@ def plan(potential: AbstractPotential, numbers: np.ndarray) -> "Plan":
     return _plan(structure, shapes, tuple(map(int, numbers)))
 
 
+class CircuitTrace:
+    """A potential traced once for one graph, without what its circuits compute.
+
+    Args:
+        potential: its structure, and examples of its weights.
+        seen: a graph, its positions an example.
+
+    Raises:
+        InputError: there are no circuits, or they stand in a loop.
+    """
+
+    programs: tuple[Program, ...]
+
+    def __init__(self, potential: AbstractPotential, seen: Graph):
+        leaves, structure = jax.tree.flatten(with_engine(potential, _TO_BE_MEASURED))
+
+        def of_weights(weights: Sequence[Array], positions: Positions) -> Energy:
+            return energy(jax.tree.unflatten(structure, weights), seen.at(positions))
+
+        self._trace = jax.make_jaxpr(of_weights)(leaves, seen.positions)
+        self.programs = tuple(_programs(self._trace.jaxpr))
+        if not self.programs:
+            raise InputError(
+                "The potential has no circuits that could be sent to a quantum computer: use it "
+                "without an executor."
+            )
+
+    def check(self, weights: Sequence[Any], positions: Any) -> None:
+        """Raise InputError if circuits depend on the results of others."""
+        if any(np.isnan(at).any() for at in jax.jit(self.angles)(weights, positions)):
+            raise InputError(
+                "Circuits that depend on the results of others cannot be sent together: use a "
+                "model with n_interactions = 1."
+            )
+
+    def angles(self, weights: Sequence[Any], positions: Any) -> tuple[Array, ...]:
+        """Angles of all circuits of each gate list, NaN if they depend on results of others."""
+        found: list[Array] = []
+
+        def read(program: Program, angles: Array) -> Array:
+            found.append(angles.reshape(-1, program.n_slots))
+            return jnp.full((*angles.shape[:-1], len(program.observables)), jnp.nan)
+
+        _evaluate(self._trace, [*weights, positions], read)
+        return tuple(found)
+
+    def energy(self, weights: Sequence[Array], positions: Positions, values: Values) -> Energy:
+        """Energy in eV from the expectation values of all circuits."""
+        given = iter(values)
+
+        def insert(program: Program, angles: Array) -> Array:
+            return next(given).reshape(*angles.shape[:-1], len(program.observables))
+
+        (total,) = _evaluate(self._trace, [*weights, positions], insert)
+        return total
+
+    def request(self, weights: Sequence[Array], positions: Positions) -> Request:
+        """See `Request`."""
+        angles = self.angles(weights, positions)
+        slopes = jax.jacfwd(self.angles, 1)(weights, positions)
+        zeros = tuple(
+            jnp.zeros((len(at), len(program.observables)), at.dtype)
+            for at, program in zip(angles, self.programs, strict=True)
+        )
+        return Request(angles, slopes, jax.grad(self.energy, 2)(weights, positions, zeros))
+
+
 class Plan:
     """The circuits of all potentials of a structure, compiled once; see `plan`.
 
@@ -105,38 +172,20 @@ class Plan:
     def __init__(
         self, structure: Any, shapes: tuple[tuple[int, ...], ...], numbers: tuple[int, ...]
     ):
-        def of_weights(weights: Sequence[Array], positions: Positions) -> Energy:
-            marked = jax.tree.unflatten(structure, weights)
-            elements = np.array(numbers, "int32")
-            table = all_pairs(len(numbers), marked.cutoff)
-            seen = Graph(positions=positions, numbers=elements, **table._asdict())
-            return energy(marked, seen)
-
         examples = [np.full(shape, 0.5) for shape in shapes]
+        potential = jax.tree.unflatten(structure, examples)
         positions = np.random.default_rng(0).normal(size=(len(numbers), 3))
-        self._trace = jax.make_jaxpr(of_weights)(examples, positions)
-        self.programs = tuple(_programs(self._trace.jaxpr))
-        if not self.programs:
-            raise InputError(
-                "The potential has no circuits that could be sent to a quantum computer: use it "
-                "without an executor."
-            )
-        if any(np.isnan(at).any() for at in jax.jit(self._angles)(examples, positions)):
-            raise InputError(
-                "Circuits that depend on the results of others cannot be sent together: use a "
-                "model with n_interactions = 1."
-            )
+        elements = np.array(numbers, "int32")
+        table = all_pairs(len(numbers), potential.cutoff)
+        seen = Graph(positions=positions, numbers=elements, **table._asdict())
+        self._trace = CircuitTrace(potential, seen)
+        self.programs = self._trace.programs
+        self._trace.check(examples, positions)
 
     @partial(jax.jit, static_argnums=0)
     def request(self, weights: Sequence[Array], positions: Positions) -> Request:
         """See `Request`."""
-        angles = self._angles(weights, positions)
-        slopes = jax.jacfwd(self._angles, 1)(weights, positions)
-        zeros = tuple(
-            jnp.zeros((len(at), len(program.observables)))
-            for at, program in zip(angles, self.programs, strict=True)
-        )
-        return Request(angles, slopes, jax.grad(self._energy, 2)(weights, positions, zeros))
+        return self._trace.request(weights, positions)
 
     @partial(jax.jit, static_argnums=0)
     def answer(
@@ -156,7 +205,7 @@ class Plan:
         """
 
         def of_values(values: Values) -> Array:
-            total, (direct, inner) = jax.value_and_grad(self._energy, (1, 2))(
+            total, (direct, inner) = jax.value_and_grad(self._trace.energy, (1, 2))(
                 weights, positions, values
             )
             gradient = direct.ravel()
@@ -164,29 +213,8 @@ class Plan:
                 gradient += jnp.einsum("no,noi->i", weight, slope)
             return jnp.concatenate([total[None], -gradient])
 
-        inner = jax.grad(self._energy, 2)(weights, positions, values)
+        inner = jax.grad(self._trace.energy, 2)(weights, positions, values)
         return Answer(of_values(values), jax.jacrev(of_values)(values), inner)
-
-    def _angles(self, weights: Sequence[Any], positions: Any) -> tuple[Array, ...]:
-        """Angles of all circuits of each gate list."""
-        found: list[Array] = []
-
-        def read(program: Program, angles: Array) -> Array:
-            found.append(angles.reshape(-1, program.n_slots))
-            return jnp.full((*angles.shape[:-1], len(program.observables)), jnp.nan)
-
-        _evaluate(self._trace, [*weights, positions], read)
-        return tuple(found)
-
-    def _energy(self, weights: Sequence[Array], positions: Positions, values: Values) -> Energy:
-        """Energy in eV from the expectation values of all circuits."""
-        given = iter(values)
-
-        def insert(program: Program, angles: Array) -> Array:
-            return next(given).reshape(*angles.shape[:-1], len(program.observables))
-
-        (total,) = _evaluate(self._trace, [*weights, positions], insert)
-        return total
 
 
 _plan = cache(Plan)

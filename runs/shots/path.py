@@ -1,0 +1,247 @@
+"""Shots of a geometry against test errors: models fine-tuned with more and more `shot_weight`.
+
+    python runs/shots/path.py OUT MODEL [--pairs 8] [--seeds 0 1 2] [--weights 0 1 4] [--steps 500]
+    python runs/shots/path.py OUT MODEL --fresh ...
+
+MODEL is a name of `qiff.studies.hardware.models.SMALL_MODELS`, OUT the folder of `qiff reproduce
+hardware`, whose trained models the paths begin from; missing ones are trained. With --pairs N they
+are sums with a pair energy of N radial functions, and the first point, `alone`, is such an energy
+without circuits, fitted to forces by least squares. Each point continues from the one before with
+the loss of `qiff train` and `train.shot_weight`, which is here an argument of one compiled
+function; 0 shows what more training alone does. With --fresh every point begins from the initial
+weights of its seed. Each point is a model file and a line of OUT/path-MODEL.jsonl, and is not
+computed again.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import qiff
+from qiff.atoms.frames import Frames, stack
+from qiff.model.build import build, build_for
+from qiff.model.derivatives import derivatives
+from qiff.model.predict import enable_x64, precision
+from qiff.model.shot_cost import shot_cost
+from qiff.studies.hardware.models import SMALL_MODELS
+from qiff.studies.harness.experiment import Experiment, carry_out
+from qiff.studies.harness.parts import StudySettings
+from qiff.testing import in_precision
+from qiff.training.batches import Batches
+from qiff.training.checkpoint import load, save
+from qiff.training.loss import relative
+from qiff.training.metrics import evaluate
+from qiff.training.settings import Training
+
+N_FRAMES = 3  # test frames that shots are predicted for
+BLOCK = 100  # steps of one compiled call
+
+
+class Start(NamedTuple):
+    """What the path of a seed begins from."""
+
+    folder: Path
+    potential: Any
+    initial: Any
+    train: Frames
+    valid: list
+    test: list
+
+
+def pair_config(config: Mapping[str, Any], n_basis: int) -> dict[str, Any]:
+    """A pair energy of the elements of a model."""
+    elements = list(dict.fromkeys(config["elements"]))
+    return {"kind": "pairs", "elements": elements, "n_basis": n_basis}
+
+
+def slug(name: str, pairs: int) -> str:
+    """The name of a model in names of files."""
+    return name.lower().replace(",", "").replace(" ", "-") + f"-pairs{pairs}" * bool(pairs)
+
+
+def start(name: str, seed: int, out: Path, pairs: int) -> Start:
+    """A trained model and its configurations."""
+    small, settings, config = SMALL_MODELS[name], StudySettings(), SMALL_MODELS[name].config
+    if pairs:
+        config = {"kind": "sum", "potentials": [config, pair_config(config, pairs)]}
+    experiment = Experiment(
+        f"hardware-{slug(name, pairs)}",
+        config,
+        small.sample,
+        small.training(settings),
+        (small.rate,),
+        dtype=small.dtype,
+    )
+    (folder,) = carry_out(experiment, [seed], out, lambda name: None).folders
+    frames = qiff.read(qiff.Source(str(folder / "frames.xyz")))
+    split = json.loads((folder / "split.json").read_text())
+    train, valid = ([frames[i] for i in split[part]] for part in ("train", "valid"))
+    potential = load(folder / "model.qiff")
+    with precision(potential):
+        stacked = relative(stack(train, small.dtype, potential.cutoff), potential)
+    initial = build_for(train, config, seed=seed, dtype=small.dtype)
+    return Start(folder, potential, initial, stacked, valid, small.sample(seed).tests["test"])
+
+
+def pairs_alone(config: Mapping[str, Any], start: Start) -> Any:
+    """A pair energy alone, by least squares of the forces of the training part."""
+    with enable_x64(True):
+        leaves, structure = jax.tree.flatten(build(config, jax.random.key(0)))
+
+        @jax.jit
+        @partial(jax.vmap, in_axes=(None, 0))
+        @jax.jacfwd
+        def slopes(weights: list, graph: Any) -> Any:
+            return derivatives(jax.tree.unflatten(structure, weights), graph).forces
+
+        (found,) = slopes(leaves, start.train.graph)
+        rows = np.asarray(found).reshape(-1, leaves[0].size)
+        wanted = np.asarray(start.train.labels["forces"]).ravel()
+        best = np.linalg.lstsq(rows, wanted, rcond=1e-12)[0]
+        return jax.tree.unflatten(structure, [jnp.asarray(best.reshape(leaves[0].shape))])
+
+
+class Functions:
+    """Compiled functions for all points and seeds of a model."""
+
+    def __init__(self, start: Start, training: Training):
+        cost = shot_cost(start.potential, jax.tree.map(lambda all: all[0], start.train.graph))
+        optimiser = training.transformation
+
+        def total(potential, batch, weight, key):
+            one = lambda graph, key: cost.mean_square(potential, graph, key, training.shot_circuits)
+            squares = jax.vmap(one)(batch.graph, jax.random.split(key, len(batch)))
+            return training.loss(potential, batch) + weight * squares.mean()
+
+        def step(state, now):
+            (potential, average, optimiser_state, frames, weight), (order, key) = state, now
+            batch = jax.tree.map(lambda values: jnp.asarray(values)[order], frames)
+            gradient = jax.grad(total)(potential, batch, weight, key)
+            updates, optimiser_state = optimiser.update(gradient, optimiser_state)
+            potential = optax.apply_updates(potential, updates)
+            average = optax.incremental_update(potential, average, 1 - training.average)
+            return (potential, average, optimiser_state, frames, weight), None
+
+        self.training, self.init = training, optimiser.init
+        self.advance = eqx.filter_jit(lambda state, now: jax.lax.scan(step, state, now)[0])
+        self.shots = eqx.filter_jit(lambda potential, graph: cost.shots(potential, graph))
+
+
+def tuned(functions: Functions, potential: Any, train: Frames, weight: float, seed: int) -> Any:
+    """The average of a potential after `training.steps` more steps with a weight."""
+    state = potential, potential, functions.init(potential), train, jnp.asarray(weight)
+    steps = functions.training.steps
+    order = Batches(train, functions.training.batch_size, seed).order(0, steps)
+    chosen = np.array([indices for _, indices in order])
+    keys = jax.random.split(jax.random.key(seed), steps)
+    for begin in range(0, steps, BLOCK):
+        now = jnp.asarray(chosen[begin : begin + BLOCK]), keys[begin : begin + BLOCK]
+        state = functions.advance(state, now)
+    return state[1]
+
+
+def errors(potential: Any, start: Start) -> dict[str, float]:
+    """Errors of the validation and test parts."""
+    found = {}
+    for part, frames in (("valid", start.valid), ("test", start.test)):
+        values = evaluate(potential, frames)
+        found |= {f"{part}_{key}": values[key] for key in ("energy_mae", "forces_mae")}
+    return found
+
+
+def shots(functions: Functions, potential: Any, start: Start) -> float:
+    """Shots of a geometry, mean of some of the test part."""
+    wide = in_precision(potential, "float64")
+    with precision(wide):
+        graphs = [
+            jax.tree.map(lambda all: all[0], stack([frame], "float64", wide.cutoff).graph)
+            for frame in start.test[:N_FRAMES]
+        ]
+        return float(np.mean([float(functions.shots(wide, graph)) for graph in graphs]))
+
+
+def points_of(table: Path) -> list[tuple[int, str]]:
+    """Seeds and points of a table."""
+    lines = table.read_text().splitlines() if table.exists() else []
+    return [(one["seed"], one["point"]) for one in map(json.loads, lines)]
+
+
+def add(table: Path, seed: int, point: str, shots: float, errors: Mapping[str, float]) -> None:
+    """Add a point to a table."""
+    found = {"seed": seed, "point": point, "shots": shots, **errors}
+    with table.open("a") as lines:
+        lines.write(json.dumps(found) + "\n")
+    print(found, flush=True)
+
+
+def path(
+    start: Start,
+    seed: int,
+    weights: list[float],
+    functions: Functions,
+    table: Path,
+    *,
+    fresh: bool,
+) -> None:
+    """The points of a seed that are not yet in the table."""
+    known = points_of(table)
+    points = [(f"fresh-{functions.training.steps}-weight-{weight:g}", weight) for weight in weights]
+    if not fresh:
+        points = [(f"{n}-weight-{weight:g}", weight) for n, weight in enumerate(weights, 1)]
+        points = [("trained", None), *points]
+    potential = start.potential
+    for point, weight in points:
+        file = start.folder / f"path-{point}.qiff"
+        if (seed, point) in known:
+            potential = load(file)
+            continue
+        if weight is not None:
+            begin = start.initial if fresh else potential
+            with precision(potential):
+                potential = tuned(functions, begin, start.train, weight, seed)
+        save(potential, file)
+        add(table, seed, point, shots(functions, potential, start), errors(potential, start))
+
+
+def main() -> None:
+    """See the docstring of the module."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("model", choices=SMALL_MODELS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--weights", type=float, nargs="*", default=[0, 1, 4, 16])
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--rate", type=float, default=0.02)
+    parser.add_argument("--pairs", type=int, default=0)
+    parser.add_argument("--fresh", action="store_true")
+    options = parser.parse_args()
+    functions = None
+    training = replace(
+        SMALL_MODELS[options.model].training(StudySettings()),
+        steps=options.steps,
+        learning_rate=options.rate,
+        shot_circuits=4,
+    )
+    table = options.out / f"path-{slug(options.model, options.pairs)}.jsonl"
+    for seed in options.seeds:
+        begin = start(options.model, seed, options.out, options.pairs)
+        if options.pairs and (seed, "alone") not in points_of(table):
+            config = pair_config(SMALL_MODELS[options.model].config, options.pairs)
+            add(table, seed, "alone", 0.0, errors(pairs_alone(config, begin), begin))
+        with precision(begin.potential):
+            functions = functions or Functions(begin, training)
+        path(begin, seed, options.weights, functions, table, fresh=options.fresh)
+
+
+if __name__ == "__main__":
+    main()
