@@ -42,9 +42,14 @@ def _export(options: argparse.Namespace) -> None:
 def _circuit_files(to: str, potential: "AbstractPotential", atoms: "ase.Atoms") -> "Files":
     """Contents of the files of every circuit, by what ends their names."""
     from ..hardware import circuits
-    from ..hardware.estimate import energy_offset
+    from ..hardware.estimate import energy_offset, n_stages
     from ..hardware.files import FORMATS
 
+    if n_stages(potential, atoms) > 1:
+        raise InputError(
+            "The angles of some circuits depend on the results of others, which no file can hold: "
+            "use `qiff predict --executor`."
+        )
     groups, offset = circuits(potential, atoms), energy_offset(potential, atoms)
     items = [(group, k) for group in groups for k in range(len(group.angles))]
     return {

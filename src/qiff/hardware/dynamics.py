@@ -20,7 +20,7 @@ from .._checks import InputError, RunError
 from ..dynamics.settings import Dynamics
 from ..dynamics.state import MDState
 from ..model.potential import AbstractPotential
-from .estimate import Measurement, circuits, measure
+from .estimate import Measurement, measure, n_stages
 from .executor import AbstractExecutor
 from .measure import Laboratory, Protocol
 
@@ -67,7 +67,7 @@ class MeasuredIntegrator:
         if atoms.constraints:
             raise InputError("Measured forces move all atoms: remove the constraints of the start.")
         laboratory, moving = Laboratory(self.executor, self.protocol, self.after_job), atoms.copy()
-        circuits(potential, atoms)  # raises before anything is written
+        n_stages(potential, atoms)  # raises before anything is written
 
         def forces_at(positions: Vectors) -> Measurement:
             moving.positions = positions

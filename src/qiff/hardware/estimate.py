@@ -1,30 +1,31 @@
 """Energy and forces of a geometry from an executor, with standard errors."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import ase
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from .._types import Qubits
-from ..model.directions import along_rotations, bases, conserves_rotations, follows
-from ..model.plan import Answer, plan
+from ..model.plan import Answer, Known, Response, guessed, plan
 from ..model.potential import AbstractPotential
 from ..model.predict import check_atoms, precision
-from ..quantum.insertion import insertion
-from ..quantum.program import Program
-from ..quantum.shift import rule_of
 from ..quantum.shots import Estimate, allocate
-from .executor import AbstractExecutor
+from .executor import AbstractExecutor, Exact
+from .group import CircuitGroup, circuit_group
 from .measure import Laboratory, Protocol
 
-NEGLIGIBLE = 1e-12
-"""Shifted circuits whose weight in every force is below this share of the largest are not sent."""
+FED = 6.0
+"""Factor of the importance of circuits that feed others.
+
+Second derivatives of circuits are not measured. They are needed for the errors that forces have
+because results of earlier stages enter angles; with this factor the errors are small.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,8 @@ def estimate(
     """Energy and forces of one configuration from measured circuits.
 
     The energy needs the circuits of the model, the forces two more for each angle that depends on
-    the positions (`quantum.shift`). All are sent together; everything else is computed classically.
+    the positions (`quantum.shift`). All are sent together, but for those whose angles depend on the
+    results of others: they are sent stage by stage. Everything else is computed classically.
 
     Args:
         potential: any potential; it is measured in float64.
@@ -95,8 +97,10 @@ def measure(laboratory: Laboratory, potential: AbstractPotential, atoms: ase.Ato
     )
 
 
-def circuits(potential: AbstractPotential, atoms: ase.Atoms) -> "tuple[CircuitGroup, ...]":
+def circuits(potential: AbstractPotential, atoms: ase.Atoms) -> tuple[CircuitGroup, ...]:
     """All circuits of the energy and forces of one configuration, a group for each gate list.
+
+    Angles that depend on the results of other circuits follow from their exact results.
 
     Args:
         potential: any potential.
@@ -122,6 +126,16 @@ def energy_offset(potential: AbstractPotential, atoms: ase.Atoms) -> float | Non
         return geometry.offset()
 
 
+def n_stages(potential: AbstractPotential, atoms: ase.Atoms) -> int:
+    """How often results are awaited for one configuration: 1 if no circuit depends on others.
+
+    Raises:
+        InputError: as `circuits`.
+    """
+    with _in_float64(potential, atoms) as geometry:
+        return len(geometry.plan.stages)
+
+
 @contextmanager
 def _in_float64(potential: AbstractPotential, atoms: ase.Atoms) -> "Iterator[Geometry]":
     check_atoms(potential, atoms, "atoms")
@@ -130,48 +144,24 @@ def _in_float64(potential: AbstractPotential, atoms: ase.Atoms) -> "Iterator[Geo
         yield Geometry(potential, atoms)
 
 
-class CircuitGroup(NamedTuple):
-    r"""The circuits of a configuration with one gate list: those of the energy, and shifted ones.
+class Measured(NamedTuple):
+    """The circuits of a gate list, and their expectation values."""
+
+    group: CircuitGroup
+    found: Estimate
+
+
+class Forecast(NamedTuple):
+    """What shots are shared by, before anything is measured: see `plan.guessed`.
 
     Args:
-        program: the gates.
-        angles: of the circuits of the energy.
-        open_slots: angles that depend on the positions.
-        shifted: angles of the shifted circuits.
-        owners: for each shifted circuit the circuit of the energy that it belongs to.
-        weights: $do_k/dR = \sum_r$ `weights[r]` $o_r$ over the shifted circuits $r$ of circuit $k$.
-        readout: derivative of the energy in eV with respect to the expectation values of the
-            circuits of the energy, where those are 0.
+        gains: see `CircuitGroup`, by the number of the gate list; FED times as large where other
+            circuits depend on the results.
+        shares: of the shots, for each stage.
     """
 
-    program: Program
-    angles: Float[np.ndarray, "n_circuits n_slots"]
-    open_slots: Qubits
-    shifted: Float[np.ndarray, "n_shifted n_slots"]
-    owners: Int[np.ndarray, " n_shifted"]
-    weights: Float[np.ndarray, "n_shifted n_components"]
-    readout: Float[np.ndarray, "n_circuits n_observables"]
-
-    @property
-    def all_angles(self) -> Float[np.ndarray, "n_all n_slots"]:
-        """Angles of all circuits, shifted ones last."""
-        return np.concatenate([self.angles, self.shifted])
-
-    @property
-    def all_readouts(self) -> Float[np.ndarray, "n_all n_observables"]:
-        """`readout` of all circuits: those of their owners for shifted ones."""
-        return np.concatenate([self.readout, self.readout[self.owners]])
-
-    @property
-    def sizes(self) -> Float[np.ndarray, " n_all"]:
-        """What `all_readouts` are multiplied by in energy and forces."""
-        return np.concatenate([np.ones(len(self.angles)), np.linalg.norm(self.weights, axis=1)])
-
-    @property
-    def importance(self) -> Float[np.ndarray, " n_all"]:
-        """How strongly energy (eV) and forces (eV/Å) depend on each circuit; it is taken at
-        expectation values of 0 for a readout that is not linear in them."""
-        return self.sizes * np.linalg.norm(self.all_readouts, axis=1)
+    gains: dict[int, Float[np.ndarray, " n_circuits"]]
+    shares: Float[np.ndarray, " n_stages"]
 
 
 class Geometry:
@@ -186,110 +176,112 @@ class Geometry:
         self.plan = plan(potential, atoms.numbers)
         self.reference_energy = potential.reference_energy(atoms.numbers)
         self.given = jax.tree.leaves(potential), jnp.asarray(atoms.positions)
-        request: Any = jax.tree.map(np.asarray, self.plan.request(*self.given))
-        lists = request.angles, request.slopes, request.weights
-        self.circuits = tuple(
-            _circuits(*of_list, atoms.positions)
-            for of_list in zip(self.plan.programs, *lists, strict=True)
-        )
+
+    @property
+    def circuits(self) -> tuple[CircuitGroup, ...]:
+        """All circuits; angles of later stages follow from exact results of earlier ones."""
+        last = len(self.plan.stages) - 1
+        measured = self._measured(Laboratory(Exact(), Protocol()), last)
+        groups = {number: one.group for number, one in measured.items()}
+        groups |= self._stage(last, self._known(measured))
+        return tuple(groups[number] for number in sorted(groups))
 
     def offset(self) -> float | None:
         r"""$E_0$ in eV of $E = E_0 + \sum_k w_k \cdot \langle O \rangle_k$ with the weights in
         `CircuitGroup.readout`; None if the energy is no linear function of expectation values.
         """
-        rng = np.random.default_rng(0)
-        some = [rng.uniform(-1, 1, c.readout.shape) for c in self.circuits]
-        slopes = tuple(np.zeros((*c.readout.shape, c.weights.shape[1])) for c in self.circuits)
+        rng, groups = np.random.default_rng(0), self.circuits
+        some = [rng.uniform(-1, 1, c.readout.shape) for c in groups]
 
         def energy(values: Sequence[np.ndarray]) -> float:
-            given: Any = *self.given, tuple(values), slopes
-            return self.reference_energy + float(self.plan.answer(*given).result[0])
+            parts = zip(values, groups, strict=True)
+            given = ((jnp.asarray(v), (*v.shape, c.program.n_slots)) for v, c in parts)
+            known = [Response(v, jnp.zeros(shape)) for v, shape in given]
+            return self.reference_energy + float(self.plan.answer(*self.given, known).result[0])
 
         offset = energy([0 * values for values in some])
-        linear = sum(float(np.sum(c.readout * v)) for c, v in zip(self.circuits, some, strict=True))
+        linear = sum(float(np.sum(c.readout * v)) for c, v in zip(groups, some, strict=True))
         tolerance = 1e-9 * max(1.0, abs(offset), abs(linear))
         return offset if abs(energy(some) - offset - linear) < tolerance else None
 
     def measure(self, laboratory: Laboratory) -> Measurement:
         """Energy and forces with errors, and the circuits and shots of the laboratory so far."""
-        found = [
-            laboratory.measure(c.program, c.all_angles, shots, c.open_slots)
-            for c, shots in zip(self.circuits, self._shots(laboratory), strict=True)
-        ]
-        values, slopes = [], []
-        for c, of_list in zip(self.circuits, found, strict=True):
-            n = len(c.angles)
-            values.append(of_list.values[:n])
-            products = of_list.values[n:, :, None] * c.weights[:, None, :]
-            slopes.append(np.zeros((n, *products.shape[1:])))
-            np.add.at(slopes[-1], c.owners, products)
-        given: Any = *self.given, tuple(values), tuple(slopes)
-        answer: Any = jax.tree.map(np.asarray, self.plan.answer(*given))
-        result, covariance = answer.result, self._covariance(found, answer)
+        measured = self._measured(laboratory, len(self.plan.stages))
+        answer: Any = self.plan.answer(*self.given, self._known(measured))
+        answer = jax.tree.map(np.asarray, answer)
+        covariance = _covariance([measured[n] for n in sorted(measured)], answer)
         return Measurement(
-            energy=self.reference_energy + float(result[0]),
-            forces=result[1:].reshape(-1, 3),
+            energy=self.reference_energy + float(answer.result[0]),
+            forces=answer.result[1:].reshape(-1, 3),
             energy_error=float(np.sqrt(covariance[0, 0])),
             covariance=covariance[1:, 1:],
             n_circuits=laboratory.n_circuits,
             n_shots=laboratory.n_shots,
         )
 
-    def _shots(self, laboratory: Laboratory) -> list[Float[np.ndarray, "n_rows n_settings"]]:
-        """Shots of every setting of every circuit, after a pilot if there is one."""
-        protocol = laboratory.protocol
-        pilot = int(protocol.pilot * protocol.shots) if laboratory.executor.sampled else 0
-        importance = [c.importance for c in self.circuits]
-        shots = _allocated(importance, pilot or protocol.shots)
-        shared = [
-            laboratory.shared(c.program, n) for c, n in zip(self.circuits, shots, strict=True)
-        ]
-        if not pilot:
-            return shared
-        deviations = [
-            laboratory.deviations(c.program, c.all_angles, n, c.open_slots, c.all_readouts)
-            for c, n in zip(self.circuits, shared, strict=True)
-        ]
-        return _allocated(
-            [c.sizes[:, None] * of for c, of in zip(self.circuits, deviations, strict=True)],
-            protocol.shots - pilot,
-        )
+    def _measured(self, laboratory: Laboratory, n_stages: int) -> dict[int, Measured]:
+        """What is found in the first stages, by the number of the gate list."""
+        measured: dict[int, Measured] = {}
+        for stage in range(n_stages):
+            groups = {
+                number: c._replace(gains=self._forecast.gains[number])
+                for number, c in self._stage(stage, self._known(measured)).items()
+            }
+            budget = int(laboratory.protocol.shots * self._forecast.shares[stage])
+            shots = _shots(laboratory, list(groups.values()), budget)
+            for (number, c), of_list in zip(groups.items(), shots, strict=True):
+                found = laboratory.measure(c.program, c.all_angles, of_list, c.open_slots)
+                measured[number] = Measured(c, found)
+        return measured
 
-    def _covariance(
-        self, found: Sequence[Estimate], answer: Answer
-    ) -> Float[np.ndarray, "n_results n_results"]:
-        """Of energy and forces, to first order in the errors of all values."""
-        covariance = np.zeros((len(answer.result),) * 2)
-        parts: Any = zip(self.circuits, found, answer.sensitivities, answer.weights, strict=True)
-        for c, of_list, outer, weights in parts:
-            of_values, of_shifted = np.split(of_list.covariance, [len(c.angles)])
-            covariance += np.einsum("iko,kop,jkp->ij", outer, of_values, outer, optimize=True)
-            inner = weights[c.owners]
-            variances = np.einsum("ro,rop,rp->r", inner, of_shifted, inner)
-            covariance[1:, 1:] += c.weights.T @ (variances[:, None] * c.weights)
-        return covariance
+    def _stage(self, stage: int, known: Known) -> dict[int, CircuitGroup]:
+        """The circuits of a stage, by the number of their gate list."""
+        request: Any = jax.tree.map(np.asarray, self.plan.request(*self.given, stage, known))
+        of_lists: Any = zip(self.plan.stages[stage], zip(*request, strict=True), strict=True)
+        positions = np.asarray(self.given[1])
+        return {
+            number: circuit_group(self.plan.programs[number], stage, *of_list, positions)
+            for number, of_list in of_lists
+        }
+
+    def _known(self, measured: Mapping[int, Measured]) -> Known:
+        """What circuits are in the plan, after those that were measured."""
+        numbers = range(len(self.plan.programs))
+        found = {number: of.group.response(of.found.values) for number, of in measured.items()}
+        return tuple(found.get(number) for number in numbers)
+
+    @cached_property
+    def _forecast(self) -> "Forecast":
+        known: Any = (None,) * len(self.plan.programs)
+        groups: dict[int, CircuitGroup] = {}
+        for stage in range(len(self.plan.stages)):
+            groups |= self._stage(stage, known)
+            found = {n: guessed(n, c.program, jnp.asarray(c.angles)) for n, c in groups.items()}
+            known = tuple(found.get(number) for number in range(len(known)))
+        answer = self.plan.answer(*self.given, known)
+        gains, totals = {}, np.zeros(len(self.plan.stages))
+        for number, c in groups.items():
+            gains[number] = np.linalg.norm(np.asarray(answer.sensitivities[number]), axis=(0, 2))
+            gains[number] *= 1 if c.stage == len(totals) - 1 else FED
+            totals[c.stage] += c._replace(gains=gains[number]).importance.sum()
+        return Forecast(gains, totals / totals.sum())
 
 
-def _circuits(
-    program: Program,
-    angles: np.ndarray,
-    slopes: np.ndarray,
-    energy_weights: np.ndarray,
-    positions: np.ndarray,
-) -> CircuitGroup:
-    """The circuits of one gate list, without shifted ones of negligible weight."""
-    slopes = slopes.reshape(*angles.shape, -1)
-    moving = np.flatnonzero(np.any(slopes != 0, axis=(0, 2)))
-    open_slots = tuple(sorted({int(slot) for slot in moving} & set(program.read_slots())))
-    found = [
-        _shifted(program, open_slots, *own, positions) for own in zip(angles, slopes, strict=True)
+def _shots(
+    laboratory: Laboratory, groups: Sequence[CircuitGroup], total: int
+) -> list[Float[np.ndarray, "n_rows n_settings"]]:
+    """Shots of every setting of the circuits of a stage, after a pilot if there is one."""
+    pilot = int(laboratory.protocol.pilot * total) if laboratory.executor.sampled else 0
+    shots = _allocated([c.importance for c in groups], pilot or total)
+    shared = [laboratory.shared(c.program, n) for c, n in zip(groups, shots, strict=True)]
+    if not pilot:
+        return shared
+    deviations = [
+        laboratory.deviations(c.program, c.all_angles, n, c.open_slots, c.all_readouts)
+        for c, n in zip(groups, shared, strict=True)
     ]
-    shifted, weights = map(np.stack, zip(*found, strict=True))
-    largest = np.abs(weights).max(-1)
-    kept = largest > NEGLIGIBLE * largest.max(initial=0)
-    owners = np.nonzero(kept)[0]
-    of_shifted = shifted[kept], owners, weights[kept]
-    return CircuitGroup(program, angles, open_slots, *of_shifted, energy_weights)
+    importance = [c.sizes[:, None] * of for c, of in zip(groups, deviations, strict=True)]
+    return _allocated(importance, total - pilot)
 
 
 def _allocated(importance: Sequence[np.ndarray], total: int) -> list[np.ndarray]:
@@ -299,35 +291,16 @@ def _allocated(importance: Sequence[np.ndarray], total: int) -> list[np.ndarray]
     return [part.reshape(of.shape) for part, of in zip(parts, importance, strict=True)]
 
 
-def _shifted(
-    program: Program,
-    open_slots: Qubits,
-    angles: np.ndarray,
-    slopes: np.ndarray,
-    positions: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Angles of the shifted circuits of one circuit, and their weights in its derivatives."""
-    gates = insertion(program, open_slots).gates
-    own = [
-        np.einsum("gkj,gki->gji", rule_of(of.name).coefficients(angles[of.slots]), slopes[of.slots])
-        for of in gates
-    ]
-    if gates and conserves_rotations(program) and follows(gates, angles, slopes, positions):
-        away = along_rotations(gates, own, positions)
-        own = [m - m @ away for m in own]
-    rows, weights = [np.zeros((0, len(angles)))], [np.zeros((0, slopes.shape[-1]))]
-    for of, m in zip(gates, own, strict=True):
-        rule, basis = rule_of(of.name), bases(of, m)
-        turns = basis @ rule.directions
-        ahead, behind = (
-            rule.sandwich(angles[of.slots][:, None], sign * turns).reshape(-1, of.slots.shape[1])
-            for sign in (1, -1)
-        )
-        where = np.repeat(of.slots, basis.shape[1], axis=0)
-        parts = (basis @ m).reshape(-1, m.shape[-1])
-        for moved, part in ((ahead, parts), (behind, -parts)):
-            row = np.repeat(angles[None], len(moved), axis=0)
-            np.put_along_axis(row, where, moved, axis=1)
-            rows.append(row)
-            weights.append(part)
-    return np.concatenate(rows), np.concatenate(weights)
+def _covariance(
+    measured: Sequence[Measured], answer: Answer
+) -> Float[np.ndarray, "n_results n_results"]:
+    """Of energy and forces, to first order in the errors of all values."""
+    covariance = np.zeros((len(answer.result),) * 2)
+    parts = zip(measured, answer.sensitivities, answer.weights, strict=True)
+    for (c, found), outer, weights in parts:
+        of_values, of_shifted = np.split(found.covariance, [len(c.angles)])
+        covariance += np.einsum("iko,kop,jkp->ij", outer, of_values, outer, optimize=True)
+        inner = np.asarray(weights)[c.owners]
+        variances = np.einsum("ro,rop,rp->r", inner, of_shifted, inner)
+        covariance[1:, 1:] += c.weights.T @ (variances[:, None] * c.weights)
+    return covariance

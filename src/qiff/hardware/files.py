@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..quantum.export import Parameterised, to_pennylane, to_qasm3
-from .estimate import CircuitGroup
+from .group import CircuitGroup
 
 Files = dict[str, bytes | str]
 """Contents by file suffix."""

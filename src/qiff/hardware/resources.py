@@ -6,7 +6,7 @@ import numpy as np
 from ..model.potential import AbstractPotential
 from ..model.shot_cost import GOAL
 from ..quantum.shots import settings
-from .estimate import estimate
+from .estimate import estimate, n_stages
 from .executor import AbstractExecutor, Exact, Job
 from .measure import Protocol
 
@@ -33,8 +33,8 @@ def resources(
         protocol: how to measure.
 
     Returns:
-        Numbers by name, with the unit in the name: qubits, circuits, gates, shots, standard errors,
-        seconds.
+        Numbers by name, with the unit in the name: qubits, gate lists, stages (how often results
+        are awaited), circuits, gates, shots, standard errors, seconds.
 
     Raises:
         InputError: the potential cannot describe the atoms, or its circuits cannot be sent.
@@ -48,6 +48,7 @@ def resources(
     return {
         "qubits": max(job.program.n_qubits for job in dry_run.jobs),
         "gate lists": len({job.program for job in dry_run.jobs}),
+        "stages": n_stages(potential, atoms),
         "settings": len(settings(example.program.observables, protocol.method)),
         "circuits": n_circuits,
         "gates": len(list(example.program.gates())),

@@ -1,71 +1,77 @@
-"""Splits a potential into its circuits and the classical functions before and after them.
+r"""Splits a potential into its circuits and the classical functions between them.
 
-Any potential is traced once and its circuits are taken out of the trace. Two classical functions
-remain: from positions to the angles of the circuits, and from positions and expectation values to
-the energy.
+Any potential is traced once and its circuits are taken out of the trace. Those whose angles depend
+on the results of others are a later stage. With the expectation values $o_k$ of stage $k$,
+
+$$ a_k = A_k(R, o_1, \dots, o_{k-1}), \qquad E = E(R, o_1, \dots, o_K) $$
+
+remain as classical functions. Where circuits were measured, they are taken as linear in their
+angles, $o_k + J_k\,(a - a_k)$ with the measured derivatives $J_k$: the derivative of the energy
+with respect to the positions is then exact, through all stages.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
-from jax.interpreters import batching
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .._checks import InputError
-from .._types import Angles, Energy, Expectations, Positions
+from .._types import Energy, Positions
 from ..atoms.graph import Graph
 from ..atoms.neighbours import all_pairs
 from ..quantum.circuit import with_engine
-from ..quantum.engine import Engine
 from ..quantum.program import Program
 from .derivatives import energy
+from .marks import TO_BE_MEASURED, depths, evaluate, marked
 from .potential import AbstractPotential
 
 Values = tuple[Float[Array, "_ _"], ...]
-"""Expectation values of all circuits, an array (n_circuits, n_observables) for each gate list."""
-
-_measure = core.Primitive("measure")
-"""Stands in a trace for circuits of a gate list."""
-
-
-@_measure.def_abstract_eval
-def _shape(angles: Any, *, program: Program) -> Any:
-    return angles.update(shape=(*angles.shape[:-1], len(program.observables)))
+"""Expectation values of circuits, an array (n_circuits, n_observables) for each gate list."""
+GUESSED_VALUE, GUESSED_SLOPE = 1.0, 0.5
+"""Standard deviations of expectation values that have not been measured, and of derivatives."""
 
 
-def _batch(arguments: Sequence[Array], axes: Sequence[int], *, program: Program) -> Any:
-    (angles,), (axis,) = arguments, axes
-    return _measure.bind(jnp.moveaxis(angles, axis, 0), program=program), 0
+class Response(NamedTuple):
+    """Expectation values of the circuits of a gate list near the angles where they are known.
+
+    Args:
+        values: expectation values.
+        slopes: their derivatives with respect to the angles.
+    """
+
+    values: Float[Array, "n_circuits n_observables"]
+    slopes: Float[Array, "n_circuits n_observables n_slots"]
+
+    def near(self, angles: Float[Array, "n_circuits n_slots"]) -> Array:
+        """The values, as a linear function of the angles."""
+        off = angles - jax.lax.stop_gradient(angles)
+        return self.values + jnp.einsum("nos,ns->no", self.slopes, off)
 
 
-batching.primitive_batchers[_measure] = _batch
-
-
-def _mark(program: Program, angles: Angles) -> Expectations:
-    return _measure.bind(angles, program=program)
-
-
-_TO_BE_MEASURED = Engine("measure", _mark)
-"""An engine that leaves a mark in the trace."""
+Known = Sequence[Response | None]
+"""For each gate list what was measured; None for circuits of this stage and of later ones."""
 
 
 class Request(NamedTuple):
-    """What is to be measured for one geometry; an entry for each gate list.
+    """What is to be measured in one stage of one geometry; an entry for each gate list.
 
     Args:
         angles: of the circuits, each (n_circuits, n_slots).
-        slopes: derivatives of the angles with respect to the positions.
-        weights: derivative of the energy with respect to the expectation values, where those are 0.
+        slopes: derivatives of the angles with respect to the positions, also through the circuits
+            of earlier stages.
+        weights: derivative of the energy with respect to the expectation values, where those are 0;
+            circuits of later stages have random responses, see `guessed`.
+        fed: angles that depend on the expectation values of earlier stages.
     """
 
     angles: tuple[Float[Array, "_ _"], ...]
     slopes: tuple[Float[Array, "_ _ n_atoms 3"], ...]
     weights: Values
+    fed: tuple[Bool[Array, "_ _"], ...]
 
 
 class Answer(NamedTuple):
@@ -86,10 +92,9 @@ def plan(potential: AbstractPotential, numbers: np.ndarray) -> "Plan":
     """The circuits of a potential of this structure for atoms of these numbers.
 
     Raises:
-        InputError: there are no circuits; they depend on the results of others; or they stand
-            in a loop.
+        InputError: there are no circuits, or they stand in a loop.
     """
-    leaves, structure = jax.tree.flatten(with_engine(potential, _TO_BE_MEASURED))
+    leaves, structure = jax.tree.flatten(with_engine(potential, TO_BE_MEASURED))
     shapes = tuple(np.shape(leaf) for leaf in leaves)
     return _plan(structure, shapes, tuple(map(int, numbers)))
 
@@ -106,59 +111,81 @@ class CircuitTrace:
     """
 
     programs: tuple[Program, ...]
+    stages: tuple[tuple[int, ...], ...]
+    """Numbers of the gate lists whose circuits are measured together."""
 
     def __init__(self, potential: AbstractPotential, seen: Graph):
-        leaves, structure = jax.tree.flatten(with_engine(potential, _TO_BE_MEASURED))
+        leaves, structure = jax.tree.flatten(with_engine(potential, TO_BE_MEASURED))
 
         def of_weights(weights: Sequence[Array], positions: Positions) -> Energy:
             return energy(jax.tree.unflatten(structure, weights), seen.at(positions))
 
         self._trace = jax.make_jaxpr(of_weights)(leaves, seen.positions)
-        self.programs = tuple(_programs(self._trace.jaxpr))
+        self.programs = tuple(marked(self._trace.jaxpr))
         if not self.programs:
             raise InputError(
                 "The potential has no circuits that could be sent to a quantum computer: use it "
                 "without an executor."
             )
+        of_marks = depths(self._trace.jaxpr)
+        self.stages = tuple(
+            tuple(n for n, depth in enumerate(of_marks) if depth == stage)
+            for stage in sorted(set(of_marks))
+        )
 
-    def check(self, weights: Sequence[Any], positions: Any) -> None:
-        """Raise InputError if circuits depend on the results of others."""
-        if any(np.isnan(at).any() for at in jax.jit(self.angles)(weights, positions)):
-            raise InputError(
-                "Circuits that depend on the results of others cannot be sent together: use a "
-                "model with n_interactions = 1."
-            )
-
-    def angles(self, weights: Sequence[Any], positions: Any) -> tuple[Array, ...]:
-        """Angles of all circuits of each gate list, NaN if they depend on results of others."""
+    def run(
+        self, weights: Sequence[Any], positions: Any, known: Known
+    ) -> tuple[tuple[Array, ...], Energy]:
+        """Angles of the circuits of each gate list, and the energy in eV."""
         found: list[Array] = []
 
-        def read(program: Program, angles: Array) -> Array:
-            found.append(angles.reshape(-1, program.n_slots))
-            return jnp.full((*angles.shape[:-1], len(program.observables)), jnp.nan)
-
-        _evaluate(self._trace, [*weights, positions], read)
-        return tuple(found)
-
-    def energy(self, weights: Sequence[Array], positions: Positions, values: Values) -> Energy:
-        """Energy in eV from the expectation values of all circuits."""
-        given = iter(values)
-
         def insert(program: Program, angles: Array) -> Array:
-            return next(given).reshape(*angles.shape[:-1], len(program.observables))
+            number, at = len(found), angles.reshape(-1, program.n_slots)
+            found.append(at)
+            response = known[number] or guessed(number, program, at)
+            values = response.near(at)
+            return values.reshape(*angles.shape[:-1], len(program.observables))
 
-        (total,) = _evaluate(self._trace, [*weights, positions], insert)
-        return total
+        (total,) = evaluate(self._trace, [*weights, positions], insert)
+        return tuple(found), total
 
-    def request(self, weights: Sequence[Array], positions: Positions) -> Request:
+    def energy(self, weights: Sequence[Array], positions: Positions, known: Known) -> Energy:
+        """Energy in eV."""
+        return self.run(weights, positions, known)[1]
+
+    def request(
+        self,
+        weights: Sequence[Array],
+        positions: Positions,
+        stage: int = 0,
+        known: Known | None = None,
+    ) -> Request:
         """See `Request`."""
-        angles = self.angles(weights, positions)
-        slopes = jax.jacfwd(self.angles, 1)(weights, positions)
+        own = self.stages[stage]
+        given: Known = known or (None,) * len(self.programs)
+
+        def angles(positions: Positions, known: Known) -> tuple[Array, ...]:
+            found, _ = self.run(weights, positions, known)
+            return tuple(found[number] for number in own)
+
+        at = angles(positions, given)
+        slopes = jax.jacfwd(angles)(positions, given)
+        moved = jax.tree.map(lambda leaf: _drawn(0, leaf.shape, leaf.dtype), given)
+        _, changes = jax.jvp(partial(angles, positions), (given,), (moved,))
+
+        def of_values(values: Values) -> Energy:
+            responses = list(given)
+            for number, value in zip(own, values, strict=True):
+                none = jnp.zeros((*value.shape, self.programs[number].n_slots), value.dtype)
+                responses[number] = Response(value, none)
+            return self.energy(weights, positions, responses)
+
         zeros = tuple(
-            jnp.zeros((len(at), len(program.observables)), at.dtype)
-            for at, program in zip(angles, self.programs, strict=True)
+            jnp.zeros((len(a), len(self.programs[number].observables)), a.dtype)
+            for a, number in zip(at, own, strict=True)
         )
-        return Request(angles, slopes, jax.grad(self.energy, 2)(weights, positions, zeros))
+        fed = tuple(change != 0 for change in changes)
+        return Request(at, slopes, jax.grad(of_values)(zeros), fed)
 
 
 class Plan:
@@ -168,6 +195,7 @@ class Plan:
     """
 
     programs: tuple[Program, ...]
+    stages: tuple[tuple[int, ...], ...]
 
     def __init__(
         self, structure: Any, shapes: tuple[tuple[int, ...], ...], numbers: tuple[int, ...]
@@ -179,85 +207,57 @@ class Plan:
         table = all_pairs(len(numbers), potential.cutoff)
         seen = Graph(positions=positions, numbers=elements, **table._asdict())
         self._trace = CircuitTrace(potential, seen)
-        self.programs = self._trace.programs
-        self._trace.check(examples, positions)
+        self.programs, self.stages = self._trace.programs, self._trace.stages
 
-    @partial(jax.jit, static_argnums=0)
-    def request(self, weights: Sequence[Array], positions: Positions) -> Request:
+    @partial(jax.jit, static_argnums=(0, 3))
+    def request(
+        self, weights: Sequence[Array], positions: Positions, stage: int, known: Known
+    ) -> Request:
         """See `Request`."""
-        return self._trace.request(weights, positions)
+        return self._trace.request(weights, positions, stage, known)
 
     @partial(jax.jit, static_argnums=0)
     def answer(
-        self,
-        weights: Sequence[Array],
-        positions: Positions,
-        values: Values,
-        slopes: tuple[Float[Array, "_ _ 3*n_atoms"], ...],
+        self, weights: Sequence[Array], positions: Positions, known: Sequence[Response]
     ) -> Answer:
-        r"""$E$ and $F = -\partial E/\partial R - \sum_k (\partial E/\partial o_k)\, do_k/dR$.
+        r"""$E$ and $F = -dE/dR$ through all stages.
 
         Args:
             weights: of the potential.
             positions: in Å.
-            values: expectation values $o$.
-            slopes: their derivatives with respect to the positions.
+            known: what was measured.
         """
 
         def of_values(values: Values) -> Array:
-            total, (direct, inner) = jax.value_and_grad(self._trace.energy, (1, 2))(
-                weights, positions, values
+            responses = [
+                Response(value, one.slopes) for value, one in zip(values, known, strict=True)
+            ]
+            total, gradient = jax.value_and_grad(self._trace.energy, 1)(
+                weights, positions, responses
             )
-            gradient = direct.ravel()
-            for weight, slope in zip(inner, slopes, strict=True):
-                gradient += jnp.einsum("no,noi->i", weight, slope)
-            return jnp.concatenate([total[None], -gradient])
+            return jnp.concatenate([total[None], -gradient.ravel()])
 
-        inner = jax.grad(self._trace.energy, 2)(weights, positions, values)
-        return Answer(of_values(values), jax.jacrev(of_values)(values), inner)
+        values = tuple(one.values for one in known)
+        sensitivities = jax.jacrev(of_values)(values)
+        inner = tuple(rows[0] for rows in sensitivities)
+        return Answer(of_values(values), sensitivities, inner)
 
 
 _plan = cache(Plan)
-Measure = Callable[[Program, Array], Array]
-_CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr"}
-"""Equations that call what is in them exactly once."""
 
 
-def _programs(jaxpr: Any) -> list[Program]:
-    """Gate lists in order of appearance."""
-    found = []
-    for equation in jaxpr.eqns:
-        if equation.primitive is _measure:
-            found.append(equation.params["program"])
-        elif called := _called(equation):
-            found += _programs(called.jaxpr)
-    return found
+def guessed(number: int, program: Program, angles: Float[Array, "n_circuits n_slots"]) -> Response:
+    """A random response, for what must be known before circuits are measured.
+
+    Args:
+        number: of the gate list.
+        program: the gate list.
+        angles: of the circuits.
+    """
+    shape = (len(angles), len(program.observables), 1 + program.n_slots)
+    drawn = _drawn(1 + number, shape, angles.dtype)
+    return Response(GUESSED_VALUE * drawn[..., 0], GUESSED_SLOPE * drawn[..., 1:])
 
 
-def _called(equation: Any) -> Any:
-    """What an equation calls if there are circuits in it, else None."""
-    if not any(map(_programs, core.jaxprs_in_params(equation.params))):
-        return None
-    if equation.primitive.name not in _CALLS:
-        raise InputError("Circuits in a loop cannot be sent to a quantum computer together.")
-    return equation.params[_CALLS[equation.primitive.name]]
-
-
-def _evaluate(closed: Any, arguments: Sequence[Any], measure: Measure) -> list[Any]:
-    """Evaluate a trace with `measure` in place of circuits."""
-    jaxpr, known = closed.jaxpr, dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
-    read = lambda variable: variable.val if isinstance(variable, core.Literal) else known[variable]
-    known.update(zip(jaxpr.invars, arguments, strict=True))
-    for equation in jaxpr.eqns:
-        inputs = [read(variable) for variable in equation.invars]
-        if equation.primitive is _measure:
-            outputs = [measure(equation.params["program"], *inputs)]
-        elif called := _called(equation):
-            outputs = _evaluate(called, inputs, measure)
-        else:
-            given = equation.primitive.get_bind_params(equation.params)
-            functions, parameters = given if isinstance(given, tuple) else ((), given)  # jax < 0.10
-            outputs = equation.primitive.bind(*functions, *inputs, **parameters)
-            outputs = outputs if equation.primitive.multiple_results else [outputs]
-        known.update(zip(equation.outvars, outputs, strict=True))
-    return [read(variable) for variable in jaxpr.outvars]
+def _drawn(seed: int, shape: tuple[int, ...], dtype: Any) -> Array:
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype)

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._checks import InputError
 from .._types import Positions, Qubits
 from ..atoms.graph import Graph
 from ..quantum.engine import expectations
@@ -98,7 +99,8 @@ class ShotCost:
         request = trace.request(jax.tree.leaves(potential), positions)
         fixed = jax.lax.stop_gradient(jax.tree.leaves(directions_of or potential))
         at = trace.request(fixed, positions)
-        lists: Any = zip(*request, at.angles, at.slopes, strict=True)
+        parts = request.angles, request.slopes, request.weights
+        lists: Any = zip(*parts, at.angles, at.slopes, strict=True)
         total = jnp.zeros(3, positions.dtype)
         for program, slots, of in zip(trace.programs, self.open_slots, lists, strict=True):
             made = insertion(program, slots)
@@ -136,8 +138,12 @@ def shot_cost(potential: AbstractPotential, graph: Graph, method: str = "bell") 
         InputError: the circuits of the potential cannot be sent.
     """
     trace, leaves = CircuitTrace(potential, graph), jax.tree.leaves(potential)
-    trace.check(leaves, graph.positions)
-    slopes = jax.jit(jax.jacfwd(trace.angles, 1))(leaves, jnp.asarray(graph.positions))
+    if len(trace.stages) > 1:
+        raise InputError(
+            "The shots of circuits that depend on the results of others cannot be predicted: use "
+            "`shot_weight` = 0, or `qiff resources` for their number."
+        )
+    slopes = jax.jit(trace.request)(leaves, jnp.asarray(graph.positions)).slopes
     found = []
     for program, of_list in zip(trace.programs, slopes, strict=True):
         moving = np.flatnonzero(np.any(np.asarray(of_list) != 0, axis=(0, 2, 3)))
