@@ -298,10 +298,17 @@ SHALLOW = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 1}
 
 
 @pytest.mark.parametrize(
-    "name", ["aer", "pennylane", pytest.param("pennylane:default.mixed", marks=pytest.mark.slow)]
+    "name",
+    [
+        "aer",
+        "pennylane",
+        pytest.param("pennylane:default.mixed", marks=pytest.mark.slow),
+        pytest.param("pennylane:braket.local.qubit", marks=pytest.mark.slow),
+    ],
 )
 def test_executors_without_noise_agree_with_the_model(name):
-    pytest.importorskip({"aer": "qiskit_aer"}.get(name, "pennylane"))
+    packages = {"aer": "qiskit_aer", "pennylane:braket.local.qubit": "braket.pennylane_plugin"}
+    pytest.importorskip(packages.get(name, "pennylane"))
     potential = qiff.build(SHALLOW, jax.random.key(1))
     atoms = EXAMPLES["lithium hydride"].molecule
     protocol = Protocol(200_000, mitigation=Mitigation(readout=True, folds=(1, 3)))
