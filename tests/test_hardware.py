@@ -4,7 +4,6 @@ import json
 import re
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import ase.io
@@ -34,9 +33,11 @@ from qiff.hardware import (
 from qiff.hardware import dynamics as measured_dynamics
 from qiff.hardware.delivery import Cached, Retrying
 from qiff.hardware.estimate import energy_offset
-from qiff.hardware.executor import AbstractExecutor, Job, LostJobError
-from qiff.hardware.measure import Laboratory, mitigation
+from qiff.hardware.executor import AbstractExecutor, Job, Limits, LostJobError
+from qiff.hardware.measure import mitigation
 from qiff.hardware.on_pennylane import OnPennyLane
+from qiff.hardware.on_qiskit import in_order
+from qiff.hardware.on_runtime import frequencies_of
 from qiff.model.plan import plan
 from qiff.model.potential import SumSettings
 from qiff.model.predict import precision, predict
@@ -272,10 +273,17 @@ SHALLOW = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 1}
 
 
 @pytest.mark.parametrize(
-    "name", ["aer", "pennylane", pytest.param("pennylane:default.mixed", marks=pytest.mark.slow)]
+    "name",
+    [
+        "aer",
+        "pennylane",
+        pytest.param("pennylane:default.mixed", marks=pytest.mark.slow),
+        pytest.param("pennylane:braket.local.qubit", marks=pytest.mark.slow),
+    ],
 )
 def test_executors_without_noise_agree_with_the_model(name):
-    pytest.importorskip({"aer": "qiskit_aer"}.get(name, "pennylane"))
+    packages = {"aer": "qiskit_aer", "pennylane:braket.local.qubit": "braket.pennylane_plugin"}
+    pytest.importorskip(packages.get(name, "pennylane"))
     potential = qiff.build(SHALLOW, jax.random.key(1))
     atoms = EXAMPLES["lithium hydride"].molecule
     protocol = Protocol(200_000, mitigation=Mitigation(readout=True, folds=(1, 3)))
@@ -304,8 +312,11 @@ def test_noisy_outcomes_are_those_of_the_sampler_of_aer(name):
     (setting,) = settings(group.program.observables, "bell")
     shots = np.array([40_000, 20_000, 40_000])
     job = Job(group.program, setting, group.shifted[:3], shots, group.open_slots)
-    sampler = on_qiskit._primitive(lambda: SamplerV2.from_backend(executor.backend, seed=1))
-    one, other = executor.sample(job), replace(executor, sampler=sampler).sample(job)
+    compiled = executor.compiler(job)
+    pubs: Any = [(compiled.circuit, compiled.values(job), int(shots.max()))]
+    sampler = SamplerV2.from_backend(executor.compiler.backend, seed=1)
+    result: Any = sampler.run(pubs).result()[0]
+    one, other = executor.sample(job), in_order(frequencies_of(result.data.meas), job)
     errors = np.sqrt((one + other + 2 / shots[:, None]) / shots[:, None])
     assert np.all(np.abs(one - other) < FALSE_ALARM * errors)
     exact = Exact().sample(job)
@@ -328,7 +339,7 @@ def test_fake_device_is_noisy_and_compiled_once():
     assert 0.8 < ratio < 1.25
     wanted = predict(potential, atoms)
     assert abs(found.energy - wanted.energy) > FALSE_ALARM * found.energy_error  # noise is there
-    assert len(executor._compiled) == 1
+    assert len(executor.compiler._compiled) == 1
 
 
 @pytest.mark.parametrize(
@@ -347,59 +358,6 @@ def test_wrong_executors(name, message):
     pytest.importorskip("qiskit_ibm_runtime")
     with pytest.raises(InputError, match=re.escape(message)):
         make_executor(name)
-
-
-def test_tokens_come_from_the_environment_alone(monkeypatch, tmp_path, capsys):
-    runtime = pytest.importorskip("qiskit_ibm_runtime")
-    model, frames = tmp_path / "water.qiff", tmp_path / "water.xyz"
-    qiff.save(EXAMPLES["water"].fresh(), model)
-    ase.io.write(frames, WATER)
-    command = ["predict", str(model), str(frames), str(tmp_path / "out.xyz")]
-    command += ["--executor", "runtime:ibm_torino"]
-    monkeypatch.delenv("QISKIT_IBM_TOKEN", raising=False)
-    assert main(command) == 2
-    (line,) = capsys.readouterr().err.splitlines()[-1:]
-    assert "set the environment variable QISKIT_IBM_TOKEN" in line
-
-    def refuse(**arguments):
-        raise ValueError(f"Token {arguments['token']} is not valid.\nSee the manual.")
-
-    monkeypatch.setattr(runtime, "QiskitRuntimeService", refuse)
-    monkeypatch.setenv("QISKIT_IBM_TOKEN", "secret")
-    assert main(command) == 2
-    (line,) = capsys.readouterr().err.splitlines()[-1:]
-    assert "refused the token" in line
-    assert "secret" not in line
-    assert not (tmp_path / "out.xyz").exists()
-
-
-def test_a_device_of_the_runtime_is_an_executor_like_any_other(monkeypatch):
-    runtime = pytest.importorskip("qiskit_ibm_runtime")
-    from qiskit.primitives import StatevectorSampler
-
-    device = runtime.fake_provider.FakeManilaV2()
-
-    class Service:
-        def __init__(self, **arguments):
-            assert arguments["token"] == "secret"
-
-        def backend(self, name):
-            return device
-
-    monkeypatch.setattr(runtime, "QiskitRuntimeService", Service)
-    sampler = StatevectorSampler(seed=1)
-    monkeypatch.setattr(runtime, "SamplerV2", lambda mode: sampler)
-    monkeypatch.setenv("QISKIT_IBM_TOKEN", "secret")
-    potential = EXAMPLES["water"].random()
-    (group,) = circuits(potential, WATER)
-    shots = np.array([4000, 4000, 8000])
-    rows = np.concatenate([group.angles, group.shifted[:2]])
-    found, exact = (
-        lab.measure(group.program, rows, lab.shared(group.program, shots), group.open_slots)
-        for lab in (Laboratory(e, Protocol()) for e in (make_executor("runtime:manila"), Exact()))
-    )
-    errors = np.sqrt(found.covariance[:, 0, 0])
-    assert np.all(np.abs(found.values - exact.values)[:, 0] < FALSE_ALARM * errors)
 
 
 @pytest.mark.parametrize("package", ["qiskit", "qiskit_aer", "qiskit_ibm_runtime", "pennylane"])
@@ -430,7 +388,7 @@ def test_absent_packages_are_one_clear_line(package, monkeypatch):
 class Unreliable(AbstractExecutor):
     """Loses every second job."""
 
-    batch = 20
+    limits = Limits(20)
 
     def __init__(self, loses=lambda n: n % 2, name="unreliable"):
         self.n_jobs, self.n_done, self.loses, self._name = 0, 0, loses, name
@@ -494,14 +452,6 @@ def test_what_fails_in_qiskit_is_a_lost_job():
     assert executor.sample(idle()).tolist() == [[1, 0, 0, 0]]  # control
     with pytest.raises(LostJobError, match="ValueError: the device is busy"):
         replace(executor, sampler=busy).sample(idle())
-
-
-def test_a_device_that_the_runtime_does_not_have_is_named(monkeypatch):
-    runtime = pytest.importorskip("qiskit_ibm_runtime")
-    monkeypatch.setattr(runtime, "QiskitRuntimeService", lambda **_: SimpleNamespace(backend=busy))
-    monkeypatch.setenv("QISKIT_IBM_TOKEN", "secret")
-    with pytest.raises(InputError, match="has no device `torino`: the device is busy"):
-        make_executor("runtime:torino")
 
 
 def test_an_evaluation_that_was_killed_pays_for_nothing_twice(water, tmp_path):

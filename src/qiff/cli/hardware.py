@@ -65,8 +65,21 @@ def _resources(options: argparse.Namespace) -> None:
     potential = load(options.model)
     atoms = _geometry(options) if options.geometry else _at_random_positions(potential)
     print_resources(options, potential, atoms)
+    if options.targets:
+        _print_targets(options, potential, atoms)
     if not options.geometry:
         print("at random positions: give a --geometry for meaningful errors")
+
+
+def _print_targets(
+    options: argparse.Namespace, potential: "AbstractPotential", atoms: "ase.Atoms"
+) -> None:
+    """Print what circuits are compiled to for kinds of quantum computers."""
+    from ..hardware.targets import compiled_counts
+
+    found = compiled_counts(potential, atoms, protocol_of(options))
+    text = lambda of: ", ".join(f"{name} {value:.4g}" for name, value in of.items())
+    print_table({name: text(of) for name, of in found.items()})
 
 
 def _geometry(options: argparse.Namespace) -> "ase.Atoms":
@@ -217,6 +230,8 @@ def _resources_arguments(parser: Parser) -> None:
     parser.add_argument("model", metavar="MODEL")
     text = "its first configuration; if not given atoms at random positions"
     parser.add_argument("--geometry", metavar="FILE", help=text)
+    text = "also depth and two-qubit gates after compilation for kinds of quantum computers"
+    parser.add_argument("--targets", action="store_true", help=text)
     add_executor(parser, "shots", dry_run=False)
     add_source_options(parser)
 

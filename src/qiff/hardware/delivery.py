@@ -16,7 +16,8 @@ from jaxtyping import Float
 
 from .._checks import RunError, check_at_least
 from .._files import hold
-from .executor import AbstractExecutor, Job, LostJobError
+from .executor import AbstractExecutor, AbstractRemote, Job, Limits, LostJobError
+from .jobs import SentJobs
 
 log = logging.getLogger("qiff")
 
@@ -32,14 +33,18 @@ class AbstractWrapper(AbstractExecutor):
         return self.executor.name
 
     @property
-    def batch(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.executor.batch
+    def limits(self) -> Limits:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.executor.limits
 
     @property
     def sampled(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.executor.sampled
 
-    def counts(self, job: Job) -> dict[str, int]:
+    @property
+    def remote(self) -> AbstractRemote | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.executor.remote
+
+    def counts(self, job: Job) -> Mapping[str, int | float]:
         return self.executor.counts(job)
 
 
@@ -78,7 +83,8 @@ class Cached(AbstractWrapper):
 
     An interrupted evaluation that is repeated asks for the same circuits in the same order and
     reads from the file what was measured before. The n-th measurement of a circuit has a key of
-    its own, so that measuring twice in one process gives two independent results.
+    its own, so that measuring twice in one process gives two independent results. Jobs of a remote
+    are entered in `jobs.jsonl`, see `SentJobs`: those under way are fetched, not sent again.
 
     Args:
         executor: carries out the circuits without a stored result.
@@ -92,10 +98,12 @@ class Cached(AbstractWrapper):
     folder: Path
     _known: dict[str, dict[int, float]] = field(default_factory=dict, repr=False)
     _asked: Counter[str] = field(default_factory=Counter, repr=False)
+    _sent: SentJobs = field(init=False, repr=False)
 
     def __post_init__(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         hold(self, self.path)
+        object.__setattr__(self, "_sent", SentJobs(self.folder / "jobs.jsonl"))
         if self.path.exists():
             lines = self.path.read_bytes().split(b"\n")
             whole = b"\n".join(lines[:-1]) + b"\n" * (len(lines) > 1)
@@ -125,24 +133,29 @@ class Cached(AbstractWrapper):
         return self.folder / "results.jsonl"
 
     def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
-        keys = self._keys(job)
+        keys, asked = self._keys(job)
         dim = 2**job.program.n_qubits
         absent = np.array([max(self._known.get(key, [dim])) >= dim for key in keys])
         if absent.any():
-            found = self.executor.sample(job.part(absent))
+            if self.executor.remote:
+                found = self._sent.sample(self.executor.remote, job, keys, absent)
+            else:
+                found = self.executor.sample(job.part(absent))
             self._keep([key for key, new in zip(keys, absent, strict=True) if new], found)
+        self._asked.update(asked)
         frequencies = np.zeros((len(job), dim))
         for row, key in zip(frequencies, keys, strict=True):
             for outcome, share in self._known[key].items():
                 row[outcome] = share
         return frequencies
 
-    def _keys(self, job: Job) -> list[str]:
-        keys = []
+    def _keys(self, job: Job) -> tuple[list[str], Counter[str]]:
+        """Keys of the circuits of a job, and how often each circuit is in it."""
+        keys, asked = [], Counter[str]()
         for digest in job.digests():
-            keys.append(f"{self.name}: {digest} {self._asked[digest]}")
-            self._asked[digest] += 1
-        return keys
+            keys.append(f"{self.name}: {digest} {self._asked[digest] + asked[digest]}")
+            asked[digest] += 1
+        return keys, asked
 
     def _keep(self, keys: list[str], frequencies: Float[np.ndarray, "n_rows dim"]) -> None:
         """Append to the file in one write: a process that is killed cuts the last line only."""

@@ -2,7 +2,10 @@
 
 import abc
 import hashlib
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,6 +14,22 @@ from .._checks import RunError, check_seed
 from .._types import Qubits
 from ..quantum.program import Program
 from ..quantum.shots import Setting, probabilities
+
+
+class Limits(NamedTuple):
+    """The largest job that an executor takes.
+
+    Args:
+        circuits: of a job.
+        shots: of a circuit.
+        total: shots of all circuits of a job.
+        alike: whether all circuits of a job have the same number of shots.
+    """
+
+    circuits: int = 300
+    shots: int = sys.maxsize
+    total: int = sys.maxsize
+    alike: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +44,8 @@ class Job:
         open_slots: angles that differ between circuits of the program.
         fold: odd number of times the gates are run, alternately forwards and backwards; it
             multiplies their noise.
+        placed_as: a job on whose qubits of the device the circuits are carried out; None leaves
+            the choice to the compiler.
     """
 
     program: Program
@@ -33,6 +54,7 @@ class Job:
     shots: Int[np.ndarray, " n_rows"]
     open_slots: Qubits
     fold: int = 1
+    placed_as: "Job | None" = None
 
     def __len__(self) -> int:
         return len(self.angles)
@@ -41,6 +63,24 @@ class Job:
         """The job with some of its circuits."""
         return replace(self, angles=self.angles[rows], shots=self.shots[rows])
 
+    def split(self, limits: Limits) -> "Iterator[tuple[Int[np.ndarray, ' n_sent'], Job]]":
+        """Jobs within limits that together have all shots, each with its rows in this job.
+
+        A circuit with too many shots is sent several times.
+        """
+        pieces = -(-self.shots // min(limits.shots, limits.total))
+        rows = np.repeat(np.arange(len(self)), pieces)
+        number = np.concatenate([np.arange(n) for n in pieces])
+        shots = self.shots[rows] // pieces[rows] + (number < self.shots[rows] % pieces[rows])
+        kinds = shots if limits.alike else np.zeros_like(shots)
+        for kind in np.unique(kinds):
+            left = np.flatnonzero(kinds == kind)
+            while len(left):
+                sums = np.cumsum(shots[left[: limits.circuits]])
+                n = max(1, int(np.searchsorted(sums, limits.total, side="right")))
+                own, left = left[:n], left[n:]
+                yield rows[own], replace(self, angles=self.angles[rows[own]], shots=shots[own])
+
     def digests(self) -> list[str]:
         """A hash of each circuit with its setting and its shots.
 
@@ -48,6 +88,8 @@ class Job:
         again with other rounding errors.
         """
         common = repr((self.program, self.setting.gates(), self.fold)).encode()
+        if self.placed_as:
+            common += repr((self.placed_as.program, self.placed_as.setting.gates())).encode()
         rows = np.round(self.angles, 12) + 0.0  # no negative zeros
         return [
             hashlib.sha256(common + row.tobytes() + int(shots).to_bytes(8, "big")).hexdigest()
@@ -59,13 +101,44 @@ class LostJobError(RunError):
     """A job failed and may be sent again."""
 
 
+class AbstractRemote(abc.ABC):
+    """Takes jobs that are carried out elsewhere, and go on when this process ends."""
+
+    @abc.abstractmethod
+    def submit(self, job: Job, tag: str) -> str:
+        """Send a job under a tag by which it can be found; returns its identifier.
+
+        Raises:
+            LostJobError: it was not taken, or whether it was is not known.
+        """
+
+    @abc.abstractmethod
+    def find(self, tag: str) -> str:
+        """Identifier of the job with a tag; empty if there is none.
+
+        Raises:
+            LostJobError: whether there is one is not known.
+        """
+
+    @abc.abstractmethod
+    def fetch(self, identifier: str, job: Job) -> Float[np.ndarray, "n_rows dim"]:
+        """Wait for the results of a job, see `AbstractExecutor.sample`.
+
+        Raises:
+            LostJobError: the job failed, or there is none.
+            RunError: the results could not be fetched.
+        """
+
+
 class AbstractExecutor(abc.ABC):
     """Carries out circuits."""
 
-    batch: int = 300
-    """Largest number of circuits in a job."""
+    limits: Limits = Limits()
+    """The largest job."""
     sampled: bool = True
     """Whether results come from a finite number of shots."""
+    remote: AbstractRemote | None = None
+    """Where jobs go on when this process ends; None where they end with it."""
 
     @property
     @abc.abstractmethod
@@ -73,8 +146,8 @@ class AbstractExecutor(abc.ABC):
         """Everything that decides the results, as text: part of the key of stored results."""
 
     @abc.abstractmethod
-    def counts(self, job: Job) -> dict[str, int]:
-        """Depth and number of gates of a compiled circuit of a job; empty without a compiler."""
+    def counts(self, job: Job) -> Mapping[str, int | float]:
+        """Depth, gates and seconds for a shot of a compiled circuit; empty if not known."""
 
     @abc.abstractmethod
     def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
@@ -99,7 +172,7 @@ class Exact(AbstractExecutor):
     def name(self) -> str:
         return "exact"
 
-    def counts(self, job: Job) -> dict[str, int]:
+    def counts(self, job: Job) -> Mapping[str, int | float]:
         return {}
 
     def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
@@ -123,7 +196,7 @@ class Shots(AbstractExecutor):
     def name(self) -> str:
         return f"shots, seed {self.seed}"
 
-    def counts(self, job: Job) -> dict[str, int]:
+    def counts(self, job: Job) -> Mapping[str, int | float]:
         return {}
 
     def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:

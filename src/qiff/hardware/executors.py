@@ -10,7 +10,8 @@ from .._checks import InputError, check_known, check_seed
 from .delivery import Cached, Retrying
 from .executor import AbstractExecutor, Exact, Shots
 from .on_pennylane import pennylane
-from .on_qiskit import aer, fake, runtime
+from .on_qiskit import aer, fake
+from .on_runtime import runtime
 
 
 def _plain(executor: Callable[[int], AbstractExecutor]) -> Callable[[str, int], AbstractExecutor]:
@@ -56,5 +57,5 @@ def make_executor(name: str, *, seed: int = 0, cache: Path | None = None) -> Abs
     kind, _, argument = name.partition(":")
     check_known("Executor", kind, EXECUTORS)
     check_seed(seed)
-    executor = Retrying(EXECUTORS[kind](argument, seed))
-    return Cached(executor, cache) if cache else executor
+    executor = EXECUTORS[kind](argument, seed)
+    return Retrying(Cached(executor, cache) if cache else executor)

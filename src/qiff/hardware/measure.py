@@ -16,6 +16,7 @@ from ..quantum.program import Program
 from ..quantum.shots import (
     SETTINGS,
     Estimate,
+    Setting,
     conserved_axis,
     read_outcomes,
     settings,
@@ -122,7 +123,7 @@ class Laboratory:
     ):
         self.executor, self.protocol, self.after_job = executor, protocol, after_job
         self.n_circuits = self.n_shots = 0
-        self._inverses: dict[int, np.ndarray] = {}
+        self._inverses: dict[tuple[Program, Setting], np.ndarray] = {}
 
     def measure(
         self,
@@ -221,7 +222,7 @@ class Laboratory:
     def _estimate(self, job: Job, *, keep_spinless: bool) -> Estimate:
         mitigation = self.protocol.mitigation
         kept = spinless(job.setting) if keep_spinless else None
-        inverse = self._inverse(job.program.n_qubits) if mitigation.readout else None
+        inverse = self._inverse(job) if mitigation.readout else None
         frequencies = self._twirled(job) if mitigation.twirl else self._sent(job)
         shots = job.shots if self.executor.sampled else None
         values = job.setting.values(len(job.program.observables))
@@ -237,30 +238,28 @@ class Laboratory:
         ]
         return sum(results, start=np.zeros_like(results[0])) / len(masks)
 
-    def _inverse(self, n_qubits: int) -> Float[np.ndarray, "dim dim"]:
-        """Corrects the readout; calibrated once for each number of qubits."""
-        if n_qubits not in self._inverses:
+    def _inverse(self, job: Job) -> Float[np.ndarray, "dim dim"]:
+        """Corrects the readout of the qubits of a job; calibrated once for each setting."""
+        key = job.program, replace(job.setting, flips=0)
+        if key not in self._inverses:
             shots = np.array([max(CALIBRATION_SHOTS, self.protocol.shots // 100)])
-            nothing = noise.nothing(n_qubits)
+            nothing = noise.nothing(job.program.n_qubits)
             zeros, ones = (
-                self._sent(Job(nothing, setting, np.zeros((1, 0)), shots, ()))[0]
-                for setting in noise.calibrations(n_qubits)
+                self._sent(Job(nothing, setting, np.zeros((1, 0)), shots, (), placed_as=job))[0]
+                for setting in noise.calibrations(job.program.n_qubits)
             )
             confusion = noise.confusion(zeros, ones[::-1])
             twirl = self.protocol.mitigation.twirl
-            self._inverses[n_qubits] = noise.unread(
-                noise.twirled(confusion) if twirl else confusion
-            )
-        return self._inverses[n_qubits]
+            self._inverses[key] = noise.unread(noise.twirled(confusion) if twirl else confusion)
+        return self._inverses[key]
 
     def _sent(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:
         """Frequencies of a job, sent in parts, with its flips undone."""
-        found = []
-        for begin in range(0, len(job), self.executor.batch):
-            part = job.part(slice(begin, begin + self.executor.batch))
-            found.append(self.executor.sample(part))
+        frequencies = np.zeros((len(job), 2**job.program.n_qubits))
+        for rows, part in job.split(self.executor.limits):
+            shares = (part.shots / job.shots[rows])[:, None]
+            np.add.at(frequencies, rows, shares * self.executor.sample(part))
             self.n_circuits += len(part)
             self.n_shots += int(part.shots.sum()) if self.executor.sampled else 0
             self.after_job(self.n_circuits)
-        frequencies = np.concatenate(found)
         return frequencies[:, np.arange(frequencies.shape[1]) ^ job.setting.flips]

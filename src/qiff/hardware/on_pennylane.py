@@ -1,6 +1,7 @@
 """Executors of PennyLane: any of its devices that returns probabilities."""
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ class OnPennyLane(AbstractExecutor):
     def name(self) -> str:
         return f"pennylane:{self.device}, seed {self.seed}"
 
-    def counts(self, job: Job) -> dict[str, int]:
+    def counts(self, job: Job) -> Mapping[str, int | float]:
         return {}
 
     def sample(self, job: Job) -> Float[np.ndarray, "n_rows dim"]:

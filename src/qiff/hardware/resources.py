@@ -1,5 +1,7 @@
 """What a measurement will cost in circuits, shots and time, before anything is sent."""
 
+from collections.abc import Mapping
+
 import ase
 import numpy as np
 
@@ -7,13 +9,18 @@ from ..model.potential import AbstractPotential
 from ..model.shot_cost import GOAL
 from ..quantum.shots import settings
 from .estimate import estimate, n_stages
-from .executor import AbstractExecutor, Exact, Job
+from .executor import AbstractExecutor, Exact, Job, Limits
 from .measure import Protocol
 
-SECONDS_PER_SHOT = 250e-6
-"""Of devices with superconducting qubits, mostly to reset the qubits."""
-SECONDS_PER_CIRCUIT = 0.02
-"""To load a circuit."""
+SECONDS_PER_SHOT = 350e-6
+"""Where the device is not known: superconducting qubits, mostly the time to reset them."""
+SECONDS_PER_JOB = 2.0
+"""To load a job; both numbers are from
+https://quantum.cloud.ibm.com/docs/guides/estimate-job-run-time."""
+
+
+SHOT = "seconds for a shot"
+UNLIMITED = Limits(circuits=10**9)
 
 
 def resources(
@@ -34,40 +41,43 @@ def resources(
 
     Returns:
         Numbers by name, with the unit in the name: qubits, gate lists, stages (how often results
-        are awaited), circuits, gates, shots, standard errors, seconds.
+        are awaited), circuits, jobs, gates, shots, standard errors, seconds of quantum time.
 
     Raises:
         InputError: the potential cannot describe the atoms, or its circuits cannot be sent.
     """
-    dry_run = DryRun()
+    dry_run = DryRun(executor.limits)
     found = estimate(potential, atoms, dry_run, protocol)
     n_circuits = sum(len(job) for job in dry_run.jobs)
     example = max(dry_run.jobs, key=len)
     error = float(np.sqrt(np.mean(found.forces_error**2)))
-    seconds = found.n_shots * SECONDS_PER_SHOT + n_circuits * SECONDS_PER_CIRCUIT
+    counts = [executor.counts(job) for job in dry_run.jobs]
+    per_shot = [float(of.get(SHOT, SECONDS_PER_SHOT)) for of in counts]
+    seconds = SECONDS_PER_JOB * len(counts) + sum(
+        job.shots.sum() * time for job, time in zip(dry_run.jobs, per_shot, strict=True)
+    )
     return {
         "qubits": max(job.program.n_qubits for job in dry_run.jobs),
         "gate lists": len({job.program for job in dry_run.jobs}),
         "stages": n_stages(potential, atoms),
         "settings": len(settings(example.program.observables, protocol.method)),
         "circuits": n_circuits,
+        "jobs": len(dry_run.jobs),
         "gates": len(list(example.program.gates())),
         **executor.counts(example),
         "shots": found.n_shots,
         "error of energy (meV)": 1000 * found.energy_error,
         "error of forces (meV/Å)": 1000 * error,
         "shots for 10 meV/Å": found.n_shots * (error / GOAL) ** 2,
-        "seconds on a device": seconds,
+        "seconds on a device": float(seconds),
     }
 
 
 class DryRun(AbstractExecutor):
     """Gives exact results with the errors of a finite number of shots, and keeps every job."""
 
-    batch = 10**9
-
-    def __init__(self):
-        self.jobs: list[Job] = []
+    def __init__(self, limits: Limits = UNLIMITED):
+        self.limits, self.jobs = limits, list[Job]()
 
     @property
     def name(self) -> str:
@@ -77,5 +87,5 @@ class DryRun(AbstractExecutor):
         self.jobs.append(job)
         return Exact().sample(job)
 
-    def counts(self, job: Job) -> dict[str, int]:
+    def counts(self, job: Job) -> Mapping[str, int | float]:
         return {}

@@ -16,7 +16,7 @@ from jaxtyping import Float, Num
 
 from .._checks import InputError, missing_extra
 from .._types import Qubits
-from .gate import GATES
+from .gate import GATES, Gate
 from .program import Program
 from .shift import symmetric
 from .shots import Closing, Setting
@@ -167,7 +167,8 @@ class Parameterised:
         program: the gates.
         angles: of gates without parameters.
         open_slots: gates with one of these angles get parameters.
-        closing: gates and readout at the end; without it nothing is measured.
+        closing: gates and readout at the end, and gates outside the light cone of the observables
+            are left out; without it nothing is measured.
 
     Raises:
         InputError: Qiskit is absent.
@@ -181,8 +182,8 @@ class Parameterised:
         closing: Setting | None = None,
     ):
         qiskit = _import("qiskit", "a circuit of Qiskit")
-        wanted = set(open_slots)
-        self._open = [gate for gate in program.gates() if wanted.intersection(gate.slots)]
+        wanted, gates = set(open_slots), _kept(program, closing)
+        self._open = [gate for gate in gates if wanted.intersection(gate.slots)]
         counts = [len(_parameters(gate.name, np.zeros(gate.kind.n_angles))) for gate in self._open]
         self.parameters = qiskit.circuit.ParameterVector("theta", sum(counts))
         circuit, used = qiskit.QuantumCircuit(program.n_qubits), 0
@@ -190,7 +191,7 @@ class Parameterised:
             circuit.x([a, b])
             circuit.h(a)
             circuit.cx(a, b)
-        for gate in program.gates():
+        for gate in gates:
             if wanted.intersection(gate.slots):
                 n = counts[self._open.index(gate)]
                 values: Sequence[Any] = self.parameters[used : used + n]
@@ -254,6 +255,8 @@ def to_pennylane(
 ) -> Any:
     """A tape of PennyLane that returns expectation values, or with `closing` probabilities.
 
+    With `closing` gates outside the light cone of the observables are left out.
+
     Raises:
         InputError: PennyLane is absent.
     """
@@ -275,7 +278,7 @@ def to_pennylane(
         "rzz": qml.IsingZZ,
     }
     listed: list[Closing] = [
-        (g.name, g.qubits, tuple(angles[np.array(g.slots, int)])) for g in program.gates()
+        (g.name, g.qubits, tuple(angles[np.array(g.slots, int)])) for g in _kept(program, closing)
     ]
     for name, qubits, at in (*listed, *(closing.gates() if closing else ())):
         values = _parameters(name, np.array(at, float))
@@ -291,6 +294,11 @@ def to_pennylane(
         for o in program.observables
     ]
     return qml.tape.QuantumScript(gates, [qml.expval(o) for o in sums])
+
+
+def _kept(program: Program, closing: Setting | None) -> tuple[Gate, ...]:
+    """All gates, or those that what is read at the end can depend on."""
+    return program.light_cone() if closing else tuple(program.gates())
 
 
 def _parameters(name: str, angles: np.ndarray) -> np.ndarray:

@@ -70,8 +70,8 @@ class Program:
                 gate.shifted(self.n_first_slots + n * self.n_layer_slots) for gate in self.layer
             )
 
-    def read_slots(self) -> tuple[int, ...]:
-        """Slots of the gates that an observable can depend on: those in its light cone."""
+    def light_cone(self) -> tuple[Gate, ...]:
+        """The gates that an observable can depend on, in order."""
         seen = {
             q
             for observable in self.observables
@@ -83,8 +83,12 @@ class Program:
         for gate in reversed(list(self.gates())):
             if seen.intersection(gate.qubits):
                 seen.update(gate.qubits)
-                found += gate.slots
-        return tuple(sorted(found))
+                found.append(gate)
+        return tuple(reversed(found))
+
+    def read_slots(self) -> tuple[int, ...]:
+        """Slots of the gates in the light cone of the observables."""
+        return tuple(sorted(slot for gate in self.light_cone() for slot in gate.slots))
 
 
 def reuploading(

@@ -9,7 +9,6 @@ import ase
 import numpy as np
 
 from ..._checks import InputError
-from ...hardware.delivery import Cached
 from ...hardware.executor import AbstractExecutor
 from ...hardware.executors import make_executor
 from ...hardware.measure import Mitigation
@@ -128,4 +127,4 @@ class Workspace(NamedTuple):
 
     def executor(self, name: str) -> AbstractExecutor:
         """An executor whose results are kept in the folder of runs."""
-        return Cached(make_executor(name), self.out / "runs" / name.replace(":", "-"))
+        return make_executor(name, cache=self.out / "runs" / name.replace(":", "-"))
