@@ -9,18 +9,19 @@ are sums with a pair energy of N radial functions, and the first point, `alone`,
 without circuits, fitted to forces by least squares. Each point continues from the one before with
 the loss of `qiff train` and `train.shot_weight`, which is here an argument of one compiled
 function; 0 shows what more training alone does. With --fresh every point begins from the initial
-weights of its seed. Each point is a model file and a line of OUT/path-MODEL.jsonl, and is not
-computed again.
+weights of its seed. All of this is in float64. Each point is a model file and a line of
+OUT/path-MODEL.jsonl, and is not computed again.
 """
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ase
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -54,8 +55,8 @@ class Start(NamedTuple):
     potential: Any
     initial: Any
     train: Frames
-    valid: list
-    test: list
+    valid: Sequence[ase.Atoms]
+    test: Sequence[ase.Atoms]
 
 
 def pair_config(config: Mapping[str, Any], n_basis: int) -> dict[str, Any]:
@@ -86,10 +87,10 @@ def start(name: str, seed: int, out: Path, pairs: int) -> Start:
     frames = qiff.read(qiff.Source(str(folder / "frames.xyz")))
     split = json.loads((folder / "split.json").read_text())
     train, valid = ([frames[i] for i in split[part]] for part in ("train", "valid"))
-    potential = load(folder / "model.qiff")
+    potential = in_precision(load(folder / "model.qiff"), "float64")
     with precision(potential):
-        stacked = relative(stack(train, small.dtype, potential.cutoff), potential)
-    initial = build_for(train, config, seed=seed, dtype=small.dtype)
+        stacked = relative(stack(train, "float64", potential.cutoff), potential)
+    initial = build_for(train, config, seed=seed)
     return Start(folder, potential, initial, stacked, valid, small.sample(seed).tests["test"])
 
 
@@ -161,13 +162,12 @@ def errors(potential: Any, start: Start) -> dict[str, float]:
 
 def shots(functions: Functions, potential: Any, start: Start) -> float:
     """Shots of a geometry, mean of some of the test part."""
-    wide = in_precision(potential, "float64")
-    with precision(wide):
+    with precision(potential):
         graphs = [
-            jax.tree.map(lambda all: all[0], stack([frame], "float64", wide.cutoff).graph)
+            jax.tree.map(lambda all: all[0], stack([frame], "float64", potential.cutoff).graph)
             for frame in start.test[:N_FRAMES]
         ]
-        return float(np.mean([float(functions.shots(wide, graph)) for graph in graphs]))
+        return float(np.mean([float(functions.shots(potential, graph)) for graph in graphs]))
 
 
 def points_of(table: Path) -> list[tuple[int, str]]:

@@ -33,8 +33,9 @@ BEFORE = {
 Point = Mapping[str, Any]
 
 
-def points(table: Path) -> list[Point]:
-    """All points of a table."""
+def points(out: Path, name: str) -> list[Point]:
+    """All points of a table; none if it is not there."""
+    table = out / f"path-{name}.jsonl"
     return [json.loads(line) for line in table.read_text().splitlines()] if table.exists() else []
 
 
@@ -148,9 +149,9 @@ def main() -> None:
     parser.add_argument("docs", type=Path)
     options = parser.parse_args()
     tables = {
-        model: tuple(points(options.out / f"path-{name}.jsonl") for name in names)
-        for model, names in MODELS.items()
-        if (options.out / f"path-{names[1]}.jsonl").exists()
+        model: (points(options.out, alone), points(options.out, both))
+        for model, (alone, both) in MODELS.items()
+        if points(options.out, both)
     }
     section = Section(
         "path",
