@@ -236,12 +236,14 @@ class Geometry:
 
     def _stage(self, stage: int, known: Known) -> dict[int, CircuitGroup]:
         """The circuits of a stage, by the number of their gate list."""
-        request: Any = jax.tree.map(np.asarray, self.plan.request(*self.given, stage, known))
-        of_lists: Any = zip(self.plan.stages[stage], zip(*request, strict=True), strict=True)
-        positions = np.asarray(self.given[1])
+        weights, positions = self.given
+        request: Any = self.plan.request(weights, positions, stage, known)
+        of_lists = zip(*jax.tree.map(np.asarray, request), strict=True)
         return {
-            number: circuit_group(self.plan.programs[number], stage, *of_list, positions)
-            for number, of_list in of_lists
+            number: circuit_group(
+                self.plan.programs[number], stage, *of_list, np.asarray(positions)
+            )
+            for number, of_list in zip(self.plan.stages[stage], of_lists, strict=True)
         }
 
     def _known(self, measured: Mapping[int, Measured]) -> Known:
