@@ -238,13 +238,12 @@ class Geometry:
         """The circuits of a stage, by the number of their gate list."""
         weights, positions = self.given
         request: Any = self.plan.request(weights, positions, stage, known)
-        of_lists = zip(*jax.tree.map(np.asarray, request), strict=True)
-        return {
-            number: circuit_group(
-                self.plan.programs[number], stage, *of_list, np.asarray(positions)
-            )
-            for number, of_list in zip(self.plan.stages[stage], of_lists, strict=True)
-        }
+        request, at = jax.tree.map(np.asarray, (request, positions))
+        found = {}
+        for number, *of_list in zip(self.plan.stages[stage], *request, strict=True):
+            program, (angles, slopes, readout, fed) = self.plan.programs[number], of_list
+            found[number] = circuit_group(program, stage, angles, slopes, readout, fed, at)
+        return found
 
     def _known(self, measured: Mapping[int, Measured]) -> Known:
         """What circuits are in the plan, after those that were measured."""

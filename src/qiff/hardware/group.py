@@ -124,7 +124,7 @@ def _shifted(
     by_angle = [np.zeros((*of.slots.shape, n_slots)) for of in gates]
     for rows, of in zip(by_angle, gates, strict=True):
         rule = np.swapaxes(rule_of(of.name).coefficients(angles[of.slots]), 1, 2)
-        np.put_along_axis(rows, np.repeat(of.slots[:, None], rows.shape[1], axis=1), rule, axis=2)
+        np.put_along_axis(rows, np.repeat(of.slots[:, None], rule.shape[1], axis=1), rule, axis=2)
     own = [rows @ slopes for rows in by_angle]
     if gates and conserves_rotations(program) and follows(gates, angles, slopes, positions):
         away = along_rotations(gates, own, positions)
