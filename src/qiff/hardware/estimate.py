@@ -236,13 +236,14 @@ class Geometry:
 
     def _stage(self, stage: int, known: Known) -> dict[int, CircuitGroup]:
         """The circuits of a stage, by the number of their gate list."""
-        request: Any = jax.tree.map(np.asarray, self.plan.request(*self.given, stage, known))
-        of_lists: Any = zip(self.plan.stages[stage], zip(*request, strict=True), strict=True)
-        positions = np.asarray(self.given[1])
-        return {
-            number: circuit_group(self.plan.programs[number], stage, *of_list, positions)
-            for number, of_list in of_lists
-        }
+        weights, positions = self.given
+        request: Any = self.plan.request(weights, positions, stage, known)
+        request, at = jax.tree.map(np.asarray, (request, positions))
+        found = {}
+        for number, *of_list in zip(self.plan.stages[stage], *request, strict=True):
+            program, (angles, slopes, readout, fed) = self.plan.programs[number], of_list
+            found[number] = circuit_group(program, stage, angles, slopes, readout, fed, at)
+        return found
 
     def _known(self, measured: Mapping[int, Measured]) -> Known:
         """What circuits are in the plan, after those that were measured."""

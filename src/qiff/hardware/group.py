@@ -124,7 +124,7 @@ def _shifted(
     by_angle = [np.zeros((*of.slots.shape, n_slots)) for of in gates]
     for rows, of in zip(by_angle, gates, strict=True):
         rule = np.swapaxes(rule_of(of.name).coefficients(angles[of.slots]), 1, 2)
-        np.put_along_axis(rows, np.repeat(of.slots[:, None], rows.shape[1], axis=1), rule, axis=2)
+        np.put_along_axis(rows, np.repeat(of.slots[:, None], rule.shape[1], axis=1), rule, axis=2)
     own = [rows @ slopes for rows in by_angle]
     if gates and conserves_rotations(program) and follows(gates, angles, slopes, positions):
         away = along_rotations(gates, own, positions)
@@ -139,12 +139,14 @@ def _shifted(
         rule, basis = rule_of(of.name), bases(of, m)
         where = np.repeat(of.slots, basis.shape[1], axis=0)
         needed = np.repeat(fed[of.slots].any(1), basis.shape[1])
-        parts = [(basis @ part).reshape(-1, part.shape[-1]) for part in (rows, m)]
+        own_coefficients, own_weights = (
+            (basis @ part).reshape(len(where), -1) for part in (rows, m)
+        )
         for sign in (1, -1):
             turns = sign * basis @ rule.directions
-            moved = rule.sandwich(angles[of.slots][:, None], turns).reshape(where.shape)
+            moved = rule.sandwich(angles[of.slots][:, None], turns).reshape(len(where), -1)
             row = np.repeat(angles[None], len(moved), axis=0)
             np.put_along_axis(row, where, moved, axis=1)
-            found.append((row, sign * parts[0], sign * parts[1], needed))
+            found.append((row, sign * own_coefficients, sign * own_weights, needed))
     rows, coefficients, weights, needed = map(np.concatenate, zip(*found, strict=True))
     return rows, coefficients, weights, needed

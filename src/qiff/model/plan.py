@@ -163,15 +163,22 @@ class CircuitTrace:
         """See `Request`."""
         own = self.stages[stage]
         given: Known = known or (None,) * len(self.programs)
+        dtype = positions.dtype
 
-        def angles(positions: Positions, known: Known) -> tuple[Array, ...]:
-            found, _ = self.run(weights, positions, known)
-            return tuple(found[number] for number in own)
+        def angles(moved: Float[Array, " n_moved"]) -> Any:
+            *_, step = moved
+            responses = [
+                one and one._replace(values=one.values + step * _drawn(0, one.values.shape, dtype))
+                for one in given
+            ]
+            found, _ = self.run(weights, moved[:-1].reshape(positions.shape), responses)
+            at = tuple(found[number] for number in own)
+            return at, at
 
-        at = angles(positions, given)
-        slopes = jax.jacfwd(angles)(positions, given)
-        moved = jax.tree.map(lambda leaf: _drawn(0, leaf.shape, leaf.dtype), given)
-        _, changes = jax.jvp(partial(angles, positions), (given,), (moved,))
+        unmoved = jnp.append(jnp.ravel(positions), 0)
+        columns, at = jax.jacfwd(angles, has_aux=True)(unmoved)
+        slopes = tuple(of[..., :-1].reshape(*of.shape[:-1], *positions.shape) for of in columns)
+        fed = tuple(of[..., -1] != 0 for of in columns)
 
         def of_values(values: Values) -> Energy:
             responses = list(given)
@@ -184,7 +191,6 @@ class CircuitTrace:
             jnp.zeros((len(a), len(self.programs[number].observables)), a.dtype)
             for a, number in zip(at, own, strict=True)
         )
-        fed = tuple(change != 0 for change in changes)
         return Request(at, slopes, jax.grad(of_values)(zeros), fed)
 
 
@@ -237,10 +243,9 @@ class Plan:
             )
             return jnp.concatenate([total[None], -gradient.ravel()])
 
-        values = tuple(one.values for one in known)
-        sensitivities = jax.jacrev(of_values)(values)
-        inner = tuple(rows[0] for rows in sensitivities)
-        return Answer(of_values(values), sensitivities, inner)
+        result, back = jax.vjp(of_values, tuple(one.values for one in known))
+        (sensitivities,) = jax.vmap(back)(jnp.eye(len(result), dtype=result.dtype))
+        return Answer(result, sensitivities, tuple(rows[0] for rows in sensitivities))
 
 
 _plan = cache(Plan)
