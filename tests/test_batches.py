@@ -93,9 +93,11 @@ def test_a_fit_of_several_groups_resumes_bit_for_bit():
     stacked = qiff.stack(frames, cutoff=potential.cutoff)
     valid = qiff.stack(molecules[20:30], cutoff=potential.cutoff)
     assert len(Batches(stacked, 2, seed=0).groups) == 2
-    states = []
+    states, steps = [], []
     begin = initial_state(potential, training)
-    last = fit(begin, stacked, valid, training, seed=0, after_validation=states.append)
+    shown = {"after_validation": states.append, "after_steps": steps.append}
+    last = fit(begin, stacked, valid, training, seed=0, **shown)
+    assert steps == [1, 2, 3, 5, 6, 7]
     again = fit(states[0], stacked, valid, training, seed=0)
     same = jax.tree.map(np.array_equal, again.weights.potential, last.weights.potential)
     assert all(jax.tree.leaves(same))

@@ -31,15 +31,18 @@ def test_a_fit_shows_its_errors_in_lines_of_a_log(capsys):
     row = SimpleNamespace(errors=errors, valid_loss=0.5)
     with training_progress(100) as show:
         show(SimpleNamespace(step=0, history=()))  # pyright: ignore[reportArgumentType]
+        show.after_steps(25)
         show(SimpleNamespace(step=50, history=(row,)))  # pyright: ignore[reportArgumentType]
         row.errors = {}
         show(SimpleNamespace(step=60, history=(row,)))  # pyright: ignore[reportArgumentType]
         show(SimpleNamespace(step=100, history=(row,)))  # pyright: ignore[reportArgumentType]
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "  0 %  0 of 100  compiling"
-    assert lines[1].endswith("left  energy 1.2 meV/atom  forces 34.5 meV/Å")
-    assert lines[2].endswith("validation loss 0.5")
-    assert lines[3].endswith("evaluating")
+    assert lines[1].startswith(" 20 %  25 of 100")
+    assert lines[1].endswith("left")
+    assert lines[2].endswith("left  energy 1.2 meV/atom  forces 34.5 meV/Å")
+    assert lines[3].endswith("validation loss 0.5")
+    assert lines[4].endswith("evaluating")
 
 
 def test_a_notebook_replaces_one_line(capsys, monkeypatch):

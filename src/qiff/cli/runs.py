@@ -27,7 +27,8 @@ def _train(options: argparse.Namespace) -> None:
     run = read_config(Path(options.config), options.set)
     again = {"resume": options.resume, "overwrite": options.overwrite}
     with training_progress(run.train.steps) as show:
-        train(run, **again, after_validation=show if is_first() else lambda state: None)
+        shown = {"after_validation": show, "after_steps": show.after_steps} if is_first() else {}
+        train(run, **again, **shown)
     if is_first():
         print("\n".join(summary(Path(run.output))))
 

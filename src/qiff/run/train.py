@@ -23,6 +23,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     after_validation: Callable[[FitState], None] = lambda state: None,
+    after_steps: Callable[[int], None] = lambda step: None,
 ) -> dict[str, Any]:
     """Train, evaluate and report; everything is written to the run folder `run.output`.
 
@@ -31,6 +32,7 @@ def train(
         resume: resume the run in the folder; the result is bit for bit the same.
         overwrite: replace the run in the folder.
         after_validation: called with every state of the fit.
+        after_steps: called with the number of the step, often, between validations.
 
     Returns:
         The content of `metrics.json`.
@@ -46,7 +48,7 @@ def train(
             folder.check_begun()
         elif not overwrite:
             folder.check_free()
-        return _train(prepare(run), folder, resume, after_validation)
+        return _train(prepare(run), folder, resume, after_validation, after_steps)
 
 
 def _train(
@@ -54,6 +56,7 @@ def _train(
     folder: RunFolder,
     resume: bool,
     after_validation: Callable[[FitState], None],
+    after_steps: Callable[[int], None],
 ) -> dict[str, Any]:
     """Train what is prepared in a folder that is locked; the content of `metrics.json`."""
     run = prepared.run
@@ -76,7 +79,8 @@ def _train(
         with folder.scratch() as files:
             parts = prepared.stacked("train", files), prepared.stacked("valid", files)
             after_validation(state)
-            state = fit(state, *parts, run.train, seed=run.seed, after_validation=keep)
+            shown = {"after_validation": keep, "after_steps": after_steps}
+            state = fit(state, *parts, run.train, seed=run.seed, **shown)
         seconds, best = time.perf_counter() - begin, state.best
         if best.calibration:
             best = calibrated(best, prepared.part("valid"))

@@ -106,6 +106,7 @@ def fit(
     *,
     seed: int,
     after_validation: Callable[[FitState], None] = lambda state: None,
+    after_steps: Callable[[int], None] = lambda step: None,
 ) -> FitState:
     """Fit a potential, from `initial_state` or any later one: both end bit for bit the same.
 
@@ -118,6 +119,7 @@ def fit(
         training: how.
         seed: of the order of the configurations and of perturbations.
         after_validation: called with every state that can be resumed from.
+        after_steps: called with the number of the step, often, between validations.
 
     Returns:
         The last state; its `best` is the potential to use.
@@ -130,21 +132,25 @@ def fit(
         train, valid = (relative(frames, state.best) for frames in (train, valid))
     batches = Batches(train, training.batch_size, seed)
     while state.step < training.steps and not 0 < training.patience <= state.n_stale:
-        state = _advance(state, batches, valid, training, term)
+        state = _advance(state, batches, valid, training, term, after_steps)
         after_validation(state)
     return state
 
 
 def _advance(
-    state: FitState, batches: Batches, valid: Frames, training: Training, term: ShotTerm | None
+    state: FitState,
+    batches: Batches,
+    valid: Frames,
+    training: Training,
+    term: ShotTerm | None,
+    after_steps: Callable[[int], None],
 ) -> FitState:
     """Steps up to the next validation, and that validation."""
     begin, end = state.step, min(state.step + training.evaluate_every, training.steps)
     try:
         with precision(state.best), connected():
-            weights, losses = _fitted(
-                on_devices(state.weights), batches, training, term, begin, end
-            )
+            weights = on_devices(state.weights)
+            weights, losses = _fitted(weights, batches, training, term, begin, end, after_steps)
             valid_loss, errors = _validate(weights.average, valid, training, term)
             weights = on_this_device(weights)
             if not (np.all(np.isfinite(losses)) and np.isfinite(valid_loss)):
@@ -167,6 +173,7 @@ def _fitted(
     term: ShotTerm | None,
     begin: int,
     end: int,
+    after_steps: Callable[[int], None],
 ) -> tuple[Weights, Float[np.ndarray, " n_steps"]]:
     """Steps `begin` to `end`, and the loss of each.
 
@@ -177,7 +184,9 @@ def _fitted(
     key, losses = jax.random.key(batches.seed), []
     for steps, frames in batches.between(begin, end, training.evaluate_every):
         frames = on_devices(frames)
-        jax.block_until_ready(losses[-1:])
+        if losses:
+            jax.block_until_ready(losses[-1])
+            after_steps(int(steps[0]))
         weights, found = _take_steps(weights, frames, steps, key, training, term)
         losses.append(on_this_device(found))
     return weights, np.concatenate(losses)
