@@ -3,9 +3,8 @@
     qiff data make organic --n-frames 50000 --seed 1 --out more.xyz
     python runs/organic/join.py organic.xyz more.xyz OUT
 
-OUT/test.xyz is the test part of `organic.toml`, and OUT/train.xyz all other frames of both files.
-No
-molecule is in both.
+OUT/test.xyz is the test part of `organic.toml`, and OUT/train.xyz all other frames of both
+files. No molecule is in both.
 """
 
 import sys
