@@ -1,17 +1,54 @@
 """Ethanol in several interactions from circuits, sent stage by stage: energy, forces and errors.
 
 python runs/shots/stages.py [--n-interactions 2] [--n-qubits 2] [--n-hidden 0] [--shots 1e8]
-    [--geometries 4] [--seeds 5] [--pilot 0]
+    [--geometries 4] [--seeds 5] [--pilot 0] [--left-out]
+
+With --left-out: of models of two interactions, for each geometry, the share of the variance of
+forces that is not in their standard errors, from second derivatives of the simulated circuits.
 """
 
 import argparse
+from functools import partial
 
+import ase
 import ase.build
 import jax
 import numpy as np
 
 import qiff
 from qiff.hardware import Exact, Protocol, Shots, estimate, resources
+from qiff.hardware.estimate import Geometry
+from qiff.hardware.measure import Laboratory
+from qiff.hardware.resources import DryRun
+from qiff.model.plan import Response
+from qiff.quantum.engine import expectations
+
+
+def left_out(potential: qiff.AbstractPotential, atoms: ase.Atoms, protocol: Protocol) -> np.ndarray:
+    """What the variances of forces would grow by, as a share, with second derivatives."""
+    with qiff.precision(potential):
+        geometry = Geometry(potential, atoms)
+        first, second = geometry._measured(Laboratory(DryRun(), protocol), 2).values()
+        known = [one.group.response(one.found.values) for one in (first, second)]
+        angles = geometry.plan._trace.run(*geometry.given, known)[0][1]
+        simulate = jax.vmap(partial(expectations, second.group.program, engine="xla"))
+        slopes = jax.vmap(jax.jacfwd(partial(expectations, second.group.program, engine="xla")))
+
+        def forces(values: jax.Array, *, curved: bool) -> jax.Array:
+            weights, positions = geometry.given
+            one = Response(values, known[0].slopes)
+            at = geometry.plan._trace.run(weights, positions, [one, known[1]])[0][1]
+            two = Response(simulate(at), slopes(at if curved else angles))
+            energy = geometry.plan._trace.energy
+            return -jax.grad(energy, 1)(weights, positions, [one, two]).ravel()
+
+        def variances(curved: bool) -> np.ndarray:
+            of = jax.jit(jax.jacfwd(partial(forces, curved=curved)))(known[0].values)
+            covariance = first.found.covariance[: len(known[0].values)]
+            return np.einsum("iko,kop,ikp->i", of, covariance, of, optimize=True)
+
+        total = np.diagonal(estimate(potential, atoms, DryRun(), protocol).covariance)
+        return (variances(True) - variances(False)) / total
 
 
 def main() -> None:
@@ -23,6 +60,7 @@ def main() -> None:
     parser.add_argument("--pilot", type=float, default=0.0)
     parser.add_argument("--geometries", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--left-out", action="store_true")
     options = parser.parse_args()
     sizes = {name: value for name, value in vars(options).items() if name.startswith("n_")}
     config = {"kind": "local", "elements": ["H", "C", "O"], "n_layers": 1, "n_circuits": 1, **sizes}
@@ -33,6 +71,10 @@ def main() -> None:
     for geometry in range(options.geometries):
         atoms = ase.build.molecule("CH3CH2OH")
         atoms.rattle(0.05, seed=geometry)
+        if options.left_out:
+            share = left_out(potential, atoms, protocol)
+            print(f"left out of the variance: mean {share.mean():.3f}, largest {share.max():.3f}")
+            continue
         wanted = qiff.predict(potential, atoms)
         if geometry == 0:
             exact = estimate(potential, atoms, Exact())
