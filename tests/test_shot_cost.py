@@ -215,6 +215,7 @@ def test_the_validation_of_shots_does_not_count_copies(monkeypatch):
             _validate(potential, frames, training, term)[0]
             for term in (ShotTerm(ShotCost(()), 3.0, 1), None)
         )
+    assert type(found) is float  # also in single precision: a state holds it as JSON
     wanted = of_each(None, potential, frames, None)
     assert found - plain == pytest.approx(3 * wanted.mean())
     copies = np.append(wanted, np.repeat(wanted[0], len(frames) - 4))

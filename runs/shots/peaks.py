@@ -42,8 +42,8 @@ def frequency(values: np.ndarray, timestep: float) -> float:
 
 def measured(frames: list[ase.Atoms], timestep: float) -> dict[str, float]:
     """Temperature in K and frequencies in 1/cm."""
-    temperature = float(np.mean([atoms.get_temperature() for atoms in frames]))
-    return {"temperature (K)": temperature} | {
+    temperatures = [float(atoms.get_temperature()) for atoms in frames]
+    return {"temperature (K)": float(np.mean(temperatures))} | {
         name: frequency(values, timestep) for name, values in coordinates(frames).items()
     }
 

@@ -129,7 +129,7 @@ def figure(tables: Mapping[str, tuple[list[Point], list[Point]]]) -> bytes:
                     [p[key] * unit for p in own]
                     for key, unit in (("test_forces_mae", 1e3), ("shots", 1))
                 )
-                one.plot(x, y, marker=marker, lw=0.9, label=f"{label}, seed {seed}", **style)
+                one.plot(x, y, marker=marker, lw=0.9, label=label if seed == 0 else None, **style)
             for point in both:
                 if point["seed"] == seed and point["point"] == "alone":
                     one.axvline(1e3 * point["test_forces_mae"], color=COLOURS[seed], lw=0.8, ls=":")
@@ -138,7 +138,7 @@ def figure(tables: Mapping[str, tuple[list[Point], list[Point]]]) -> bytes:
         one.xaxis.set_minor_formatter(NullFormatter())
         one.set_xticks([20, 50, 100, 200, 500])
         one.set(xlabel="test error of forces (meV/Å)", ylabel="shots for 10 meV/Å")
-        one.legend(frameon=False, fontsize=6)
+        one.legend(frameon=False, fontsize=7, loc="lower left")
     return png(drawn)
 
 
@@ -161,7 +161,7 @@ def main() -> None:
         notes=[
             "Values of seeds 0, 1, 2. Shots are predicted for 10 meV/Å, the root mean square of "
             "standard errors of forces, for the best allocation, mean of three test geometries. "
-            "Dotted lines: the pair energy alone, which takes no shots. Points are chosen by "
+            "Colours: seeds. Dotted: the pair energy alone, without shots. Points are chosen by "
             "errors of the validation part: that of fewest shots within the limit."
         ],
     )

@@ -255,7 +255,7 @@ def _validate(
         total = {key: total.get(key, 0) + np.asarray(values) for key, values in found.items()}
     loss, errors = training.loss.validation(total)
     of_shots, n_frames = total.get(_SHOTS, (0.0, 1))
-    return loss + float(of_shots) / n_frames, errors
+    return loss + float(of_shots / n_frames), errors
 
 
 @eqx.filter_jit
