@@ -102,7 +102,7 @@ train run.toml                                     | already holds a run
 train new.toml --resume                            | holds no run to resume
 train new.toml --set train.stepz=5                 | did you mean `steps`
 train new.toml --set steps                         | needs key=value
-train new.toml --set train.steps=-1                | steps` must be at least 1
+train new.toml --set train.steps=-1                | --set: `train.steps` must be at least 1
 train new.toml --set train.steps=ten               | `train.steps` must be int
 train new.toml --set train.learning_rate=0         | `train.learning_rate` must be positive
 train new.toml --set train.batch_size=0            | `train.batch_size` must be at least 1

@@ -122,9 +122,9 @@ def test_mistakes_name_their_place(path, old, new, message):
         ("output.x=3", r"^`--set output\.x=3`: `output` is not a table\.$"),
         (
             "train.stepz=3",
-            r"run\.toml: `train\.stepz`: key `stepz` is not known; did you",
+            r"^--set: `train\.stepz`: key `stepz` is not known; did you",
         ),
-        ("output=' '", r"run\.toml:2: `output` must name a folder, but is empty\.$"),
+        ("output=' '", r"^--set: `output` must name a folder, but is empty\.$"),
     ],
 )
 def test_wrong_overrides_are_refused(path, override, message):

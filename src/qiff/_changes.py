@@ -65,7 +65,15 @@ def transformed(
     return moved
 
 
-def _random_rotation(seed: int = 11) -> Float[np.ndarray, "3 3"]:
+def random_rotation(seed: int = 11) -> Float[np.ndarray, "3 3"]:
+    """The matrix of a rotation, drawn evenly from all.
+
+    Args:
+        seed: of the rotation.
+
+    Returns:
+        An orthogonal matrix with determinant 1.
+    """
     from scipy.spatial.transform import Rotation
 
     return Rotation.from_quat(np.random.default_rng(seed).normal(size=4)).as_matrix()

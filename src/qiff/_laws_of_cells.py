@@ -8,7 +8,7 @@ from ase.stress import (
     voigt_6_to_full_3x3_stress,
 )
 
-from ._changes import _random_rotation, defect, evaluate, in_precision, transformed
+from ._changes import defect, evaluate, in_precision, random_rotation, transformed
 from .model.potential import AbstractPotential
 from .model.predict import Prediction
 
@@ -58,7 +58,7 @@ def wrapping(potential: AbstractPotential, atoms: ase.Atoms) -> float:
 
 def box_rotation(potential: AbstractPotential, atoms: ase.Atoms) -> float:
     """When atoms and cell are rotated, energies stay, forces and stress rotate."""
-    box, matrix = boxed(atoms), _random_rotation()
+    box, matrix = boxed(atoms), random_rotation()
     turned = boxed(transformed(atoms, matrix), CELL @ matrix.T)
     before, after = evaluate(potential, [box, turned])
     tensor = voigt_6_to_full_3x3_stress(before.stress)

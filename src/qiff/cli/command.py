@@ -53,7 +53,7 @@ def check_new(data_set: Path, others: Iterable[Path], option: str) -> None:
             raise InputError(f"{target}: exists; choose another {option} or delete it first.")
 
 
-def check_apart(target: Path, source: str) -> None:
+def check_not_input(target: Path, source: str) -> None:
     """Raise if an output is the input as well."""
     from ..atoms.data.source import split_index
 

@@ -13,8 +13,8 @@ from .command import (
     add,
     add_source,
     add_workers,
-    check_apart,
     check_new,
+    check_not_input,
     print_table,
     source_of,
     task_map,
@@ -73,7 +73,7 @@ def _data_convert(options: argparse.Namespace) -> None:
 
     target = Path(options.target)
     check_suffix(target, (".xyz", ".extxyz"))
-    check_apart(target, options.source)
+    check_not_input(target, options.source)
     frames = read(source_of(options, options.source))
     write(target, frames)
     known = Counter(key for atoms in frames for key in labels(atoms))

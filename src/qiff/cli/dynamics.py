@@ -12,7 +12,7 @@ from .command import (
     Commands,
     add,
     add_model_and_source,
-    check_apart,
+    check_not_input,
     model_and_frames,
     print_table,
 )
@@ -45,7 +45,7 @@ def _md(options: argparse.Namespace) -> None:
 
     dynamics, path = settings_from(options, Dynamics), Path(options.out)
     check_suffix(path, (".xyz", ".extxyz"))
-    check_apart(path, options.source)
+    check_not_input(path, options.source)
     if options.resume and options.executor:
         raise InputError("dynamics on measured forces cannot be resumed; leave out --resume.")
     for target in (path, *map(path.with_suffix, REPORT), checkpoint_path(path)):

@@ -15,8 +15,8 @@ from .command import (
     add,
     add_source,
     add_workers,
-    check_apart,
     check_new,
+    check_not_input,
     source_of,
     task_map,
 )
@@ -35,7 +35,7 @@ def _label(options: argparse.Namespace) -> None:
 
     target = Path(options.target)
     check_suffix(target, (".xyz", ".extxyz"))
-    check_apart(target, options.source)
+    check_not_input(target, options.source)
     record, failed = target.with_suffix(".json"), target.with_suffix(".failed.xyz")
     check_new(target, (record, failed), "OUT.xyz")
     level = find_level(options.level, _settings(options))

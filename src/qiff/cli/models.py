@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from .._checks import check_suffix
 from .._files import atomic_write
 from .._progress import working
-from .command import Commands, add, add_model_and_source, check_apart, model_and_frames, print_table
+from .command import (
+    Commands,
+    add,
+    add_model_and_source,
+    check_not_input,
+    model_and_frames,
+    print_table,
+)
 from .hardware import add_executor, measured, print_resources
 from .options import add_settings
 from .parser import Parser
@@ -40,7 +47,7 @@ def _predict(options: argparse.Namespace) -> None:
 
     target = Path(options.target)
     check_suffix(target, (".xyz", ".extxyz"))
-    check_apart(target, options.source)
+    check_not_input(target, options.source)
     potential, frames = model_and_frames(options)
     if options.dry_run:
         print_resources(options, potential, frames[0])

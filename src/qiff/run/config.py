@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -143,7 +143,8 @@ def parse_settings(
         raise InputError(f"{name}: is not valid TOML: {error}.") from None
     for override in overrides:
         override_table(table, override, "--set")
-    return from_table(record_type, table, partial(_where, name, text))
+    given = {override.partition("=")[0].strip() for override in overrides}
+    return from_table(record_type, table, partial(_where, name, text, given))
 
 
 def config_text(settings: Any) -> str:
@@ -151,10 +152,12 @@ def config_text(settings: Any) -> str:
     return tomli_w.dumps(_plain(dataclasses.asdict(settings)))
 
 
-def _where(path: str, text: str, keys: tuple[str, ...]) -> str:
-    """File, line and dotted key of a setting in a TOML file."""
+def _where(path: str, text: str, overridden: Container[str], keys: tuple[str, ...]) -> str:
+    """File, line and dotted key of a setting in a TOML file; or the option that overrides it."""
     if not keys:
         return path
+    if any(".".join(keys[:n]) in overridden for n in range(1, len(keys) + 1)):
+        return f"--set: {dotted(keys)}"
     *tables, key = keys
     section = ""
     for number, line in enumerate(text.splitlines(), 1):

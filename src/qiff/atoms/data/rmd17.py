@@ -98,7 +98,7 @@ def read_rmd17(path: Path, source: Source) -> RawFrames:
         InputError: a file is corrupt; a list of frames is none, or names a frame twice.
     """
     parts = locate(source.path)
-    loaded = {file: load_npz(file, source) for file in {part.arrays for part in parts.values()}}
+    loaded = {file: _loaded(file, source) for file in {part.arrays for part in parts.values()}}
     rows = {name: _rows(part, loaded[part.arrays], source) for name, part in parts.items()}
     listed = [number for name, part in parts.items() if part.rows for number in rows[name]]
     if len(set(listed)) < len(listed):
@@ -106,19 +106,22 @@ def read_rmd17(path: Path, source: Source) -> RawFrames:
     frames = []
     for name, part in parts.items():
         arrays = loaded[part.arrays]
-        found = {key: np.atleast_1d(arrays[key]) for key in PER_FRAME if key in arrays}
-        chosen = {key: values[rows[name]] for key, values in found.items()}
+        chosen = {key: arrays[key][rows[name]] for key in PER_FRAME if key in arrays}
         for atoms in from_arrays(arrays | chosen, source).frames:
             atoms.info[PART] = name
             frames.append(atoms)
     return RawFrames(frames, "kcal/mol", "Angstrom")
 
 
+def _loaded(path: Path, source: Source) -> dict[str, np.ndarray]:
+    """The arrays of a file; those with values for each frame have an axis of frames."""
+    arrays = load_npz(path, source)
+    return arrays | {key: np.atleast_1d(arrays[key]) for key in PER_FRAME if key in arrays}
+
+
 def _rows(part: PartFiles, arrays: Mapping[str, np.ndarray], source: Source) -> np.ndarray:
     """The numbers of the frames of a part."""
-    n_frames = min(
-        (np.atleast_1d(arrays[key]).shape[0] for key in PER_FRAME if key in arrays), default=0
-    )
+    n_frames = min((len(arrays[key]) for key in PER_FRAME if key in arrays), default=0)
     if part.rows is None:
         return np.arange(n_frames)
     try:
