@@ -1,12 +1,15 @@
 """Shots of a geometry against test errors: models fine-tuned with more and more `shot_weight`.
 
     python runs/shots/path.py OUT MODEL [--pairs 8] [--seeds 0 1 2] [--weights 0 1 4] [--steps 500]
+    python runs/shots/path.py OUT MODEL --invariants 12 ...
     python runs/shots/path.py OUT MODEL --fresh ...
 
 MODEL is a name of `qiff.studies.hardware.models.SMALL_MODELS`, OUT the folder of `qiff reproduce
 hardware`, whose trained models the paths begin from; missing ones are trained. With --pairs N they
 are sums with a pair energy of N radial functions, and the first point, `alone`, is such an energy
-without circuits, fitted to forces by least squares. Each point continues from the one before with
+without circuits, fitted to forces by least squares. With --invariants N they are sums with a model
+that is linear in the classical invariants of N channels, which sees angles too; `alone`, it is
+trained as the sum is. Each point continues from the one before with
 the loss of `qiff train` and `train.shot_weight`, which is here an argument of one compiled
 function; 0 shows what more training alone does. With --fresh every point begins from the initial
 weights of its seed. All of this is in float64. Each point is a model file and a line of
@@ -59,31 +62,39 @@ class Start(NamedTuple):
     test: Sequence[ase.Atoms]
 
 
-def pair_config(config: Mapping[str, Any], n_basis: int) -> dict[str, Any]:
-    """A pair energy of the elements of a model."""
+def beside(config: Mapping[str, Any], pairs: int, invariants: int) -> dict[str, Any]:
+    """The classical part beside a model; empty if there is none."""
     elements = list(dict.fromkeys(config["elements"]))
-    return {"kind": "pairs", "elements": elements, "n_basis": n_basis}
-
-
-def slug(name: str, pairs: int) -> str:
-    """The name of a model in names of files."""
-    return name.lower().replace(",", "").replace(" ", "-") + f"-pairs{pairs}" * bool(pairs)
-
-
-def start(name: str, seed: int, out: Path, pairs: int) -> Start:
-    """A trained model and its configurations."""
-    small, settings, config = SMALL_MODELS[name], StudySettings(), SMALL_MODELS[name].config
     if pairs:
-        config = {"kind": "sum", "potentials": [config, pair_config(config, pairs)]}
+        return {"kind": "pairs", "elements": elements, "n_basis": pairs}
+    if invariants:
+        return {"kind": "classical", "elements": elements, "n_channels": invariants, "n_hidden": 0}
+    return {}
+
+
+def slug(name: str, part: Mapping[str, Any]) -> str:
+    """The name of a model in names of files."""
+    number = part.get("n_basis") or part.get("n_channels")
+    ending = f"-{part['kind']}{number}" if part else ""
+    return name.lower().replace(",", "").replace(" ", "-") + ending
+
+
+def trained(name: str, seed: int, out: Path, label: str, config: Mapping[str, Any]) -> Path:
+    """The folder of a model that is trained as the small model of a name is."""
+    small = SMALL_MODELS[name]
+    training, rates = small.training(StudySettings()), (small.rate,)
     experiment = Experiment(
-        f"hardware-{slug(name, pairs)}",
-        config,
-        small.sample,
-        small.training(settings),
-        (small.rate,),
-        dtype=small.dtype,
+        f"hardware-{label}", config, small.sample, training, rates, dtype=small.dtype
     )
-    (folder,) = carry_out(experiment, [seed], out, lambda name: None).folders
+    return carry_out(experiment, [seed], out, lambda name: None).folders[0]
+
+
+def start(name: str, seed: int, out: Path, part: Mapping[str, Any]) -> Start:
+    """A trained model and its configurations."""
+    small, config = SMALL_MODELS[name], SMALL_MODELS[name].config
+    if part:
+        config = {"kind": "sum", "potentials": [config, part]}
+    folder = trained(name, seed, out, slug(name, part), config)
     frames = qiff.read(qiff.Source(str(folder / "frames.xyz")))
     split = json.loads((folder / "split.json").read_text())
     train, valid = ([frames[i] for i in split[part]] for part in ("train", "valid"))
@@ -223,6 +234,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--rate", type=float, default=0.02)
     parser.add_argument("--pairs", type=int, default=0)
+    parser.add_argument("--invariants", type=int, default=0)
     parser.add_argument("--fresh", action="store_true")
     options = parser.parse_args()
     functions = None
@@ -232,12 +244,18 @@ def main() -> None:
         learning_rate=options.rate,
         shot_circuits=4,
     )
-    table = options.out / f"path-{slug(options.model, options.pairs)}.jsonl"
+    part = beside(SMALL_MODELS[options.model].config, options.pairs, options.invariants)
+    label = slug(options.model, part)
+    table = options.out / f"path-{label}.jsonl"
     for seed in options.seeds:
-        begin = start(options.model, seed, options.out, options.pairs)
-        if options.pairs and (seed, "alone") not in points_of(table):
-            config = pair_config(SMALL_MODELS[options.model].config, options.pairs)
-            add(table, seed, "alone", 0.0, errors(pairs_alone(config, begin), begin))
+        begin = start(options.model, seed, options.out, part)
+        if part and (seed, "alone") not in points_of(table):
+            if options.pairs:
+                alone = pairs_alone(part, begin)
+            else:
+                folder = trained(options.model, seed, options.out, f"{label}-alone", part)
+                alone = load(folder / "model.qiff")
+            add(table, seed, "alone", 0.0, errors(alone, begin))
         with precision(begin.potential):
             functions = functions or Functions(begin, training)
         path(begin, seed, options.weights, functions, table, fresh=options.fresh)
