@@ -1,15 +1,14 @@
 """Dynamics of molecules that a model was not trained on: do bonds hold, and are the forces right?
 
-    python runs/organic/dynamics.py RUN organic.xyz OUT [--n-molecules 10] [--picoseconds 100]
+    python runs/organic/dynamics.py MODEL more/test.xyz OUT [--n-molecules 10] [--picoseconds 100]
 
-RUN is the folder of a run on `qiff data make organic`. Molecules are drawn from its test part, seed
-0, and start from their first frame, at 300 K, NVT. They are simulated together, so far apart that
+The frames are those of the test part, see `join.py`. Molecules are drawn from them, seed 0, and
+start from their first frame, at 300 K, NVT. They are simulated together, so far apart that
 they do not see each other. Bonds are those of the SMILES, as in the data. Ten frames of every
 molecule are labelled with GFN2-xTB. A trajectory that is there is resumed.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -27,11 +26,9 @@ TIMESTEP, INTERVAL, N_LABELLED = 0.5, 200, 10  # fs, steps
 APART = 50.0  # Å; a molecule of 100 u diffuses by some 7 Å in 100 ps
 
 
-def main(run: Path, data: str, out: Path, n_molecules: int, picoseconds: float) -> None:
+def main(model: str, data: str, out: Path, n_molecules: int, picoseconds: float) -> None:
     """Print the table, row by row."""
-    frames = qiff.read(qiff.Source(data))
-    test = json.loads((run / "split.json").read_text())["test"]
-    first = {frames[i].info["smiles"]: frames[i] for i in sorted(test, reverse=True)}
+    first = {atoms.info["smiles"]: atoms for atoms in qiff.read(qiff.Source(data))[::-1]}
     drawn = np.random.default_rng(0).permutation(sorted(first))[:n_molecules]
     together, parts = ase.Atoms(), []
     for n, smiles in enumerate(drawn):
@@ -39,11 +36,11 @@ def main(run: Path, data: str, out: Path, n_molecules: int, picoseconds: float) 
         atoms.positions += APART * np.array([n % 3, n // 3 % 3, n // 9]) - atoms.positions.mean(0)
         parts.append(slice(len(together), len(together) + len(atoms)))
         together += atoms
-    potential, path = qiff.load(run / "model.qiff"), out / "together.xyz"
+    potential, path = qiff.load(model), out / "together.xyz"
     steps = round(1000 * picoseconds / TIMESTEP)
     dynamics = qiff.Dynamics("nvt", 300.0, TIMESTEP, steps, INTERVAL)
     show = lambda step: print(f"{step} of {steps} steps", file=sys.stderr, end="\r")
-    record = simulated(potential, together, dynamics, path, {"model": str(run)}, show)
+    record = simulated(potential, together, dynamics, path, {"model": model}, show)
     print(f"{len(together)} atoms, {picoseconds:g} ps, {record['mean_temperature']:.0f} K\n")
     print("| molecule | bonds | forces, RMS (eV/Å) | forces MAE (meV/Å) |")
     print("|---|---|---|---|")
@@ -63,7 +60,7 @@ def main(run: Path, data: str, out: Path, n_molecules: int, picoseconds: float) 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("model")
     parser.add_argument("data")
     parser.add_argument("out", type=Path)
     parser.add_argument("--n-molecules", type=int, default=10)
