@@ -1,7 +1,7 @@
 """Energy and forces of a geometry from an executor, with standard errors."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -11,11 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from .._checks import InputError
 from .._types import Qubits
 from ..model.directions import along_rotations, bases, conserves_rotations, follows
 from ..model.plan import Answer, plan
 from ..model.potential import AbstractPotential
 from ..model.predict import check_atoms, precision
+from ..quantum import noise
 from ..quantum.insertion import insertion
 from ..quantum.program import Program
 from ..quantum.shift import rule_of
@@ -86,12 +88,54 @@ def estimate(
 def measure(laboratory: Laboratory, potential: AbstractPotential, atoms: ase.Atoms) -> Measurement:
     """`estimate` for several configurations in turn: the readout is calibrated once."""
     before = laboratory.n_circuits, laboratory.n_shots
-    with _in_float64(potential, atoms) as geometry:
-        found = geometry.measure(laboratory)
+    turns = noise.turns(laboratory.protocol.mitigation.turns)
+    with ExitStack() as stack:
+        geometries = []
+        for turn in turns:
+            turned = atoms.copy()
+            turned.positions = atoms.positions @ turn.T
+            geometries.append(stack.enter_context(_in_float64(potential, turned)))
+        if len(turns) > 1:
+            geometries[0].check_invariance()
+        values = _together(laboratory, geometries)
+        found = [one.measurement(of) for one, of in zip(geometries, values, strict=True)]
     return replace(
-        found,
+        _mean(found, turns),
         n_circuits=laboratory.n_circuits - before[0],
         n_shots=laboratory.n_shots - before[1],
+    )
+
+
+def _together(
+    laboratory: Laboratory, geometries: "Sequence[Geometry]"
+) -> list[tuple[Estimate, ...]]:
+    """Values of the circuits of every geometry; circuits with one gate list are sent together."""
+    shots = [geometry.shots(laboratory) for geometry in geometries]
+    found = []
+    for number, groups in enumerate(zip(*(one.circuits for one in geometries), strict=True)):
+        all_of = laboratory.measure(
+            groups[0].program,
+            np.concatenate([c.all_angles for c in groups]),
+            np.concatenate([of[number] for of in shots]),
+            tuple(sorted({slot for c in groups for slot in c.open_slots})),
+        )
+        ends = np.cumsum([len(c.all_angles) for c in groups])[:-1]
+        parts = np.split(all_of.values, ends), np.split(all_of.covariance, ends)
+        found.append([Estimate(*part) for part in zip(*parts, strict=True)])
+    return list(zip(*found, strict=True))
+
+
+def _mean(found: "Sequence[Measurement]", turns: Float[np.ndarray, "n_turns 3 3"]) -> "Measurement":
+    """The mean of measurements of turned atoms, whose forces are turned back."""
+    n, n_atoms = len(found), len(found[0].forces)
+    back = [np.kron(np.eye(n_atoms), turn.T) for turn in turns]
+    pairs = list(zip(found, back, strict=True))
+    return replace(
+        found[0],
+        energy=float(np.mean([one.energy for one in found])),
+        forces=np.mean([(b @ one.forces.ravel()).reshape(-1, 3) for one, b in pairs], axis=0),
+        energy_error=float(np.sqrt(np.sum([one.energy_error**2 for one in found])) / n),
+        covariance=np.sum([b @ one.covariance @ b.T for one, b in pairs], axis=0) / n**2,
     )
 
 
@@ -210,12 +254,16 @@ class Geometry:
         tolerance = 1e-9 * max(1.0, abs(offset), abs(linear))
         return offset if abs(energy(some) - offset - linear) < tolerance else None
 
-    def measure(self, laboratory: Laboratory) -> Measurement:
-        """Energy and forces with errors, and the circuits and shots of the laboratory so far."""
-        found = [
-            laboratory.measure(c.program, c.all_angles, shots, c.open_slots)
-            for c, shots in zip(self.circuits, self._shots(laboratory), strict=True)
-        ]
+    def check_invariance(self) -> None:
+        """Raise InputError if rotations change the circuits."""
+        if not all(conserves_rotations(c.program) for c in self.circuits):
+            raise InputError(
+                "Circuits that rotations change cannot be measured in several orientations: leave "
+                "out the mitigation `turn`."
+            )
+
+    def measurement(self, found: Sequence[Estimate]) -> Measurement:
+        """Energy and forces with errors from the values of all circuits, of each gate list."""
         values, slopes = [], []
         for c, of_list in zip(self.circuits, found, strict=True):
             n = len(c.angles)
@@ -231,16 +279,16 @@ class Geometry:
             forces=result[1:].reshape(-1, 3),
             energy_error=float(np.sqrt(covariance[0, 0])),
             covariance=covariance[1:, 1:],
-            n_circuits=laboratory.n_circuits,
-            n_shots=laboratory.n_shots,
+            n_circuits=0,
+            n_shots=0,
         )
 
-    def _shots(self, laboratory: Laboratory) -> list[Float[np.ndarray, "n_rows n_settings"]]:
+    def shots(self, laboratory: Laboratory) -> list[Float[np.ndarray, "n_rows n_settings"]]:
         """Shots of every setting of every circuit, after a pilot if there is one."""
         protocol = laboratory.protocol
-        pilot = int(protocol.pilot * protocol.shots) if laboratory.executor.sampled else 0
+        pilot = int(protocol.pilot * laboratory.shots) if laboratory.executor.sampled else 0
         importance = [c.importance for c in self.circuits]
-        shots = _allocated(importance, pilot or protocol.shots)
+        shots = _allocated(importance, pilot or laboratory.shots)
         shared = [
             laboratory.shared(c.program, n) for c, n in zip(self.circuits, shots, strict=True)
         ]
@@ -252,7 +300,7 @@ class Geometry:
         ]
         return _allocated(
             [c.sizes[:, None] * of for c, of in zip(self.circuits, deviations, strict=True)],
-            protocol.shots - pilot,
+            laboratory.shots - pilot,
         )
 
     def _covariance(
