@@ -1,7 +1,7 @@
 """Energy and forces of a geometry from an executor, with standard errors."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -12,9 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from .._checks import InputError
+from ..model.directions import conserves_rotations
 from ..model.plan import Answer, Known, Response, guessed, plan
 from ..model.potential import AbstractPotential
 from ..model.predict import check_atoms, precision
+from ..quantum import noise
 from ..quantum.shots import Estimate, allocate
 from .executor import AbstractExecutor, Exact
 from .group import CircuitGroup, circuit_group
@@ -88,12 +91,35 @@ def estimate(
 def measure(laboratory: Laboratory, potential: AbstractPotential, atoms: ase.Atoms) -> Measurement:
     """`estimate` for several configurations in turn: the readout is calibrated once."""
     before = laboratory.n_circuits, laboratory.n_shots
-    with _in_float64(potential, atoms) as geometry:
-        found = geometry.measure(laboratory)
+    turns = noise.turns(laboratory.protocol.mitigation.turns)
+    with ExitStack() as stack:
+        geometries = []
+        for turn in turns:
+            turned = atoms.copy()
+            turned.positions = atoms.positions @ turn.T
+            geometries.append(stack.enter_context(_in_float64(potential, turned)))
+        if len(turns) > 1:
+            geometries[0].check_invariance()
+        measured = _measured(laboratory, geometries, len(geometries[0].plan.stages))
+        found = [one.measurement(of) for one, of in zip(geometries, measured, strict=True)]
     return replace(
-        found,
+        _mean(found, turns),
         n_circuits=laboratory.n_circuits - before[0],
         n_shots=laboratory.n_shots - before[1],
+    )
+
+
+def _mean(found: "Sequence[Measurement]", turns: Float[np.ndarray, "n_turns 3 3"]) -> "Measurement":
+    """The mean of measurements of turned atoms, whose forces are turned back."""
+    n, n_atoms = len(found), len(found[0].forces)
+    back = [np.kron(np.eye(n_atoms), turn.T) for turn in turns]
+    pairs = list(zip(found, back, strict=True))
+    return replace(
+        found[0],
+        energy=float(np.mean([one.energy for one in found])),
+        forces=np.mean([(b @ one.forces.ravel()).reshape(-1, 3) for one, b in pairs], axis=0),
+        energy_error=float(np.sqrt(np.sum([one.energy_error**2 for one in found])) / n),
+        covariance=np.sum([b @ one.covariance @ b.T for one, b in pairs], axis=0) / n**2,
     )
 
 
@@ -181,7 +207,7 @@ class Geometry:
     def circuits(self) -> tuple[CircuitGroup, ...]:
         """All circuits; angles of later stages follow from exact results of earlier ones."""
         last = len(self.plan.stages) - 1
-        measured = self._measured(Laboratory(Exact(), Protocol()), last)
+        (measured,) = _measured(Laboratory(Exact(), Protocol()), [self], last)
         groups = {number: one.group for number, one in measured.items()}
         groups |= self._stage(last, self._known(measured))
         return tuple(groups[number] for number in sorted(groups))
@@ -204,9 +230,16 @@ class Geometry:
         tolerance = 1e-9 * max(1.0, abs(offset), abs(linear))
         return offset if abs(energy(some) - offset - linear) < tolerance else None
 
-    def measure(self, laboratory: Laboratory) -> Measurement:
-        """Energy and forces with errors, and the circuits and shots of the laboratory so far."""
-        measured = self._measured(laboratory, len(self.plan.stages))
+    def check_invariance(self) -> None:
+        """Raise InputError if rotations change the circuits."""
+        if not all(conserves_rotations(program) for program in self.plan.programs):
+            raise InputError(
+                "Circuits that rotations change cannot be measured in several orientations: leave "
+                "out the mitigation `turn`."
+            )
+
+    def measurement(self, measured: "Mapping[int, Measured]") -> Measurement:
+        """Energy and forces with errors, from all circuits by the number of their gate list."""
         answer: Any = self.plan.answer(*self.given, self._known(measured))
         answer = jax.tree.map(np.asarray, answer)
         covariance = _covariance([measured[n] for n in sorted(measured)], answer)
@@ -215,24 +248,14 @@ class Geometry:
             forces=answer.result[1:].reshape(-1, 3),
             energy_error=float(np.sqrt(covariance[0, 0])),
             covariance=covariance[1:, 1:],
-            n_circuits=laboratory.n_circuits,
-            n_shots=laboratory.n_shots,
+            n_circuits=0,
+            n_shots=0,
         )
 
-    def _measured(self, laboratory: Laboratory, n_stages: int) -> dict[int, Measured]:
-        """What is found in the first stages, by the number of the gate list."""
-        measured: dict[int, Measured] = {}
-        for stage in range(n_stages):
-            groups = {
-                number: c._replace(gains=self._forecast.gains[number])
-                for number, c in self._stage(stage, self._known(measured)).items()
-            }
-            budget = int(laboratory.protocol.shots * self._forecast.shares[stage])
-            shots = _shots(laboratory, list(groups.values()), budget)
-            for (number, c), of_list in zip(groups.items(), shots, strict=True):
-                found = laboratory.measure(c.program, c.all_angles, of_list, c.open_slots)
-                measured[number] = Measured(c, found)
-        return measured
+    def groups(self, stage: int, measured: "Mapping[int, Measured]") -> dict[int, CircuitGroup]:
+        """The circuits of a stage after those of earlier ones, by the number of the gate list."""
+        groups = self._stage(stage, self._known(measured))
+        return {n: c._replace(gains=self.forecast.gains[n]) for n, c in groups.items()}
 
     def _stage(self, stage: int, known: Known) -> dict[int, CircuitGroup]:
         """The circuits of a stage, by the number of their gate list."""
@@ -252,7 +275,8 @@ class Geometry:
         return tuple(found.get(number) for number in numbers)
 
     @cached_property
-    def _forecast(self) -> "Forecast":
+    def forecast(self) -> "Forecast":
+        """What shots are shared by."""
         known: Any = (None,) * len(self.plan.programs)
         groups: dict[int, CircuitGroup] = {}
         for stage in range(len(self.plan.stages)):
@@ -266,6 +290,44 @@ class Geometry:
             gains[number] *= 1 if c.stage == len(totals) - 1 else FED
             totals[c.stage] += c._replace(gains=gains[number]).importance.sum()
         return Forecast(gains, totals / totals.sum())
+
+
+def _measured(
+    laboratory: Laboratory, geometries: Sequence[Geometry], n_stages: int
+) -> list[dict[int, Measured]]:
+    """What is found in the first stages for every geometry, by the number of the gate list."""
+    measured: list[dict[int, Measured]] = [{} for _ in geometries]
+    for stage in range(n_stages):
+        groups = [one.groups(stage, of) for one, of in zip(geometries, measured, strict=True)]
+        shots = []
+        for one, of_stage in zip(geometries, groups, strict=True):
+            budget = int(laboratory.shots * one.forecast.shares[stage])
+            shots.append(
+                dict(zip(of_stage, _shots(laboratory, [*of_stage.values()], budget), strict=True))
+            )
+        for number in groups[0]:
+            several = [of_stage[number] for of_stage in groups]
+            found = _together(laboratory, several, [of_stage[number] for of_stage in shots])
+            for own, c, of_list in zip(measured, several, found, strict=True):
+                own[number] = Measured(c, of_list)
+    return measured
+
+
+def _together(
+    laboratory: Laboratory,
+    groups: Sequence[CircuitGroup],
+    shots: Sequence[Float[np.ndarray, "n_rows n_settings"]],
+) -> list[Estimate]:
+    """Values of circuits of several geometries with one gate list, which are sent together."""
+    found = laboratory.measure(
+        groups[0].program,
+        np.concatenate([c.all_angles for c in groups]),
+        np.concatenate(shots),
+        tuple(sorted({slot for c in groups for slot in c.open_slots})),
+    )
+    ends = np.cumsum([len(c.all_angles) for c in groups])[:-1]
+    parts = np.split(found.values, ends), np.split(found.covariance, ends)
+    return [Estimate(*part) for part in zip(*parts, strict=True)]
 
 
 def _shots(

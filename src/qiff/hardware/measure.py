@@ -41,15 +41,23 @@ class Mitigation:
             an axis are discarded; circuits without this symmetry are measured without the check.
         folds: multiples of the gate noise from which values are extrapolated to zero noise, see
             `quantum.noise.extrapolated`; (1,) extrapolates nothing.
+        spread: extrapolated values are corrected for different rates of decay, see
+            `quantum.noise.spread`.
+        turns: a key of `quantum.noise.TURNS`: in how many orientations the atoms are measured,
+            which share the shots. Circuits of all of them have the same exact results, but errors
+            in other directions; only for circuits that rotations leave unchanged.
     """
 
     readout: bool = False
     twirl: bool = False
     symmetry: bool = False
     folds: tuple[int, ...] = (1,)
+    spread: bool = False
+    turns: int = 1
 
     def __post_init__(self):
         noise.extrapolation(self.folds)
+        check_known("Number of orientations", str(self.turns), [str(n) for n in noise.TURNS])
 
 
 MITIGATIONS: dict[str, dict[str, Any]] = {
@@ -57,6 +65,8 @@ MITIGATIONS: dict[str, dict[str, Any]] = {
     "twirl": {"readout": True, "twirl": True},
     "symmetry": {"symmetry": True},
     "zne": {"folds": (1, 3)},
+    "spread": {"folds": (1, 3), "spread": True},
+    "turn": {"turns": 12},
 }
 """Names for the command line."""
 
@@ -125,6 +135,11 @@ class Laboratory:
         self.n_circuits = self.n_shots = 0
         self._inverses: dict[tuple[Program, Setting], np.ndarray] = {}
 
+    @property
+    def shots(self) -> int:
+        """Of all circuits of an orientation."""
+        return max(1, self.protocol.shots // self.protocol.mitigation.turns)
+
     def measure(
         self,
         program: Program,
@@ -148,7 +163,8 @@ class Laboratory:
         ]
         if len(folds) == 1:
             return parts[0]
-        return noise.extrapolated(parts, folds, self._mixed(program, axes))
+        mixed, with_spread = self._mixed(program, axes), self.protocol.mitigation.spread
+        return noise.extrapolated(parts, folds, mixed, with_spread=with_spread)
 
     def deviations(
         self,
