@@ -69,7 +69,7 @@ const Kernels<double>& kernels<double>() { return QIFF_CHOOSE(kDouble); }
 ffi::Error invalid(const std::string& message) { return ffi::Error::InvalidArgument(message); }
 
 constexpr int kMaxQubits = 26;
-constexpr int64_t kMaxSlots = 1 << 30;
+constexpr int64_t kMaxSlots = 1 << 27;
 
 // Read a program; see `encode` in __init__.py. Returns what is wrong with it, or nothing: whatever the
 // kernels use as an index is within bounds, or the arrays of the call have a wrong shape.
@@ -128,19 +128,45 @@ const char* decode(ffi::Span<const int32_t> words, ffi::Span<const double> coeff
   return nullptr;
 }
 
-// Call work(i) for i < n, on the threads of the pool and on this one; true if all calls are.
+// The groups of gates that commute, and where the functions of a gate begin.
+struct Arrangement {
+  std::vector<int32_t> groups, functions;
+
+  explicit Arrangement(Program& program) {
+    int32_t used = -1, n_functions = 0;
+    for (int32_t g = 0; g < program.n_gates; ++g) {
+      const Gate& gate = program.gates[g];
+      const int32_t qubits = 1 << gate.bit | (kQubitsOf[gate.kind] == 2 ? 1 << gate.other : 0);
+      if (used & qubits) groups.push_back(g), used = 0;
+      used |= qubits;
+      functions.push_back(n_functions);
+      n_functions += kFunctionsOf[gate.kind];
+    }
+    program.n_groups = int32_t(groups.size());
+    groups.push_back(program.n_gates);
+    functions.push_back(n_functions);
+    program.groups = groups.data(), program.functions = functions.data();
+  }
+};
+
+// Call work(i, workspace) for i < n, on the threads of the pool and on this one, each of which has a
+// workspace of its own, or none if there is no memory; true if all calls are.
 template <class Work>
-bool for_each(ffi::ThreadPool& pool, int64_t n, int64_t n_workers, const Work& work) {
+bool for_each(ffi::ThreadPool& pool, int64_t n, int64_t n_workers, size_t bytes, const Work& work) {
   struct Shared {
     std::atomic<int64_t> next{0}, done{0};
     std::atomic<bool> good{true};
     std::mutex mutex;
     std::condition_variable finished;
   };
-  const auto run = [n, &work](Shared& shared) {
+  const auto run = [n, bytes, &work](Shared& shared) {
+    std::unique_ptr<void, decltype(&std::free)> space(nullptr, std::free);
     int64_t mine = 0;
-    for (int64_t i; (i = shared.next.fetch_add(1)) < n; ++mine)
-      if (!work(i)) shared.good = false;
+    for (int64_t i; (i = shared.next.fetch_add(1)) < n; ++mine) {
+      constexpr size_t kAlignment = 64;
+      if (!space) space.reset(std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment));
+      if (!work(i, space.get())) shared.good = false;
+    }
     if (mine && shared.done.fetch_add(mine) + mine == n) {
       std::lock_guard<std::mutex> lock(shared.mutex);
       shared.finished.notify_one();
@@ -169,17 +195,14 @@ ffi::Error launch(ffi::ThreadPool& pool, Task task, const Program& program, cons
   const bool spread = dim >= 2 * kernel.n_lanes &&
                       (program.n_qubits > kMaxQubitsSideBySide || 4 * n <= kernel.n_lanes);
   const int64_t per_unit = spread ? 1 : kernel.n_lanes, n_units = (n + per_unit - 1) / per_unit;
-  const double work = double(n_units) * per_unit * dim * (program.n_gates + 1) * n_states(task) / kernel.n_lanes;
+  const double work = double(n_units) * per_unit * dim * (program.n_gates + 1) * n_inputs(task) / kernel.n_lanes;
   const int64_t n_workers =
       work < kWorthAThread ? 1 : std::max<int64_t>(1, std::min<int64_t>(n_units, pool.num_threads()));
-  const size_t bytes = sizeof(T) * 2 * dim * (spread ? 1 : kernel.n_lanes) * n_states(task);
-  constexpr size_t kAlignment = 64;
+  const size_t bytes = spread ? kernel.spread_bytes(task, program) : kernel.side_by_side_bytes(task, program);
   std::atomic<bool> out_of_memory{false};
-  const bool finite = for_each(pool, n_units, n_workers, [&](int64_t unit) {
-    const std::unique_ptr<void, decltype(&std::free)> space(
-        std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment), std::free);
+  const bool finite = for_each(pool, n_units, n_workers, bytes, [&](int64_t unit, void* space) {
     if (!space) return !(out_of_memory = true);
-    T* workspace = static_cast<T*>(space.get());
+    T* workspace = static_cast<T*>(space);
     if (spread) return kernel.spread(task, program, arrays, unit, workspace);
     const int64_t first = unit * per_unit;
     return kernel.side_by_side(task, program, arrays, first, int(std::min(per_unit, n - first)), workspace);
@@ -206,7 +229,7 @@ ffi::Error run(ffi::ThreadPool& pool, Task task, const Program& program, const I
   arrays.n_samples = inputs[0].dimensions()[1];
   const T** in[] = {&arrays.angles, &arrays.weights, &arrays.direction, &arrays.shift};
   T** out[] = {&arrays.values, &arrays.gradient};
-  for (int i = 0; i < n_states(task); ++i) *in[i] = reinterpret_cast<const T*>(inputs[i].untyped_data());
+  for (int i = 0; i < n_inputs(task); ++i) *in[i] = reinterpret_cast<const T*>(inputs[i].untyped_data());
   for (int i = 0; i < (task == Task::kValue ? 1 : 2); ++i) *out[i] = reinterpret_cast<T*>(outputs[i]->untyped_data());
   return launch(pool, task, program, arrays);
 }
@@ -216,11 +239,12 @@ ffi::Error call(ffi::ThreadPool& pool, Task task, ffi::Span<const int32_t> words
                 ffi::Span<const double> coefficients, const Input* inputs, Output* outputs) {
   Program program;
   if (const char* wrong = decode(words, coefficients, program)) return invalid(wrong);
+  const Arrangement arrangement(program);
   const ffi::DataType type = inputs[0].element_type();
   if (inputs[0].dimensions().size() != 2) return invalid("the angles must be a matrix");
   const int64_t n = inputs[0].dimensions()[1];
   const int64_t sizes[] = {program.n_slots, program.n_observables, program.n_slots, program.n_observables};
-  for (int i = 0; i < n_states(task); ++i)
+  for (int i = 0; i < n_inputs(task); ++i)
     if (rows(inputs[i], type, n) != sizes[i]) return invalid("an input has a wrong shape or type");
   if (rows(*outputs[0], type, n) != program.n_observables ||
       (task != Task::kValue && rows(*outputs[1], type, n) != program.n_slots))
