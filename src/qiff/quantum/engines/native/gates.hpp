@@ -236,7 +236,7 @@ struct None {
   QIFF_INLINE None(Reader<T, kLayout>, int) {}
 };
 
-// Gates without angles: each is its own inverse up to a phase.
+// Gates without angles. Phases count: a state that is carried back meets one that was kept.
 template <class T, Layout kLayout, class Gate>
 struct Fixed {
   using V = Vector<T>;
@@ -249,8 +249,10 @@ struct Fixed {
     self().forward(from.state, to.state);
     self().forward(from.tangent, to.tangent);
   }
-  QIFF_INLINE void backward(V* state) const { self().forward(state, state); }
-  QIFF_INLINE void backward_tangent(Moving<V> at, In along) const { forward_tangent(at, at, along); }
+  QIFF_INLINE void backward_tangent(Moving<V> at, In) const {
+    self().backward(at.state);
+    self().backward(at.tangent);
+  }
   QIFF_INLINE void derivative(const V*, const V*, Out) const {}
   QIFF_INLINE void derivative_tangent(Moving<V>, Moving<V>, In, Out) const {}
 
@@ -270,6 +272,7 @@ struct Hadamard : Fixed<T, kLayout, Hadamard<T, kLayout>> {
     turn.axis.x = turn.axis.z = fill<T>(T(0.70710678118654752440));
   }
   QIFF_INLINE void forward(const V* from, V* to) const { turn.forward(from, to); }
+  QIFF_INLINE void backward(V* state) const { turn.inverse().forward(state, state); }
 };
 
 template <class T, Layout kLayout>
@@ -289,6 +292,7 @@ struct ControlledZ : Fixed<T, kLayout, ControlledZ<T, kLayout>> {
       block.put(to, 3, {-value.re, -value.im});
     });
   }
+  QIFF_INLINE void backward(V* state) const { forward(state, state); }
 };
 
 }  // namespace QIFF_ISA

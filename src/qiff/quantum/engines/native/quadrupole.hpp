@@ -241,31 +241,33 @@ class Quadrupole {
   // d/dQ of Re sum_ij A_ij m_ij
   template <class R, class Overlap>
   Matrix<R> gradient(const Expanded<R>& e, const Overlap& overlap) const {
-    Matrix<ComplexOf<R>> s;  // the symmetric part of A, as M is symmetric
+    Matrix<ComplexOf<R>> s, turned;  // the symmetric part of A, as M is symmetric; S Y
     const R half = number<R>(T(0.5));
     for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) s[i][j] = half * (overlap[i][j] + overlap[j][i]);
-    ComplexOf<R> s0 = s[0][0] + s[1][1] + s[2][2], s1{}, s2{};
+      for (int j = 0; j <= i; ++j) s[i][j] = s[j][i] = half * (overlap[i][j] + overlap[j][i]);
     for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) {
-        s1 = s1 + e.y[i][j] * s[i][j];
-        s2 = s2 + e.square[i][j] * s[i][j];
-      }
+      for (int j = 0; j < 3; ++j)
+        turned[i][j] = e.y[0][j] * s[i][0] + e.y[1][j] * s[i][1] + e.y[2][j] * s[i][2];
+    ComplexOf<R> s0 = s[0][0] + s[1][1] + s[2][2], s1 = turned[0][0] + turned[1][1] + turned[2][2], s2{};
+    for (int i = 0; i < 3; ++i)
+      for (int j = 0; j < 3; ++j) s2 = s2 + e.y[i][j] * turned[i][j];
     const auto combine = [&](const ComplexOf<R>* h) { return e.phase * (h[0] * s0 + h[1] * s1 + h[2] * s2); };
     const R in_p = combine(e.h_p).re, in_d = combine(e.h_d).re, in_trace = number<R>(T(4) / 3) * combine(e.h).im;
     const ComplexOf<R> h1 = e.phase * e.h[1], h2 = e.phase * e.h[2];
     Matrix<R> g;
     for (int i = 0; i < 3; ++i)
       for (int j = 0; j <= i; ++j) {
-        ComplexOf<R> turned{};  // (S Y + Y S)_ij
-        for (int k = 0; k < 3; ++k) turned = turned + e.y[k][j] * s[i][k] + e.y[i][k] * s[k][j];
-        R entry = in_p * e.y[i][j] + in_d * e.square[i][j] + (h1 * s[i][j] + h2 * turned).re;
+        R entry = in_p * e.y[i][j] + in_d * e.square[i][j] + real(h1, s[i][j]) + real(h2, turned[i][j] + turned[j][i]);
         if (i == j) entry = entry - in_d * e.p;
         g[i][j] = g[j][i] = entry;
       }
     g = traceless(g);
     for (int i = 0; i < 3; ++i) g[i][i] = g[i][i] + in_trace;
     return g;
+  }
+  template <class R>
+  static R real(const ComplexOf<R>& a, const ComplexOf<R>& b) {  // of the product
+    return a.re * b.re - a.im * b.im;
   }
   template <class R>
   static R number(T value) {
