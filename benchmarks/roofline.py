@@ -23,13 +23,13 @@ BATCH = 4096
 PASSES = {"value": ("forward",), "gradient": ("forward", "backward"), "second": ("tangent", "back")}
 # operations for each pair of amplitudes that a gate turns
 ON_STATES = {
-    "spin": {"forward": 28, "backward": 80, "tangent": 80, "back": 232},
-    "exchange": {"forward": 12, "backward": 28, "tangent": 32, "back": 72},
+    "spin": {"forward": 28, "backward": 52, "tangent": 80, "back": 152},
+    "exchange": {"forward": 12, "backward": 20, "tangent": 32, "back": 48},
 }
 # operations on the angles of a gate: series of 13 or 11 terms, and vector algebra
 ON_ANGLES = {
-    "spin": {"forward": 56, "backward": 150, "tangent": 150, "back": 240},
-    "exchange": {"forward": 62, "backward": 64, "tangent": 63, "back": 64},
+    "spin": {"forward": 56, "backward": 110, "tangent": 155, "back": 160},
+    "exchange": {"forward": 62, "backward": 2, "tangent": 66, "back": 6},
 }
 
 

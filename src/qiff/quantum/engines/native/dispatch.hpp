@@ -67,19 +67,24 @@ inline Isa isa() {
   }                                                                             \
   }
 
-// Call work(i) for i < n, on the threads of the pool and on this one; true if all calls are.
+// Call work(i, workspace) for i < n, on the threads of the pool and on this one, each of which has a
+// workspace of its own, or none if it is empty or there is no memory; true if all calls are.
 template <class Work>
-bool for_each(ffi::ThreadPool& pool, int64_t n, int64_t n_workers, const Work& work) {
+bool for_each(ffi::ThreadPool& pool, int64_t n, int64_t n_workers, size_t bytes, const Work& work) {
   struct Shared {
     std::atomic<int64_t> next{0}, done{0};
     std::atomic<bool> good{true};
     std::mutex mutex;
     std::condition_variable finished;
   };
-  const auto run = [n, &work](Shared& shared) {
+  const auto run = [n, bytes, &work](Shared& shared) {
+    constexpr size_t kAlignment = 64;
+    std::unique_ptr<void, decltype(&std::free)> space(nullptr, std::free);
     int64_t mine = 0;
-    for (int64_t i; (i = shared.next.fetch_add(1)) < n; ++mine)
-      if (!work(i)) shared.good = false;
+    for (int64_t i; (i = shared.next.fetch_add(1)) < n; ++mine) {
+      if (bytes && !space) space.reset(std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment));
+      if (!work(i, space.get())) shared.good = false;
+    }
     if (mine && shared.done.fetch_add(mine) + mine == n) {
       std::lock_guard<std::mutex> lock(shared.mutex);
       shared.finished.notify_one();

@@ -59,55 +59,83 @@ QIFF_INLINE auto product(const Matrix<A>& a, const Matrix<B>& b) {
   return c;
 }
 
-// A function of p and d to second order: its Taylor coefficients of 1, p, d, p^2, pd, d^2.
-template <class T, int kOrder>
-struct Jet {
-  static constexpr int kSize = (kOrder + 1) * (kOrder + 2) / 2;
-  Vector<T> of[kSize];
+// The square of a symmetric matrix.
+template <class A>
+QIFF_INLINE Matrix<A> square(const Matrix<A>& a) {
+  Matrix<A> c;
+  for (int i = 0; i < 3; ++i)
+    for (int j = 0; j <= i; ++j) c[i][j] = c[j][i] = a[i][0] * a[0][j] + a[i][1] * a[1][j] + a[i][2] * a[2][j];
+  return c;
+}
 
-  QIFF_INLINE Jet times_p(Vector<T> p) const {
-    Jet result;
-    for (int k = 0; k < kSize; ++k) result.of[k] = p * of[k];
-    if constexpr (kOrder > 0) result.of[1] += of[0];
-    if constexpr (kOrder > 1) result.of[3] += of[1], result.of[4] += of[2];
-    return result;
-  }
-  QIFF_INLINE Jet times_d(Vector<T> d) const {
-    Jet result;
-    for (int k = 0; k < kSize; ++k) result.of[k] = d * of[k];
-    if constexpr (kOrder > 0) result.of[2] += of[0];
-    if constexpr (kOrder > 1) result.of[4] += of[1], result.of[5] += of[2];
-    return result;
+// A function of p and d to second order: its Taylor coefficients of 1, p, d, p^2, pd, d^2.
+template <class T>
+using Jet = Vector<T>[6];
+constexpr int kJetSize[] = {1, 3, 6};  // up to an order
+
+// The real and the imaginary part of (2i)^n / n!
+template <class T>
+struct Weights {
+  static constexpr int kSize = Traits<T>::kExponential;
+  T of[2][kSize];
+
+  constexpr Weights() : of{} {
+    double weight = 1;
+    for (int n = 0; n < kSize; ++n) {
+      of[n % 2][n] = T(n & 2 ? -weight : weight);
+      weight *= 2.0 / (n + 1);
+    }
   }
 };
-template <class T, int kOrder>
-QIFF_INLINE Jet<T, kOrder> operator+(const Jet<T, kOrder>& a, const Jet<T, kOrder>& b) {
-  Jet<T, kOrder> result;
-  for (int k = 0; k < a.kSize; ++k) result.of[k] = a.of[k] + b.of[k];
-  return result;
-}
+template <class T>
+constexpr Weights<T> kWeights{};
+
 // The coefficients h of exp(2 i Y), for |2 Y| <= kLargest.
 template <class T>
 constexpr T kLargest = 3;
-template <class T, int kOrder>
+template <class T>
 struct Exponential {
-  using J = Jet<T, kOrder>;
-  ComplexOf<J> h[3];
+  Jet<T> re[3], im[3];
 
-  Exponential(Vector<T> p, Vector<T> d) {
-    constexpr int kTerms = Traits<T>::kExponential;
-    J power[3] = {}, sum[2][3] = {};  // Y^n; the real and the imaginary part of the series
-    power[0].of[0] = fill<T>(1);
-    T weight = 1;
-    for (int n = 0; n < kTerms; ++n) {
-      const Vector<T> signed_weight = fill<T>(n & 2 ? -weight : weight);
-      for (int k = 0; k < 3; ++k)
-        for (int c = 0; c < J::kSize; ++c) sum[n & 1][k].of[c] += signed_weight * power[k].of[c];
-      const J next[3] = {power[2].times_d(d), power[0] + power[2].times_p(p), power[1]};
-      for (int k = 0; k < 3; ++k) power[k] = next[k];
-      weight *= T(2) / (n + 1);
+  // To an order of derivatives, for eigenvalues of at most `bound`: the remainder of the series in
+  // Y divided by Y^3 - p Y - d, from its last term on.
+  template <int kOrder>
+  void set(Vector<T> p, Vector<T> d, T bound) {
+    Jet<T> rest[3][2] = {};
+    for (int n = n_terms(bound, kOrder) - 3; n > 0; n -= 3)
+      for (int k = 2; k >= 0; --k) divide<kOrder>(rest[k], rest[(k + 2) % 3], p, d, n + k, 1);
+    for (int k = 2; k >= 0; --k) divide<kOrder>(rest[k], rest[(k + 2) % 3], k ? p : Vector<T>{}, d, k, k > 0);
+    for (int k = 0; k < 3; ++k)
+      for (int c = 0; c < kJetSize[kOrder]; ++c) re[k][c] = rest[k][0][c], im[k][c] = rest[k][1][c];
+  }
+
+ private:
+  // A multiple of three. A derivative in p or d takes two or three powers of Y from a term.
+  static int n_terms(T bound, int order) {
+    int n = 3 * order + 3;
+    T power = bound;
+    const auto size = [&] { return n * n * std::abs(kWeights<T>.of[n % 2][n]) * power; };
+    for (; n < Weights<T>::kSize && size() > Traits<T>::kEpsilon; ++n) power *= bound;
+    return (n + 2) / 3 * 3;
+  }
+  // third <- weight of a term + p second + d third
+  template <int kOrder>
+  static QIFF_INLINE void divide(Jet<T> (&third)[2], const Jet<T> (&second)[2], Vector<T> p, Vector<T> d, int term,
+                                 T in_p) {
+    for (int part = 0; part < 2; ++part) {
+      Jet<T>& t = third[part];
+      const Jet<T>& s = second[part];
+      if constexpr (kOrder > 1) {
+        t[5] = p * s[5] + d * t[5] + t[2];
+        t[4] = p * s[4] + d * t[4] + in_p * s[2] + t[1];
+        t[3] = p * s[3] + d * t[3] + in_p * s[1];
+      }
+      if constexpr (kOrder > 0) {
+        t[2] = p * s[2] + d * t[2] + t[0];
+        t[1] = p * s[1] + d * t[1] + in_p * s[0];
+      }
+      t[0] = p * s[0] + d * t[0] + kWeights<T>.of[part][term];
     }
-    for (int k = 0; k < 3; ++k) h[k] = {sum[0][k], sum[1][k]};
   }
 };
 

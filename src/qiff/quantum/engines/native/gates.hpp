@@ -1,14 +1,15 @@
 // Gates: what they do to states, and how derivatives in their angles come from overlaps.
 //
-// A gate U(angles) passes once over the states in each of
-//   forward            psi <- U psi
-//   forward_tangent    tangent <- U tangent + K psi, K = (d/ds U(angles + s along)) U^-1; psi too
-//   backward           the derivative 2 Re <left| dU U^-1 |psi> in the angles; then both states
-//                      are carried back by U^-1
-//   backward_tangent   the derivative, in the angles, of a derivative along a direction: with
-//                        tangent <- tangent - K psi,  shift <- shift - K left
-//                      it is 2 Re (<shift| dU U^-1 |psi> + <left| dU U^-1 |tangent> + <left| dK |psi>);
-//                      then all four states are carried back
+// A gate U(angles) is built from its angles and from functions of them, which are computed once. It
+// passes over the states in each of
+//   forward              to <- U from
+//   forward_tangent      the same, and its tangent <- U tangent + K to,
+//                        K = (d/ds U(angles + s along)) U^-1
+//   backward             state <- U^-1 state, and backward_tangent likewise
+//   derivative           2 Re <left| G |psi> for the angles, where dU = G U
+//   derivative_tangent   its derivative along a direction,
+//                        2 Re (<left'| G |psi> + <left| G |psi'> + <left| G' |psi>)
+// Derivatives take the states after the gate, and after any others that commute with it.
 #pragma once
 
 #include "kernels.hpp"
@@ -43,44 +44,56 @@ struct Spin {
   using Out = Writer<T, kLayout>;
   using Turned = Turn<T, kLayout, kSigned>;
 
+  struct Functions {
+    Half<T> half;
+    Jacobian<T> jacobian;
+
+    QIFF_INLINE Functions(In angles, int order) {
+      const Triple<T> v = angles.triple();
+      const V x = dot<T>(v, v);
+      half = QIFF_ISA::half<T>(x);
+      if (order > 0) jacobian = QIFF_ISA::jacobian<T>(x, half);
+    }
+  };
+
   Triple<T> v;
-  V x;
-  Half<T> half_angle;
+  Jacobian<T> j;
   Turned turn;
 
-  QIFF_INLINE Spin(const Register<T, kLayout>& space, const qiff::Gate& gate, In angles)
-      : v(angles.triple()), x(dot<T>(v, v)), half_angle(half<T>(x)),
-        turn{space, gate.bit, gate.other, half_angle.cosine, scale<T>(half_angle.ratio, v)} {}
+  QIFF_INLINE Spin(const Register<T, kLayout>& space, const qiff::Gate& gate, In angles, const Functions& f)
+      : v(angles.triple()), j(f.jacobian),
+        turn{space, gate.bit, gate.other, f.half.cosine, scale<T>(f.half.ratio, v)} {}
 
-  QIFF_INLINE void forward(V* psi) const { turn.forward(psi); }
-  QIFF_INLINE void forward_tangent(V* psi, V* tangent, In along) const {
-    turn.forward_tangent(psi, tangent, generator(jacobian<T>(x, half_angle), along.triple()));
+  QIFF_INLINE void forward(const V* from, V* to) const { turn.forward(from, to); }
+  QIFF_INLINE void forward_tangent(Moving<V> from, Moving<V> to, In along) const {
+    turn.forward_tangent(from, to, generator(along.triple()));
   }
-  QIFF_INLINE void backward(V* left, V* psi, Out out) const {
-    out.set(transposed(jacobian<T>(x, half_angle), turn.backward(left, psi)));
+  QIFF_INLINE void backward(V* state) const { turn.inverse().forward(state, state); }
+  QIFF_INLINE void backward_tangent(Moving<V> at, In along) const {
+    turn.inverse().forward_tangent(at, at, generator(along.triple()).inverse());
   }
-  QIFF_INLINE void backward_tangent(V* left, V* shift, V* psi, V* tangent, In along, Out out) const {
-    const Jacobian<T> j = jacobian<T>(x, half_angle);
+  QIFF_INLINE void derivative(const V* left, const V* psi, Out out) const {
+    out.set(transposed(turn.torque(left, psi)));
+  }
+  QIFF_INLINE void derivative_tangent(Moving<V> left, Moving<V> psi, In along, Out out) const {
     const Triple<T> u = along.triple();
-    Parts<T> a, b;
-    turn.backward_tangent(left, shift, psi, tangent, generator(j, u), a, b);
-    const Triple<T> uxa = cross<T>(u, a.even);
-    const V vu = dot<T>(v, u), va = dot<T>(v, a.odd), ua = dot<T>(u, a.odd);
-    const V radial = 2 * (j.slope_a * dot<T>(v, uxa) + j.slope_b * (va * vu - x * ua) - j.b * ua);
-    const Triple<T> bend = scale<T>(vu, a.odd) + scale<T>(va, u);
-    out.set(transposed(j, b) + scale<T>(j.a, uxa) + scale<T>(j.b, bend) + scale<T>(radial, v));
+    const Parts<T> a = turn.torque(left.state, psi.state);
+    const Parts<T> b = turn.torque(left.tangent, psi.state) + turn.torque(left.state, psi.tangent);
+    const V rate = 2 * dot<T>(v, u);
+    const Triple<T> vxa = cross<T>(v, a.odd);
+    const Triple<T> even = cross<T>(scale<T>(j.a, u) + scale<T>(rate * j.slope_a, v), a.even);
+    const Triple<T> odd = scale<T>(j.b, cross<T>(v, cross<T>(u, a.odd)) + cross<T>(u, vxa));
+    out.set(transposed(b) + odd + scale<T>(rate * j.slope_b, cross<T>(v, vxa)) - even);
   }
 
  private:
   // J u / 2
-  QIFF_INLINE Parts<T> generator(const Jacobian<T>& j, Triple<T> u) const {
-    const Triple<T> vxu = cross<T>(v, u), odd = u + scale<T>(j.b, cross<T>(v, vxu)), even = scale<T>(j.a, vxu);
-    const V h = fill<T>(0.5);
-    if constexpr (kSigned) return {scale<T>(h, odd), scale<T>(h, even)};
-    return {scale<T>(h, odd + even), Triple<T>{}};
+  QIFF_INLINE Parts<T> generator(Triple<T> u) const {
+    const Triple<T> vxu = cross<T>(v, u);
+    return {scale<T>(fill<T>(0.5), u + scale<T>(j.b, cross<T>(v, vxu))), scale<T>(j.a / 2, vxu)};
   }
   // J^T torque
-  QIFF_INLINE Triple<T> transposed(const Jacobian<T>& j, const Parts<T>& t) const {
+  QIFF_INLINE Triple<T> transposed(const Parts<T>& t) const {
     return t.odd - scale<T>(j.a, cross<T>(v, t.even)) + scale<T>(j.b, cross<T>(v, cross<T>(v, t.odd)));
   }
 };
@@ -93,26 +106,34 @@ struct Rotation {
   using Out = Writer<T, kLayout>;
   using Turned = Turn<T, kLayout, false>;
 
+  struct Functions {
+    Angle<T> half;
+
+    QIFF_INLINE Functions(In angles, int) : half(cosine_and_sine<T>(angles[0] / 2)) {}
+  };
+
   Turned turn;
 
-  QIFF_INLINE Rotation(const Register<T, kLayout>& space, const qiff::Gate& gate, In angles)
-      : Rotation(space, gate, cosine_and_sine<T>(angles[0] / 2)) {}
+  QIFF_INLINE Rotation(const Register<T, kLayout>& space, const qiff::Gate& gate, In, const Functions& f)
+      : turn{space, gate.bit, gate.bit, f.half.cosine, axis(f.half.sine)} {}
 
-  QIFF_INLINE void forward(V* psi) const { turn.forward(psi); }
-  QIFF_INLINE void forward_tangent(V* psi, V* tangent, In along) const {
-    turn.forward_tangent(psi, tangent, {axis(along[0] / 2), Triple<T>{}});
+  QIFF_INLINE void forward(const V* from, V* to) const { turn.forward(from, to); }
+  QIFF_INLINE void forward_tangent(Moving<V> from, Moving<V> to, In along) const {
+    turn.forward_tangent(from, to, generator(along));
   }
-  QIFF_INLINE void backward(V* left, V* psi, Out out) const { out.set(0, component(turn.backward(left, psi))); }
-  QIFF_INLINE void backward_tangent(V* left, V* shift, V* psi, V* tangent, In along, Out out) const {
-    Parts<T> a, b;
-    turn.backward_tangent(left, shift, psi, tangent, {axis(along[0] / 2), Triple<T>{}}, a, b);
-    out.set(0, component(b));
+  QIFF_INLINE void backward(V* state) const { turn.inverse().forward(state, state); }
+  QIFF_INLINE void backward_tangent(Moving<V> at, In along) const {
+    turn.inverse().forward_tangent(at, at, generator(along).inverse());
+  }
+  QIFF_INLINE void derivative(const V* left, const V* psi, Out out) const {
+    out.set(0, component(turn.torque(left, psi)));
+  }
+  QIFF_INLINE void derivative_tangent(Moving<V> left, Moving<V> psi, In, Out out) const {
+    out.set(0, component(turn.torque(left.tangent, psi.state) + turn.torque(left.state, psi.tangent)));
   }
 
  private:
-  QIFF_INLINE Rotation(const Register<T, kLayout>& space, const qiff::Gate& gate, Angle<T> half)
-      : turn{space, gate.bit, gate.bit, half.cosine, axis(half.sine)} {}
-
+  static QIFF_INLINE Parts<T> generator(In along) { return {axis(along[0] / 2), Triple<T>{}}; }
   static QIFF_INLINE Triple<T> axis(V length) {
     return {kAxis == 0 ? length : V{}, kAxis == 1 ? length : V{}, kAxis == 2 ? length : V{}};
   }
@@ -145,88 +166,98 @@ struct Exchange {
     }
   };
 
+  struct Functions {
+    C factor;
+
+    QIFF_INLINE Functions(In angles, int) {
+      const Angle<T> phase = cosine_and_sine<T>(4 * angles[0]);
+      factor = {(phase.cosine - 1) / 2, phase.sine / 2};
+    }
+  };
+
   const Register<T, kLayout>& space;
   int bit, other;
   C factor;
 
-  QIFF_INLINE Exchange(const Register<T, kLayout>& space, const qiff::Gate& gate, In angles)
-      : space(space), bit(gate.bit), other(gate.other) {
-    const Angle<T> phase = cosine_and_sine<T>(4 * angles[0]);
-    factor = {(phase.cosine - 1) / 2, phase.sine / 2};
-  }
+  QIFF_INLINE Exchange(const Register<T, kLayout>& space, const qiff::Gate& gate, In, const Functions& f)
+      : space(space), bit(gate.bit), other(gate.other), factor(f.factor) {}
 
-  QIFF_INLINE void forward(V* psi) const {
-    space.template each<2>({bit, other}, [&](const auto& block) {
-      const Difference p = Difference::get(block, psi);
-      p.put(block, psi, factor * p());
-    });
+  QIFF_INLINE void forward(const V* from, V* to) const {
+    turn(from, to, factor);
   }
-  QIFF_INLINE void forward_tangent(V* psi, V* tangent, In along) const {
-    space.template each<2>({bit, other}, [&](const auto& block) {
-      const Difference p = Difference::get(block, psi), t = Difference::get(block, tangent);
-      const C change = factor * p();
-      p.put(block, psi, change);
-      t.put(block, tangent, factor * t() + times_i(2 * along[0], p() + change + change));
-    });
+  QIFF_INLINE void forward_tangent(Moving<V> from, Moving<V> to, In along) const {
+    turn(from, to, factor, 2 * along[0]);
   }
-  QIFF_INLINE void backward(V* left, V* psi, Out out) const {
-    V overlap = {};
-    const C back = conjugate<T>(factor);
-    const T weight = space.template each<2>({bit, other}, [&](const auto& block) {
-      const Difference l = Difference::get(block, left), p = Difference::get(block, psi);
-      add_overlap(overlap, l(), p());
-      l.put(block, left, back * l());
-      p.put(block, psi, back * p());
-    });
-    out.set(0, -4 * weight * space.total(overlap));
+  QIFF_INLINE void backward(V* state) const { turn(state, state, conjugate<T>(factor)); }
+  QIFF_INLINE void backward_tangent(Moving<V> at, In along) const {
+    turn(at, at, conjugate<T>(factor), -2 * along[0]);
   }
-  QIFF_INLINE void backward_tangent(V* left, V* shift, V* psi, V* tangent, In along, Out out) const {
-    V overlap = {};
-    const C back = conjugate<T>(factor);
-    const V rate = 2 * along[0];
-    const T weight = space.template each<2>({bit, other}, [&](const auto& block) {
-      const Difference l = Difference::get(block, left), s = Difference::get(block, shift);
-      const Difference p = Difference::get(block, psi), t = Difference::get(block, tangent);
-      const C kl = times_i(-rate, l()), kp = times_i(-rate, p());
-      const C ds = s() + kl + kl, dt = t() + kp + kp;
-      add_overlap(overlap, ds, p());
-      add_overlap(overlap, l(), dt);
-      l.put(block, left, back * l());
-      s.put(block, shift, kl + back * ds);
-      p.put(block, psi, back * p());
-      t.put(block, tangent, kp + back * dt);
-    });
-    out.set(0, -4 * weight * space.total(overlap));
+  QIFF_INLINE void derivative(const V* left, const V* psi, Out out) const { out.set(0, overlap(left, psi)); }
+  QIFF_INLINE void derivative_tangent(Moving<V> left, Moving<V> psi, In, Out out) const {
+    out.set(0, overlap(left.tangent, psi.state) + overlap(left.state, psi.tangent));
   }
 
  private:
-  static QIFF_INLINE C times_i(V rate, C value) { return {-rate * value.im, rate * value.re}; }
-  // to += Im conj(left) right
-  static QIFF_INLINE void add_overlap(V& to, C left, C right) {
-    to += left.re * right.im;
-    to -= left.im * right.re;
+  QIFF_INLINE void turn(const V* from, V* to, C factor) const {
+    space.template each<2>({bit, other}, [&](const auto& block) QIFF_INLINED {
+      const Difference p = Difference::get(block, from);
+      if (from != to) keep(block, from, to);
+      p.put(block, to, factor * p());
+    });
+  }
+  QIFF_INLINE void turn(Moving<V> from, Moving<V> to, C factor, V rate) const {
+    const C slope{-2 * rate * factor.im, rate + 2 * rate * factor.re};
+    space.template each<2>({bit, other}, [&](const auto& block) QIFF_INLINED {
+      const Difference p = Difference::get(block, from.state), t = Difference::get(block, from.tangent);
+      if (from.state != to.state) keep(block, from.state, to.state), keep(block, from.tangent, to.tangent);
+      p.put(block, to.state, factor * p());
+      t.put(block, to.tangent, factor * t() + slope * p());
+    });
+  }
+  template <class Block>
+  static QIFF_INLINE void keep(const Block& block, const V* from, V* to) {
+    block.put(to, 0, block.get(from, 0));
+    block.put(to, 3, block.get(from, 3));
+  }
+  // -4 Im of the overlap of the differences
+  QIFF_INLINE V overlap(const V* left, const V* psi) const {
+    V plus = {}, minus = {};
+    const T weight = space.template each<2>({bit, other}, [&](const auto& block) QIFF_INLINED {
+      const C l = Difference::get(block, left)(), p = Difference::get(block, psi)();
+      plus += l.re * p.im;
+      minus += l.im * p.re;
+    });
+    return -4 * weight * space.total(plus - minus);
   }
 };
 
-// Gates without angles: each is its own inverse up to a phase.
+template <class T, Layout kLayout>
+struct None {
+  QIFF_INLINE None(Reader<T, kLayout>, int) {}
+};
+
+// Gates without angles. Phases count: a state that is carried back meets one that was kept.
 template <class T, Layout kLayout, class Gate>
 struct Fixed {
   using V = Vector<T>;
   using In = Reader<T, kLayout>;
   using Out = Writer<T, kLayout>;
 
-  QIFF_INLINE void forward_tangent(V* psi, V* tangent, In) const { both(psi, tangent); }
-  QIFF_INLINE void backward(V* left, V* psi, Out) const { both(left, psi); }
-  QIFF_INLINE void backward_tangent(V* left, V* shift, V* psi, V* tangent, In, Out) const {
-    both(left, shift);
-    both(psi, tangent);
+  using Functions = None<T, kLayout>;
+
+  QIFF_INLINE void forward_tangent(Moving<V> from, Moving<V> to, In) const {
+    self().forward(from.state, to.state);
+    self().forward(from.tangent, to.tangent);
   }
+  QIFF_INLINE void backward_tangent(Moving<V> at, In) const {
+    self().backward(at.state);
+    self().backward(at.tangent);
+  }
+  QIFF_INLINE void derivative(const V*, const V*, Out) const {}
+  QIFF_INLINE void derivative_tangent(Moving<V>, Moving<V>, In, Out) const {}
 
  private:
-  QIFF_INLINE void both(V* one, V* other) const {
-    static_cast<const Gate*>(this)->forward(one);
-    static_cast<const Gate*>(this)->forward(other);
-  }
+  QIFF_INLINE const Gate& self() const { return *static_cast<const Gate*>(this); }
 };
 
 // -i (X + Z) / sqrt(2)
@@ -236,11 +267,12 @@ struct Hadamard : Fixed<T, kLayout, Hadamard<T, kLayout>> {
   using In = Reader<T, kLayout>;
   Turn<T, kLayout, false> turn;
 
-  QIFF_INLINE Hadamard(const Register<T, kLayout>& space, const qiff::Gate& gate, In)
+  QIFF_INLINE Hadamard(const Register<T, kLayout>& space, const qiff::Gate& gate, In, const None<T, kLayout>&)
       : turn{space, gate.bit, gate.bit, V{}, {}} {
     turn.axis.x = turn.axis.z = fill<T>(T(0.70710678118654752440));
   }
-  QIFF_INLINE void forward(V* psi) const { turn.forward(psi); }
+  QIFF_INLINE void forward(const V* from, V* to) const { turn.forward(from, to); }
+  QIFF_INLINE void backward(V* state) const { turn.inverse().forward(state, state); }
 };
 
 template <class T, Layout kLayout>
@@ -250,15 +282,17 @@ struct ControlledZ : Fixed<T, kLayout, ControlledZ<T, kLayout>> {
   const Register<T, kLayout>& space;
   int bit, other;
 
-  QIFF_INLINE ControlledZ(const Register<T, kLayout>& space, const qiff::Gate& gate, In)
+  QIFF_INLINE ControlledZ(const Register<T, kLayout>& space, const qiff::Gate& gate, In, const None<T, kLayout>&)
       : space(space), bit(gate.bit), other(gate.other) {}
 
-  QIFF_INLINE void forward(V* psi) const {
-    space.template each<2>({bit, other}, [&](const auto& block) {
-      const Complex<T> value = block.get(psi, 3);
-      block.put(psi, 3, {-value.re, -value.im});
+  QIFF_INLINE void forward(const V* from, V* to) const {
+    space.template each<2>({bit, other}, [&](const auto& block) QIFF_INLINED {
+      for (int corner = 0; corner < 3; ++corner) block.put(to, corner, block.get(from, corner));
+      const Complex<T> value = block.get(from, 3);
+      block.put(to, 3, {-value.re, -value.im});
     });
   }
+  QIFF_INLINE void backward(V* state) const { forward(state, state); }
 };
 
 }  // namespace QIFF_ISA

@@ -21,7 +21,7 @@ namespace {
 ffi::Error invalid(const std::string& message) { return ffi::Error::InvalidArgument(message); }
 
 constexpr int kMaxQubits = 26;
-constexpr int64_t kMaxSlots = 1 << 30;
+constexpr int64_t kMaxSlots = 1 << 27;
 
 // Read a program; see `encode` in __init__.py. Returns what is wrong with it, or nothing: whatever the
 // kernels use as an index is within bounds, or the arrays of the call have a wrong shape.
@@ -80,6 +80,27 @@ const char* decode(ffi::Span<const int32_t> words, ffi::Span<const double> coeff
   return nullptr;
 }
 
+// The groups of gates that commute, and where the functions of a gate begin.
+struct Arrangement {
+  std::vector<int32_t> groups, functions;
+
+  explicit Arrangement(Program& program) {
+    int32_t used = -1, n_functions = 0;
+    for (int32_t g = 0; g < program.n_gates; ++g) {
+      const Gate& gate = program.gates[g];
+      const int32_t qubits = 1 << gate.bit | (kQubitsOf[gate.kind] == 2 ? 1 << gate.other : 0);
+      if (used & qubits) groups.push_back(g), used = 0;
+      used |= qubits;
+      functions.push_back(n_functions);
+      n_functions += kFunctionsOf[gate.kind];
+    }
+    program.n_groups = int32_t(groups.size());
+    groups.push_back(program.n_gates);
+    functions.push_back(n_functions);
+    program.groups = groups.data(), program.functions = functions.data();
+  }
+};
+
 // States larger than this do not fit a cache when every lane has its own.
 constexpr int kMaxQubitsSideBySide = 10;
 // Below this many amplitudes times gates a second thread costs more than it saves.
@@ -92,17 +113,14 @@ ffi::Error launch(ffi::ThreadPool& pool, Task task, const Program& program, cons
   const bool spread = dim >= 2 * kernel.n_lanes &&
                       (program.n_qubits > kMaxQubitsSideBySide || 4 * n <= kernel.n_lanes);
   const int64_t per_unit = spread ? 1 : kernel.n_lanes, n_units = (n + per_unit - 1) / per_unit;
-  const double work = double(n_units) * per_unit * dim * (program.n_gates + 1) * n_states(task) / kernel.n_lanes;
+  const double work = double(n_units) * per_unit * dim * (program.n_gates + 1) * n_inputs(task) / kernel.n_lanes;
   const int64_t n_workers =
       work < kWorthAThread ? 1 : std::max<int64_t>(1, std::min<int64_t>(n_units, pool.num_threads()));
-  const size_t bytes = sizeof(T) * 2 * dim * (spread ? 1 : kernel.n_lanes) * n_states(task);
-  constexpr size_t kAlignment = 64;
+  const size_t bytes = spread ? kernel.spread_bytes(task, program) : kernel.side_by_side_bytes(task, program);
   std::atomic<bool> out_of_memory{false};
-  const bool finite = for_each(pool, n_units, n_workers, [&](int64_t unit) {
-    const std::unique_ptr<void, decltype(&std::free)> space(
-        std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment), std::free);
+  const bool finite = for_each(pool, n_units, n_workers, bytes, [&](int64_t unit, void* space) {
     if (!space) return !(out_of_memory = true);
-    T* workspace = static_cast<T*>(space.get());
+    T* workspace = static_cast<T*>(space);
     if (spread) return kernel.spread(task, program, arrays, unit, workspace);
     const int64_t first = unit * per_unit;
     return kernel.side_by_side(task, program, arrays, first, int(std::min(per_unit, n - first)), workspace);
@@ -129,7 +147,7 @@ ffi::Error run(ffi::ThreadPool& pool, Task task, const Program& program, const I
   arrays.n_samples = inputs[0].dimensions()[1];
   const T** in[] = {&arrays.angles, &arrays.weights, &arrays.direction, &arrays.shift};
   T** out[] = {&arrays.values, &arrays.gradient};
-  for (int i = 0; i < n_states(task); ++i) *in[i] = reinterpret_cast<const T*>(inputs[i].untyped_data());
+  for (int i = 0; i < n_inputs(task); ++i) *in[i] = reinterpret_cast<const T*>(inputs[i].untyped_data());
   for (int i = 0; i < (task == Task::kValue ? 1 : 2); ++i) *out[i] = reinterpret_cast<T*>(outputs[i]->untyped_data());
   return launch(pool, task, program, arrays);
 }
@@ -139,11 +157,12 @@ ffi::Error call(ffi::ThreadPool& pool, Task task, ffi::Span<const int32_t> words
                 ffi::Span<const double> coefficients, const Input* inputs, Output* outputs) {
   Program program;
   if (const char* wrong = decode(words, coefficients, program)) return invalid(wrong);
+  const Arrangement arrangement(program);
   const ffi::DataType type = inputs[0].element_type();
   if (inputs[0].dimensions().size() != 2) return invalid("the angles must be a matrix");
   const int64_t n = inputs[0].dimensions()[1];
   const int64_t sizes[] = {program.n_slots, program.n_observables, program.n_slots, program.n_observables};
-  for (int i = 0; i < n_states(task); ++i)
+  for (int i = 0; i < n_inputs(task); ++i)
     if (rows(inputs[i], type, n) != sizes[i]) return invalid("an input has a wrong shape or type");
   if (rows(*outputs[0], type, n) != program.n_observables ||
       (task != Task::kValue && rows(*outputs[1], type, n) != program.n_slots))

@@ -17,12 +17,22 @@ class Circuit {
  public:
   using V = Vector<T>;
 
-  Circuit(const Program& program, const Arrays<T>& arrays, int64_t first, int count, T* workspace)
-      : program_(program), arrays_(arrays), columns_{arrays.n_samples, first, count},
-        space_(program.n_qubits), workspace_(reinterpret_cast<V*>(workspace)) {}
+  Circuit(Task task, const Program& program, const Arrays<T>& arrays, int64_t first, int count, T* workspace)
+      : program_(program), arrays_(arrays), columns_{arrays.n_samples, first, count}, space_(program.n_qubits),
+        step_(kept(task, program) ? on_tape(task, program) : 0), functions_(reinterpret_cast<V*>(workspace)),
+        tape_(functions_ + program.functions[program.n_gates]),
+        left_(tape_ + on_tape(task, program) + step_ * program.n_groups) {}
+
+  // Bytes of the workspace.
+  static int64_t bytes(Task task, const Program& program) {
+    const int64_t state = on_tape(task, program);
+    const int64_t n_states = 1 + (task != Task::kValue) + (kept(task, program) ? program.n_groups : 0);
+    return sizeof(V) * (program.functions[program.n_gates] + state * n_states);
+  }
 
   bool run(Task task) {
     if (!bounded(task)) return false;
+    prepare(task);
     if (task == Task::kValue) value();
     if (task == Task::kGradient) gradient();
     if (task == Task::kSecond) second();
@@ -30,6 +40,17 @@ class Circuit {
   }
 
  private:
+  static int64_t stride(const Program& program) { return 2 * Register<T, kLayout>(program.n_qubits).size(); }
+  // Vectors of a state, and of its tangent if there is one.
+  static int64_t on_tape(Task task, const Program& program) {
+    return stride(program) * (task == Task::kSecond ? 2 : 1);
+  }
+  // Whether the states after all groups are kept; else the inverses of the gates give them again.
+  static bool kept(Task task, const Program& program) {
+    constexpr int64_t kLargest = 256 << 10;
+    return task != Task::kValue && int64_t(sizeof(V)) * on_tape(task, program) * (program.n_groups + 1) <= kLargest;
+  }
+
   bool bounded(Task task) const {
     constexpr T kLargest = Traits<T>::kLargest;
     for (int32_t g = 0; g < program_.n_gates; ++g) {
@@ -48,46 +69,60 @@ class Circuit {
 
   // f_k = <psi|O_k|psi>
   void value() {
-    V* psi = state(0);
-    forward(psi);
+    const V* psi = forward();
     values(psi, psi, 1);
   }
 
   // f_k, and the gradient of sum_k weight_k f_k: left = sum_k weight_k O_k psi is carried back
-  // through the circuit together with psi.
+  // through the circuit.
   void gradient() {
-    V *psi = state(0), *left = state(1);
-    forward(psi);
+    V* psi = forward();
     values(psi, psi, 1);
-    space_.clear(left);
-    observe(left, psi, arrays_.weights);
-    for (int32_t g = program_.n_gates - 1; g >= 0; --g) visit(program_.gates[g], [&](const auto& gate, int32_t slot) {
-      gate.backward(left, psi, writer(slot));
-    });
+    space_.clear(left_);
+    observe(left_, psi, arrays_.weights);
+    for (int32_t k = program_.n_groups - 1; k >= 0; --k, psi -= step_) {
+      each(k, [&](const auto& gate, int32_t slot) { gate.derivative(left_, psi, writer(slot)); });
+      each(k, [&](const auto& gate, int32_t) {
+        gate.backward(left_);
+        if (!step_) gate.backward(psi);
+      });
+    }
   }
 
   // With f = sum_k weight_k f_k and its derivative D f along a direction: D f_k, and the gradient
-  // of D f + sum_k shift_k f_k. The tangent of psi is pushed forward; then left = O psi and
-  // shift = O tangent + O_shift psi are carried back; see gates.hpp.
+  // of D f + sum_k shift_k f_k. The tangent of psi is pushed forward; then left = O psi and its
+  // tangent O psi' + O_shift psi are carried back; see gates.hpp.
   void second() {
-    V *psi = state(0), *tangent = state(1), *left = state(2), *shift = state(3);
-    start(psi);
-    space_.clear(tangent);
-    for (int32_t g = 0; g < program_.n_gates; ++g) visit(program_.gates[g], [&](const auto& gate, int32_t slot) {
-      gate.forward_tangent(psi, tangent, reader(arrays_.direction, slot));
-    });
-    values(psi, tangent, 2);
-    space_.clear(left);
-    space_.clear(shift);
-    observe(left, psi, arrays_.weights);
-    observe(shift, tangent, arrays_.weights);
-    observe(shift, psi, arrays_.shift);
-    for (int32_t g = program_.n_gates - 1; g >= 0; --g) visit(program_.gates[g], [&](const auto& gate, int32_t slot) {
-      gate.backward_tangent(left, shift, psi, tangent, reader(arrays_.direction, slot), writer(slot));
-    });
+    Moving<V> psi = moving(tape_), left = moving(left_);
+    start(psi.state);
+    space_.clear(psi.tangent);
+    for (int32_t k = 0; k < program_.n_groups; ++k) {
+      Moving<V> from = psi;
+      psi = moving(psi.state + step_);
+      each(k, [&](const auto& gate, int32_t slot) {
+        gate.forward_tangent(from, psi, reader(arrays_.direction, slot));
+        from = psi;
+      });
+    }
+    values(psi.state, psi.tangent, 2);
+    space_.clear(left.state);
+    space_.clear(left.tangent);
+    observe(left.state, psi.state, arrays_.weights);
+    observe(left.tangent, psi.tangent, arrays_.weights);
+    observe(left.tangent, psi.state, arrays_.shift);
+    for (int32_t k = program_.n_groups - 1; k >= 0; --k, psi = moving(psi.state - step_)) {
+      each(k, [&](const auto& gate, int32_t slot) {
+        gate.derivative_tangent(left, psi, reader(arrays_.direction, slot), writer(slot));
+      });
+      each(k, [&](const auto& gate, int32_t slot) {
+        const auto along = reader(arrays_.direction, slot);
+        gate.backward_tangent(left, along);
+        if (!step_) gate.backward_tangent(psi, along);
+      });
+    }
   }
 
-  V* state(int index) { return workspace_ + 2 * space_.size() * index; }
+  Moving<V> moving(V* state) const { return {state, state + stride(program_)}; }
 
   void start(V* psi) {
     space_.clear(psi);
@@ -103,10 +138,19 @@ class Circuit {
     }
   }
 
-  void forward(V* psi) {
+  // The state after all gates.
+  V* forward() {
+    V* psi = tape_;
     start(psi);
-    for (int32_t g = 0; g < program_.n_gates; ++g)
-      visit(program_.gates[g], [&](const auto& gate, int32_t) { gate.forward(psi); });
+    for (int32_t k = 0; k < program_.n_groups; ++k) {
+      const V* from = psi;
+      psi += step_;
+      each(k, [&](const auto& gate, int32_t) {
+        gate.forward(from, psi);
+        from = psi;
+      });
+    }
+    return psi;
   }
 
   // factor Re <left|O_k|right>, stored as the value of every observable.
@@ -139,41 +183,74 @@ class Circuit {
     return {columns_, arrays_.gradient + slot * arrays_.n_samples};
   }
 
-  // Call `function` with the gate at its angles and with its slot.
+  // Call `function` with every gate of a group at its angles, and with its slot.
   template <class Function>
-  QIFF_INLINE void visit(const qiff::Gate& gate, Function&& function) {
-    switch (gate.kind) {
-      case qiff::kSpin: return function(make<Spin<T, kLayout, false>>(gate), gate.slot);
-      case qiff::kRx: return function(make<Rotation<T, kLayout, 0>>(gate), gate.slot);
-      case qiff::kRy: return function(make<Rotation<T, kLayout, 1>>(gate), gate.slot);
-      case qiff::kRz: return function(make<Rotation<T, kLayout, 2>>(gate), gate.slot);
-      case qiff::kMirror: return function(make<Spin<T, kLayout, true>>(gate), gate.slot);
-      case qiff::kExchange: return function(make<Exchange<T, kLayout>>(gate), gate.slot);
-      case qiff::kQuadrupole: return function(make<Quadrupole<T, kLayout>>(gate), gate.slot);
-      case qiff::kHadamard: return function(make<Hadamard<T, kLayout>>(gate), gate.slot);
-      case qiff::kControlledZ: return function(make<ControlledZ<T, kLayout>>(gate), gate.slot);
-    }
+  QIFF_INLINE void each(int32_t group, Function&& function) const {
+    for (int32_t g = program_.groups[group]; g < program_.groups[group + 1]; ++g)
+      visit(program_.gates[g].kind, [&](auto kind) {
+        using Made = typename decltype(kind)::type;
+        const qiff::Gate& gate = program_.gates[g];
+        const auto& found = *reinterpret_cast<const typename Made::Functions*>(functions_ + program_.functions[g]);
+        function(Made(space_, gate, reader(arrays_.angles, gate.slot), found), gate.slot);
+      });
   }
-  template <class Made>
-  QIFF_INLINE Made make(const qiff::Gate& gate) const {
-    return Made(space_, gate, reader(arrays_.angles, gate.slot));
+
+  // What depends on angles only.
+  void prepare(Task task) {
+    for (int32_t g = 0; g < program_.n_gates; ++g)
+      visit(program_.gates[g].kind, [&](auto kind) {
+        using Functions = typename decltype(kind)::type::Functions;
+        constexpr int kSize = std::is_empty_v<Functions> ? 0 : sizeof(Functions) / sizeof(V);
+        static_assert(kSize == qiff::kFunctionsOf[decltype(kind)::kKind]);
+        const auto angles = reader(arrays_.angles, program_.gates[g].slot);
+        auto* place = reinterpret_cast<Functions*>(functions_ + program_.functions[g]);
+        if constexpr (kSize > 0) *place = Functions(angles, order(task));
+      });
+  }
+
+  template <class Gate, qiff::Kind kOf>
+  struct Type {
+    using type = Gate;
+    static constexpr qiff::Kind kKind = kOf;
+  };
+
+  // Call `function` with the type of a gate.
+  template <class Function>
+  static QIFF_INLINE void visit(int32_t kind, Function&& function) {
+    switch (kind) {
+      case qiff::kSpin: return function(Type<Spin<T, kLayout, false>, qiff::kSpin>{});
+      case qiff::kRx: return function(Type<Rotation<T, kLayout, 0>, qiff::kRx>{});
+      case qiff::kRy: return function(Type<Rotation<T, kLayout, 1>, qiff::kRy>{});
+      case qiff::kRz: return function(Type<Rotation<T, kLayout, 2>, qiff::kRz>{});
+      case qiff::kMirror: return function(Type<Spin<T, kLayout, true>, qiff::kMirror>{});
+      case qiff::kExchange: return function(Type<Exchange<T, kLayout>, qiff::kExchange>{});
+      case qiff::kQuadrupole: return function(Type<Quadrupole<T, kLayout>, qiff::kQuadrupole>{});
+      case qiff::kHadamard: return function(Type<Hadamard<T, kLayout>, qiff::kHadamard>{});
+      case qiff::kControlledZ: return function(Type<ControlledZ<T, kLayout>, qiff::kControlledZ>{});
+    }
   }
 
   const Program& program_;
   const Arrays<T>& arrays_;
   const Columns<T, kLayout> columns_;
   const Register<T, kLayout> space_;
-  V* workspace_;
+  const int64_t step_;  // from the state after a group to the next, 0 if only one is kept
+  V *functions_, *tape_, *left_;
 };
 
 template <class T>
 bool side_by_side(Task task, const Program& program, const Arrays<T>& arrays, int64_t first, int count, T* workspace) {
-  return Circuit<T, Layout::kSamples>(program, arrays, first, count, workspace).run(task);
+  return Circuit<T, Layout::kSamples>(task, program, arrays, first, count, workspace).run(task);
 }
 
 template <class T>
 bool spread(Task task, const Program& program, const Arrays<T>& arrays, int64_t sample, T* workspace) {
-  return Circuit<T, Layout::kAmplitudes>(program, arrays, sample, 1, workspace).run(task);
+  return Circuit<T, Layout::kAmplitudes>(task, program, arrays, sample, 1, workspace).run(task);
+}
+
+template <class T, Layout kLayout>
+int64_t bytes(Task task, const Program& program) {
+  return Circuit<T, kLayout>::bytes(task, program);
 }
 
 template <class T>
@@ -189,9 +266,12 @@ double multiply_add(int64_t n) {
   return 2.0 * kChains * kLanes<T> * double(n);
 }
 
+template <class T>
+constexpr qiff::Kernels<T> kKernels{
+    kLanes<T>, side_by_side<T>, spread<T>, bytes<T, Layout::kSamples>, bytes<T, Layout::kAmplitudes>, multiply_add<T>};
 extern const qiff::Kernels<float> kFloat;
 extern const qiff::Kernels<double> kDouble;
-const qiff::Kernels<float> kFloat{kLanes<float>, side_by_side<float>, spread<float>, multiply_add<float>};
-const qiff::Kernels<double> kDouble{kLanes<double>, side_by_side<double>, spread<double>, multiply_add<double>};
+const qiff::Kernels<float> kFloat = kKernels<float>;
+const qiff::Kernels<double> kDouble = kKernels<double>;
 
 }  // namespace QIFF_ISA

@@ -19,6 +19,8 @@ enum Kind : int32_t {
 };
 
 constexpr int kAnglesOf[kKinds] = {3, 1, 1, 1, 3, 1, 6, 0, 0};
+// Vectors of numbers that depend on the angles and are computed once for all passes of a gate.
+constexpr int kFunctionsOf[kKinds] = {6, 2, 2, 2, 6, 2, 37, 0, 0};
 constexpr int kQubitsOf[kKinds] = {1, 1, 1, 1, 2, 2, 2, 1, 2};
 
 // Entries of a quadrupole are applied in parts, whose number must stay reasonable.
@@ -42,12 +44,17 @@ struct Program {
   const Gate* gates;
   const Term* terms;
   const double* coefficients;  // of the terms
+  // Gates groups[k], ..., groups[k + 1] - 1 are on different qubits, so they commute.
+  int32_t n_groups;
+  const int32_t* groups;
+  const int32_t* functions;  // where those of a gate begin, in vectors; the last entry is their number
 };
 
 enum class Task { kValue, kGradient, kSecond };
 
-// States that a task keeps at once.
-constexpr int n_states(Task task) { return task == Task::kValue ? 1 : task == Task::kGradient ? 2 : 4; }
+// The order of the derivatives that a task takes.
+constexpr int order(Task task) { return int(task); }
+constexpr int n_inputs(Task task) { return task == Task::kValue ? 1 : task == Task::kGradient ? 2 : 4; }
 
 // Rows are slots or observables, columns are samples.
 template <class T>
@@ -62,10 +69,13 @@ template <class T>
 struct Kernels {
   int n_lanes;
   // Samples first, ..., first + count - 1, at most one per lane; false where an input is not
-  // finite or too large. `workspace` has n_states states of 2^n_qubits amplitudes for each lane.
+  // finite or too large.
   bool (*side_by_side)(Task, const Program&, const Arrays<T>&, int64_t first, int count, T* workspace);
   // One sample, its amplitudes spread over the lanes.
   bool (*spread)(Task, const Program&, const Arrays<T>&, int64_t sample, T* workspace);
+  // Bytes of the workspace of the two.
+  int64_t (*side_by_side_bytes)(Task, const Program&);
+  int64_t (*spread_bytes)(Task, const Program&);
   // Nothing but multiplications with additions, to measure what the machine can do: returns how
   // many floating-point operations n rounds are.
   double (*multiply_add)(int64_t n);

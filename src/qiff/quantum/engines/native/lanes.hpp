@@ -13,7 +13,8 @@
 #include <immintrin.h>
 #endif
 
-#define QIFF_INLINE inline __attribute__((always_inline))
+#define QIFF_INLINED __attribute__((always_inline))
+#define QIFF_INLINE inline QIFF_INLINED
 
 namespace QIFF_ISA {
 
@@ -23,7 +24,8 @@ struct Traits;
 template <>
 struct Traits<double> {
   using Integer = int64_t;
-  static constexpr int kWide = 13, kNarrow = 11, kExponential = 31;  // terms of series
+  static constexpr int kWide = 13, kNarrow = 11, kExponential = 33;  // terms of series
+  static constexpr double kEpsilon = 1e-17;
   static constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52
   static constexpr double kReducible = 1e6, kLargest = 1e150;  // squares must not overflow
   static constexpr double kPi[3] = {2 * 1.57079632673412561417e+00, 2 * 6.07710050630396597660e-11,
@@ -33,7 +35,8 @@ struct Traits<double> {
 template <>
 struct Traits<float> {
   using Integer = int32_t;
-  static constexpr int kWide = 9, kNarrow = 7, kExponential = 20;
+  static constexpr int kWide = 9, kNarrow = 7, kExponential = 21;
+  static constexpr float kEpsilon = 1e-8f;
   static constexpr float kRound = 12582912.0f;  // 1.5 * 2^23
   static constexpr float kReducible = 8e3f, kLargest = 1e18f;
   static constexpr float kPi[3] = {3.140625f, 9.67502593994140625e-4f, 1.509957990978376432e-7f};

@@ -91,7 +91,7 @@ void by_group(ffi::ThreadPool& pool, const Sizes& sizes, const T* weights, const
   }
   const int64_t n_workers =
       sizes.n_atoms * sizes.n_entries * sizes.n_features < kWorthAThread ? 1 : pool.num_threads();
-  for_each(pool, int64_t(tasks.size()), n_workers, [&](int64_t index) {
+  for_each(pool, int64_t(tasks.size()), n_workers, 0, [&](int64_t index, void*) {
     const Task& task = tasks[index];
     std::vector<const T*> rows;
     std::vector<T*> to;
@@ -115,7 +115,7 @@ void of_weights(ffi::ThreadPool& pool, const Sizes& sizes, const T* moments, con
   const int64_t n_ranks = int64_t(sizes.ranks.size());
   const int64_t n_workers =
       sizes.n_atoms * sizes.n_entries * sizes.n_features < kWorthAThread ? 1 : pool.num_threads();
-  for_each(pool, sizes.n_groups * n_ranks, n_workers, [&](int64_t index) {
+  for_each(pool, sizes.n_groups * n_ranks, n_workers, 0, [&](int64_t index, void*) {
     const int64_t group = index / n_ranks, n = int64_t(sizes.members[group].size());
     const Rank& rank = sizes.ranks[index % n_ranks];
     std::vector<T> left(n * rank.rows * sizes.n_features);

@@ -6,8 +6,8 @@
 // Y^3 = p Y + d, where p = tr(Y^2)/2 and d = det Y,
 //   M = exp(-4 i tr Q/3) (h0 + h1 Y + h2 Y^2)
 // whose coefficients h are entire functions of p and d. Their series, and the series of their
-// derivatives, follow from Y^(n+1) = Y Y^n. A gate with a large Q is applied as several with a
-// part of it each: squaring the polynomial instead would lose all digits.
+// derivatives, follow from Y^3 = p Y + d. If Q is large, M is a power of the matrix of a part of it:
+// the series itself, or squares of the polynomial, would lose all digits.
 #pragma once
 
 #include "exponential.hpp"
@@ -15,27 +15,24 @@
 
 namespace QIFF_ISA {
 
-// The triplet of a pair of qubits, and half the difference of 01 and 10, which is the singlet.
+// sqrt(2) times the triplet of a pair of qubits, and half the difference of 01 and 10, which is the
+// singlet. Matrices that act on it are put back with half their entries.
 template <class T>
 struct Triplet {
   Complex<T> t[3], singlet;
 
   template <class Block>
   static QIFF_INLINE Triplet get(const Block& block, const Vector<T>* state) {
-    const T r = T(0.70710678118654752440);
     const Complex<T> a = block.get(state, 0), b = block.get(state, 1), c = block.get(state, 2), d = block.get(state, 3);
-    return {{{r * (d.re - a.re), r * (d.im - a.im)}, {r * (a.im + d.im), -r * (a.re + d.re)}, {r * (b.re + c.re), r * (b.im + c.im)}},
-            {(b.re - c.re) / 2, (b.im - c.im) / 2}};
+    return {{d - a, {a.im + d.im, -a.re - d.re}, b + c}, {(b.re - c.re) / 2, (b.im - c.im) / 2}};
   }
   template <class Block>
   QIFF_INLINE void put(const Block& block, Vector<T>* state) const {
-    const T r = T(0.70710678118654752440);
     const Complex<T>&x = t[0], &y = t[1];
-    const Complex<T> z{r * t[2].re, r * t[2].im};
-    block.put(state, 0, {-r * (x.re + y.im), r * (y.re - x.im)});
-    block.put(state, 1, z + singlet);
-    block.put(state, 2, z - singlet);
-    block.put(state, 3, {r * (x.re - y.im), r * (x.im + y.re)});
+    block.put(state, 0, {-x.re - y.im, y.re - x.im});
+    block.put(state, 1, t[2] + singlet);
+    block.put(state, 2, t[2] - singlet);
+    block.put(state, 3, {x.re - y.im, x.im + y.re});
   }
 };
 
@@ -47,76 +44,65 @@ class Quadrupole {
   using In = Reader<T, kLayout>;
   using Out = Writer<T, kLayout>;
 
-  Quadrupole(const Register<T, kLayout>& space, const qiff::Gate& gate, In angles)
-      : space_(space), bit_(gate.bit), other_(gate.other) {
-    const Matrix<V> y = traceless(symmetric(angles));
-    const V p = invariant_p(product(y, y));
-    T largest = 0;
-    for (int l = 0; l < kLanes<T>; ++l) largest = p[l] > largest ? p[l] : largest;
-    // an eigenvalue of Y is at most 2 sqrt(p/3)
-    n_parts_ = 1 + int(4 * std::sqrt(largest / 3) / kLargest<T>);
-    q_ = symmetric(angles);
-  }
+  // Of one part of the matrix.
+  struct Functions {
+    V n_parts;
+    Exponential<T> series;
 
-  void forward(V* psi) const {
-    const Matrix<C> m = matrix<V>(evaluate<0>(q_));
-    each([&](const auto& block) {
-      Triplet<T> p = Triplet<T>::get(block, psi);
-      act(p, m, p.t);
-      p.put(block, psi);
-    });
+    Functions(In angles, int order) {
+      const Matrix<V> whole = traceless(symmetric(angles, fill<T>(1)));
+      const V p = invariant_p(square(whole));
+      T largest = 0;
+      for (int l = 0; l < kLanes<T>; ++l) largest = p[l] > largest ? p[l] : largest;
+      const T bound = 2 * std::sqrt(largest / 3);  // of eigenvalues
+      const int parts = 1 + int(2 * bound / kLargest<T>);
+      n_parts = fill<T>(T(parts));
+      const V part = fill<T>(T(1) / parts);
+      const V d = part * part * part * determinant(whole);
+      if (order == 0) series.template set<0>(part * part * p, d, bound / parts);
+      if (order == 1) series.template set<1>(part * part * p, d, bound / parts);
+      if (order == 2) series.template set<2>(part * part * p, d, bound / parts);
+    }
+  };
+
+  Quadrupole(const Register<T, kLayout>& space, const qiff::Gate& gate, In angles, const Functions& f)
+      : space_(space), bit_(gate.bit), other_(gate.other), n_parts_(int(f.n_parts[0])), part_(1 / f.n_parts),
+        q_(symmetric(angles, part_)), series_(f.series) {}
+
+  void forward(const V* from, V* to) const { act(power(matrix<V>(evaluate(q_))), from, to); }
+  void backward(V* state) const { act(adjoint(power(matrix<V>(evaluate(q_)))), state, state); }
+  void forward_tangent(Moving<V> from, Moving<V> to, In along) const {
+    act(power(matrix<Dual<T>>(evaluate(dual(along)))), from, to);
   }
-  void forward_tangent(V* psi, V* tangent, In along) const {
-    Matrix<C> m, slope;
-    split(matrix<Dual<T>>(evaluate<1>(dual(along))), m, slope);
-    each([&](const auto& block) {
-      Triplet<T> p = Triplet<T>::get(block, psi), t = Triplet<T>::get(block, tangent);
-      act(t, m, t.t);
-      add(t, slope, p.t);
-      act(p, m, p.t);
-      p.put(block, psi);
-      t.put(block, tangent);
-    });
+  void backward_tangent(Moving<V> at, In along) const {
+    act(adjoint(power(matrix<Dual<T>>(evaluate(dual(along))))), at, at);
   }
-  void backward(V* left, V* psi, Out out) const {
-    const Expanded<V> e = evaluate<1>(q_);
-    const Matrix<C> back = adjoint(matrix<V>(e));
-    Matrix<C> overlap = {};
-    const T weight = each([&](const auto& block) {
-      Triplet<T> l = Triplet<T>::get(block, left), p = Triplet<T>::get(block, psi);
-      act(p, back, p.t);
-      add_overlap(overlap, l, p);
-      act(l, back, l.t);
-      l.put(block, left);
-      p.put(block, psi);
+  void derivative(const V* left, const V* psi, Out out) const {
+    Matrix<C> sum = {};
+    const T weight = each([&](const auto& block) QIFF_INLINED {
+      add_overlap(sum, Triplet<T>::get(block, left), Triplet<T>::get(block, psi));
     });
-    write(out, gradient<V>(e, total(overlap, weight)));
+    Matrix<ComplexOf<V>> overlap;
+    for (int i = 0; i < 3; ++i)
+      for (int j = 0; j < 3; ++j) overlap[i][j] = {total(sum[i][j].re, weight), total(sum[i][j].im, weight)};
+    const Expanded<V> e = evaluate(q_);
+    write(out, gradient<V>(e, of_part(overlap, matrix<V>(e))));
   }
-  void backward_tangent(V* left, V* shift, V* psi, V* tangent, In along, Out out) const {
-    const Expanded<Dual<T>> e = evaluate<2>(dual(along));
-    Matrix<C> m, slope;
-    split(matrix<Dual<T>>(e), m, slope);
-    const Matrix<C> back = adjoint(m), slope_back = adjoint(slope);
-    Matrix<C> first = {}, second = {};
-    const T weight = each([&](const auto& block) {
-      Triplet<T> l = Triplet<T>::get(block, left), s = Triplet<T>::get(block, shift);
-      Triplet<T> p = Triplet<T>::get(block, psi), t = Triplet<T>::get(block, tangent);
-      act(p, back, p.t);
-      for (int i = 0; i < 3; ++i)
-        for (int j = 0; j < 3; ++j) t.t[i] = t.t[i] - slope[i][j] * p.t[j];
-      act(t, back, t.t);
-      add_overlap(first, l, p);
-      add_overlap(second, l, t);
-      add_overlap(second, s, p);
-      act(s, back, s.t);
-      add(s, slope_back, l.t);
-      act(l, back, l.t);
-      l.put(block, left);
-      s.put(block, shift);
-      p.put(block, psi);
-      t.put(block, tangent);
+  void derivative_tangent(Moving<V> left, Moving<V> psi, In along, Out out) const {
+    Matrix<C> value = {}, slope = {};
+    const T weight = each([&](const auto& block) QIFF_INLINED {
+      const Triplet<T> l = Triplet<T>::get(block, left.state), p = Triplet<T>::get(block, psi.state);
+      add_overlap(value, l, p);
+      add_overlap(slope, l, Triplet<T>::get(block, psi.tangent));
+      add_overlap(slope, Triplet<T>::get(block, left.tangent), p);
     });
-    const Matrix<Dual<T>> g = gradient<Dual<T>>(e, dual(total(first, weight), total(second, weight)));
+    Matrix<ComplexOf<Dual<T>>> overlap;
+    for (int i = 0; i < 3; ++i)
+      for (int j = 0; j < 3; ++j)
+        overlap[i][j] = {{total(value[i][j].re, weight), total(slope[i][j].re, weight)},
+                         {total(value[i][j].im, weight), total(slope[i][j].im, weight)}};
+    const Expanded<Dual<T>> e = evaluate(dual(along));
+    const Matrix<Dual<T>> g = gradient<Dual<T>>(e, of_part(overlap, matrix<Dual<T>>(e)));
     Matrix<V> slopes;
     for (int i = 0; i < 3; ++i)
       for (int j = 0; j < 3; ++j) slopes[i][j] = g[i][j].slope;
@@ -132,17 +118,14 @@ class Quadrupole {
     ComplexOf<R> phase, h[3], h_p[3], h_d[3];
   };
 
-  // Pass over the states once for every part; returns the weight of a sum over all passes.
   template <class Function>
   QIFF_INLINE T each(Function&& function) const {
-    T weight = 0;
-    for (int part = 0; part < n_parts_; ++part) weight = space_.template each<2>({bit_, other_}, function);
-    return weight / n_parts_;
+    return space_.template each<2>({bit_, other_}, function);
   }
+  // Half of the sum over the lanes of one circuit, for one of the parts.
+  QIFF_INLINE V total(V sum, T weight) const { return weight / 2 * part_ * space_.total(sum); }
 
-  // The matrix of one part.
-  Matrix<V> symmetric(In angles) const {
-    const V part = fill<T>(T(1) / n_parts_);
+  static Matrix<V> symmetric(In angles, V part) {
     const V xx = part * angles[0], xy = part * angles[1], xz = part * angles[2];
     const V yy = part * angles[3], yz = part * angles[4], zz = part * angles[5];
     return {{{xx, xy, xz}, {xy, yy, yz}, {xz, yz, zz}}};
@@ -151,10 +134,10 @@ class Quadrupole {
   static void write(Out out, const Matrix<V>& g) {
     const int row[] = {0, 0, 0, 1, 1, 2}, column[] = {0, 1, 2, 1, 2, 2};
     for (int k = 0; k < 6; ++k)
-      out.set(k, row[k] == column[k] ? 2 * g[row[k]][row[k]] : 2 * (g[row[k]][column[k]] + g[column[k]][row[k]]));
+      out.set(k, T(row[k] == column[k] ? 2 : 4) * g[row[k]][column[k]]);
   }
   Matrix<Dual<T>> dual(In along) const {
-    const Matrix<V> u = symmetric(along);
+    const Matrix<V> u = symmetric(along, part_);
     Matrix<Dual<T>> result;
     for (int i = 0; i < 3; ++i)
       for (int j = 0; j < 3; ++j) result[i][j] = {q_[i][j], u[i][j]};
@@ -191,66 +174,71 @@ class Quadrupole {
     return {{e.re, -rate * e.im}, {e.im, rate * e.re}};
   }
 
-  template <int kOrder>
   Expanded<V> evaluate(const Matrix<V>& q) const {
-    Expanded<V> e;
-    e.y = traceless(q);
-    e.square = product(e.y, e.y);
-    e.p = invariant_p(e.square);
-    e.phase = phase(trace(q));
-    const Exponential<T, kOrder> series(e.p, determinant(e.y));
+    Expanded<V> e = invariants(q);
     for (int k = 0; k < 3; ++k) {
-      e.h[k] = {series.h[k].re.of[0], series.h[k].im.of[0]};
-      if constexpr (kOrder > 0) {
-        e.h_p[k] = {series.h[k].re.of[1], series.h[k].im.of[1]};
-        e.h_d[k] = {series.h[k].re.of[2], series.h[k].im.of[2]};
-      }
+      const Jet<T>&re = series_.re[k], &im = series_.im[k];
+      e.h[k] = {re[0], im[0]}, e.h_p[k] = {re[1], im[1]}, e.h_d[k] = {re[2], im[2]};
     }
     return e;
   }
-  template <int kOrder>
   Expanded<Dual<T>> evaluate(const Matrix<Dual<T>>& q) const {
-    Expanded<Dual<T>> e;
-    e.y = traceless(q);
-    e.square = product(e.y, e.y);
-    e.p = invariant_p(e.square);
-    e.phase = phase(trace(q));
-    const Dual<T> d = determinant(e.y);
-    const Exponential<T, kOrder> series(e.p.value, d.value);
-    const auto along = [&](V value, V in_p, V in_d) { return Dual<T>{value, in_p * e.p.slope + in_d * d.slope}; };
-    for (int k = 0; k < 3; ++k) {
-      const auto& re = series.h[k].re.of;
-      const auto& im = series.h[k].im.of;
-      e.h[k] = {along(re[0], re[1], re[2]), along(im[0], im[1], im[2])};
-      if constexpr (kOrder > 1) {
-        e.h_p[k] = {along(re[1], 2 * re[3], re[4]), along(im[1], 2 * im[3], im[4])};
-        e.h_d[k] = {along(re[2], re[4], 2 * re[5]), along(im[2], im[4], 2 * im[5])};
+    Expanded<Dual<T>> e = invariants(q);
+    const V p = e.p.slope, d = determinant(e.y).slope;
+    const auto along = [&](const Jet<T>& f, int k, V in_p, V in_d) { return Dual<T>{f[k], in_p * p + in_d * d}; };
+    for (int k = 0; k < 3; ++k)
+      for (int part = 0; part < 2; ++part) {
+        const Jet<T>& f = part ? series_.im[k] : series_.re[k];
+        const auto of = [&](ComplexOf<Dual<T>>& z) -> Dual<T>& { return part ? z.im : z.re; };
+        of(e.h[k]) = along(f, 0, f[1], f[2]);
+        of(e.h_p[k]) = along(f, 1, 2 * f[3], f[4]);
+        of(e.h_d[k]) = along(f, 2, f[4], 2 * f[5]);
       }
-    }
     return e;
   }
-  // M = phase (h0 + h1 Y + h2 Y^2)
   template <class R>
-  static auto matrix(const Expanded<R>& e) {
-    Matrix<std::conditional_t<std::is_same_v<R, V>, C, ComplexOf<R>>> m;
+  static Expanded<R> invariants(const Matrix<R>& q) {
+    Expanded<R> e;
+    e.y = traceless(q);
+    e.square = square(e.y);
+    e.p = invariant_p(e.square);
+    e.phase = phase(trace(q));
+    return e;
+  }
+
+  // The matrix of one part, phase (h0 + h1 Y + h2 Y^2).
+  template <class R>
+  static Matrix<ComplexOf<R>> matrix(const Expanded<R>& e) {
+    Matrix<ComplexOf<R>> m;
     for (int i = 0; i < 3; ++i)
       for (int j = 0; j <= i; ++j) {
         ComplexOf<R> sum = e.y[i][j] * e.h[1] + e.square[i][j] * e.h[2];
         if (i == j) sum = sum + e.h[0];
-        const ComplexOf<R> entry = e.phase * sum;
-        m[i][j] = m[j][i] = {entry.re, entry.im};
+        m[i][j] = m[j][i] = e.phase * sum;
       }
     return m;
   }
-  static void split(const Matrix<ComplexOf<Dual<T>>>& m, Matrix<C>& value, Matrix<C>& slope) {
-    for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) {
-        value[i][j] = {m[i][j].re.value, m[i][j].im.value};
-        slope[i][j] = {m[i][j].re.slope, m[i][j].im.slope};
-      }
+  template <class R>
+  Matrix<ComplexOf<R>> power(const Matrix<ComplexOf<R>>& m) const {
+    Matrix<ComplexOf<R>> result = m;
+    for (int part = 1; part < n_parts_; ++part) result = product(result, m);
+    return result;
+  }
+  // The overlaps A of the states before one part and after it, sum_ij A_ij dm_ij for all parts, from
+  // those after all: (sum_k m^k W m^-k) m^-1.
+  template <class R>
+  Matrix<ComplexOf<R>> of_part(const Matrix<ComplexOf<R>>& overlap, const Matrix<ComplexOf<R>>& m) const {
+    const Matrix<ComplexOf<R>> back = adjoint(m);
+    Matrix<ComplexOf<R>> sum = overlap;
+    for (int part = 1; part < n_parts_; ++part) {
+      sum = product(m, product(sum, back));
+      for (int i = 0; i < 3; ++i)
+        for (int j = 0; j < 3; ++j) sum[i][j] = sum[i][j] + overlap[i][j];
+    }
+    return product(sum, back);
   }
 
-  // d/dQ of Re sum_ij A_ij M_ij, where A = sum of conj(left_i) right_j
+  // d/dQ of Re sum_ij A_ij m_ij
   template <class R, class Overlap>
   Matrix<R> gradient(const Expanded<R>& e, const Overlap& overlap) const {
     Matrix<ComplexOf<R>> s, turned;  // the symmetric part of A, as M is symmetric; S Y
@@ -288,44 +276,57 @@ class Quadrupole {
     else
       return {fill<T>(value), V{}};
   }
-  static Matrix<ComplexOf<Dual<T>>> dual(const Matrix<ComplexOf<V>>& value, const Matrix<ComplexOf<V>>& slope) {
-    Matrix<ComplexOf<Dual<T>>> result;
+  template <class R>
+  static Matrix<ComplexOf<R>> adjoint(const Matrix<ComplexOf<R>>& m) {
+    const R minus = number<R>(-1);
+    Matrix<ComplexOf<R>> result;
     for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j)
-        result[i][j] = {{value[i][j].re, slope[i][j].re}, {value[i][j].im, slope[i][j].im}};
+      for (int j = 0; j < 3; ++j) result[i][j] = {m[j][i].re, minus * m[j][i].im};
     return result;
   }
-
-  static Matrix<C> adjoint(const Matrix<C>& m) {
-    Matrix<C> result;
+  void act(const Matrix<ComplexOf<V>>& m, const V* from, V* to) const {
+    Matrix<C> half;
     for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) result[i][j] = conjugate<T>(m[j][i]);
-    return result;
+      for (int j = 0; j < 3; ++j) half[i][j] = {m[i][j].re / 2, m[i][j].im / 2};
+    each([&](const auto& block) QIFF_INLINED {
+      Triplet<T> p = Triplet<T>::get(block, from);
+      transform(p, half);
+      p.put(block, to);
+    });
   }
-  static QIFF_INLINE void act(Triplet<T>& to, const Matrix<C>& m, const C* from) {
+  void act(const Matrix<ComplexOf<Dual<T>>>& m, Moving<V> from, Moving<V> to) const {
+    Matrix<C> half, slope;
+    for (int i = 0; i < 3; ++i)
+      for (int j = 0; j < 3; ++j) {
+        half[i][j] = {m[i][j].re.value / 2, m[i][j].im.value / 2};
+        slope[i][j] = {m[i][j].re.slope / 2, m[i][j].im.slope / 2};
+      }
+    each([&](const auto& block) QIFF_INLINED {
+      Triplet<T> p = Triplet<T>::get(block, from.state), t = Triplet<T>::get(block, from.tangent);
+      transform(t, half);
+      for (int i = 0; i < 3; ++i)
+        t.t[i] = t.t[i] + slope[i][0] * p.t[0] + slope[i][1] * p.t[1] + slope[i][2] * p.t[2];
+      transform(p, half);
+      p.put(block, to.state);
+      t.put(block, to.tangent);
+    });
+  }
+  static QIFF_INLINE void transform(Triplet<T>& p, const Matrix<C>& m) {
     C result[3];
-    for (int i = 0; i < 3; ++i) result[i] = m[i][0] * from[0] + m[i][1] * from[1] + m[i][2] * from[2];
-    for (int i = 0; i < 3; ++i) to.t[i] = result[i];
-  }
-  static QIFF_INLINE void add(Triplet<T>& to, const Matrix<C>& m, const C* from) {
-    for (int i = 0; i < 3; ++i)
-      to.t[i] = to.t[i] + m[i][0] * from[0] + m[i][1] * from[1] + m[i][2] * from[2];
+    for (int i = 0; i < 3; ++i) result[i] = m[i][0] * p.t[0] + m[i][1] * p.t[1] + m[i][2] * p.t[2];
+    for (int i = 0; i < 3; ++i) p.t[i] = result[i];
   }
   static QIFF_INLINE void add_overlap(Matrix<C>& to, const Triplet<T>& left, const Triplet<T>& right) {
     for (int i = 0; i < 3; ++i)
       for (int j = 0; j < 3; ++j) to[i][j] = to[i][j] + conjugate<T>(left.t[i]) * right.t[j];
   }
-  Matrix<ComplexOf<V>> total(const Matrix<C>& m, T weight) const {
-    Matrix<ComplexOf<V>> result;
-    for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) result[i][j] = {space_.total(m[i][j].re) * weight, space_.total(m[i][j].im) * weight};
-    return result;
-  }
 
   const Register<T, kLayout>& space_;
   int bit_, other_;
-  int n_parts_ = 1;
+  int n_parts_;
+  V part_;
   Matrix<V> q_;
+  const Exponential<T>& series_;
 };
 
 }  // namespace QIFF_ISA

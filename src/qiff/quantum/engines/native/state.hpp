@@ -33,6 +33,12 @@ QIFF_INLINE Complex<T> conjugate(Complex<T> a) {
   return {a.re, -a.im};
 }
 
+// A state that moves along a direction in the angles.
+template <class V>
+struct Moving {
+  V *state, *tangent;
+};
+
 // Rows of an array, at the columns of the samples that the lanes hold.
 template <class T, Layout kLayout>
 struct Columns {
@@ -78,12 +84,6 @@ struct Word {
   int64_t flip, phase;
   int n_y;
 };
-
-// An index with a zero inserted at `bit`.
-QIFF_INLINE int64_t widen(int64_t index, int bit) {
-  const int64_t below = (int64_t(1) << bit) - 1;
-  return (index & ~below) << 1 | (index & below);
-}
 
 template <class T, Layout kLayout>
 class Register {
@@ -174,24 +174,22 @@ class Register {
   QIFF_INLINE T each(const int (&bits)[kBits], Function&& function) const {
     constexpr int kCorners = 1 << kBits;
     int64_t offset[kCorners] = {};
-    int low = bits[kBits - 1] - kLaneBits, high = bits[0] - kLaneBits;
-    if (low > high) low ^= high, high ^= low, low ^= high;
-    if (kLaneBits == 0 || low >= 0) {
+    bool in_lanes = false;
+    for (int b = 0; b < kBits; ++b) in_lanes |= bits[b] < kLaneBits;
+    if (!in_lanes) {
       for (int corner = 0; corner < kCorners; ++corner)
         for (int b = 0; b < kBits; ++b)
           if (corner >> (kBits - 1 - b) & 1) offset[corner] |= int64_t(1) << (bits[b] - kLaneBits);
-      for (int64_t k = 0; k < size_ >> kBits; ++k) {
-        const int64_t base = kBits == 1 ? widen(k, low) : widen(widen(k, low), high);
+      for (int64_t base = 0; base < size_; base = after(base, offset[kCorners - 1]))
         function(Block<kBits, false>{base, offset, nullptr, nullptr});
-      }
       return 1;
     }
     if constexpr (kLaneBits > 0) {
       Integers<T> origin[kCorners], own[kCorners];
-      Integer in_lanes = 0;
+      Integer moving = 0;
       int n_high = 0;
       for (int b = 0; b < kBits; ++b) {
-        if (bits[b] < kLaneBits) in_lanes |= Integer(1) << bits[b];
+        if (bits[b] < kLaneBits) moving |= Integer(1) << bits[b];
         n_high += bits[b] >= kLaneBits;
       }
       for (int corner = 0; corner < kCorners; ++corner) {
@@ -199,18 +197,21 @@ class Register {
         for (int b = 0; b < kBits; ++b)
           if (corner >> (kBits - 1 - b) & 1) here |= int64_t(1) << bits[b];
         offset[corner] = here >> kLaneBits;
-        const Integer lane = Integer(here) & in_lanes;
-        origin[corner] = (lanes() & ~in_lanes) | lane;
-        own[corner] = (lanes() & in_lanes) == lane;
+        const Integer lane = Integer(here) & moving;
+        origin[corner] = (lanes() & ~moving) | lane;
+        own[corner] = (lanes() & moving) == lane;
       }
-      for (int64_t k = 0; k < size_ >> n_high; ++k)
-        function(Block<kBits, true>{n_high ? widen(k, high) : k, offset, origin, own});
+      for (int64_t base = 0; base < size_; base = after(base, offset[kCorners - 1]))
+        function(Block<kBits, true>{base, offset, origin, own});
       return T(1) / T(1 << (kBits - n_high));
     }
     return 1;
   }
 
  private:
+  // The next index without the bits of a mask.
+  static QIFF_INLINE int64_t after(int64_t index, int64_t mask) { return ((index | mask) + 1) & ~mask; }
+
   static QIFF_INLINE Integers<T> lanes() {
     Integers<T> index;
     for (int l = 0; l < kLanes<T>; ++l) index[l] = l;

@@ -70,27 +70,38 @@ QIFF_INLINE Qubit<T> rotated(Vector<T> cosine, Triple<T> axis, Qubit<T> q) {
           {cosine * q.b.re + g.b.re, cosine * q.b.im + g.b.im}};
 }
 
-// to += Im <left| X, Y, Z |right>
+// Im <left| X, Y, Z |right> as a difference of two sums: shorter chains of additions.
 template <class T>
-QIFF_INLINE void add_torque(Triple<T>& to, Qubit<T> left, Qubit<T> right) {
-  to.x += left.a.re * right.b.im;
-  to.y -= left.a.re * right.b.re;
-  to.z += left.a.re * right.a.im;
-  to.x -= left.a.im * right.b.re;
-  to.y -= left.a.im * right.b.im;
-  to.z -= left.a.im * right.a.re;
-  to.x += left.b.re * right.a.im;
-  to.y += left.b.re * right.a.re;
-  to.z -= left.b.re * right.b.im;
-  to.x -= left.b.im * right.a.re;
-  to.y += left.b.im * right.a.im;
-  to.z += left.b.im * right.b.re;
-}
+struct Torque {
+  Triple<T> plus = {}, minus = {};
+
+  QIFF_INLINE void add(Qubit<T> left, Qubit<T> right) {
+    plus.x += left.a.re * right.b.im;
+    minus.x += left.a.im * right.b.re;
+    minus.y += left.a.re * right.b.re;
+    minus.z += left.a.im * right.a.re;
+    plus.z += left.a.re * right.a.im;
+    minus.y += left.a.im * right.b.im;
+    plus.x += left.b.re * right.a.im;
+    minus.x += left.b.im * right.a.re;
+    plus.y += left.b.re * right.a.re;
+    minus.z += left.b.re * right.b.im;
+    plus.z += left.b.im * right.b.re;
+    plus.y += left.b.im * right.a.im;
+  }
+  QIFF_INLINE Triple<T> operator()() const { return plus - minus; }
+};
 
 template <class T>
 struct Parts {
   Triple<T> odd, even;
+
+  QIFF_INLINE Parts inverse() const { return {scale<T>(fill<T>(-1), odd), even}; }
 };
+template <class T>
+QIFF_INLINE Parts<T> operator+(Parts<T> a, Parts<T> b) {
+  return {a.odd + b.odd, a.even + b.even};
+}
 
 // A rotation of one qubit, U = cosine - i axis.sigma, whose axis is reversed where the bit `sign`
 // of the index is set, if it is signed. Odd parts of an overlap or a generator carry that sign.
@@ -104,52 +115,35 @@ struct Turn {
   V cosine;
   Triple<T> axis;
 
-  QIFF_INLINE void forward(V* psi) const {
-    space.template each<1>({bit}, [&](const auto& block) {
-      rotated<T>(cosine, signed_axis(block.base), Qubit<T>::get(block, psi)).put(block, psi);
+  QIFF_INLINE Turn inverse() const { return {space, bit, sign, cosine, scale<T>(fill<T>(-1), axis)}; }
+
+  QIFF_INLINE void forward(const V* from, V* to) const {
+    space.template each<1>({bit}, [&](const auto& block) QIFF_INLINED {
+      rotated<T>(cosine, signed_axis(block.base), Qubit<T>::get(block, from)).put(block, to);
     });
   }
-  QIFF_INLINE void forward_tangent(V* psi, V* tangent, Parts<T> half) const {
-    space.template each<1>({bit}, [&](const auto& block) {
-      const Triple<T> turn = signed_axis(block.base), h = generator(half, block.base);
-      const Qubit<T> p = rotated<T>(cosine, turn, Qubit<T>::get(block, psi));
-      const Qubit<T> t = rotated<T>(cosine, turn, Qubit<T>::get(block, tangent));
-      p.put(block, psi);
-      (t + generated<T>(h, p)).put(block, tangent);
+  QIFF_INLINE void forward_tangent(Moving<V> from, Moving<V> to, Parts<T> half) const {
+    forward(from.state, to.state);
+    space.template each<1>({bit}, [&](const auto& block) QIFF_INLINED {
+      const Qubit<T> t = rotated<T>(cosine, signed_axis(block.base), Qubit<T>::get(block, from.tangent));
+      const Qubit<T> k = generated<T>(generator(half, block.base), Qubit<T>::get(block, to.state));
+      (t + k).put(block, to.tangent);
     });
   }
-  QIFF_INLINE Parts<T> backward(V* left, V* psi) const {
-    Parts<T> torque{};
-    const T weight = space.template each<1>({bit}, [&](const auto& block) {
-      const Triple<T> back = scale<T>(fill<T>(-1), signed_axis(block.base));
+  // Im <left| X, Y, Z |psi>
+  QIFF_INLINE Parts<T> torque(const V* left, const V* psi) const {
+    Torque<T> sum;
+    Parts<T> parts{};
+    const T weight = space.template each<1>({bit}, [&](const auto& block) QIFF_INLINED {
       const Qubit<T> l = Qubit<T>::get(block, left), p = Qubit<T>::get(block, psi);
-      add(torque, block.base, [&](Triple<T>& to) { add_torque<T>(to, l, p); });
-      rotated<T>(cosine, back, l).put(block, left);
-      rotated<T>(cosine, back, p).put(block, psi);
+      if constexpr (!kSigned) return sum.add(l, p);
+      Torque<T> here;
+      here.add(l, p);
+      parts.odd = parts.odd + scale<T>(space.sign_of(block.base, sign), here());
+      parts.even = parts.even + here();
     });
-    return total(torque, weight);
-  }
-  QIFF_INLINE void backward_tangent(V* left, V* shift, V* psi, V* tangent, Parts<T> half, Parts<T>& first,
-                                    Parts<T>& second) const {
-    first = second = Parts<T>{};
-    const T weight = space.template each<1>({bit}, [&](const auto& block) {
-      const Triple<T> back = scale<T>(fill<T>(-1), signed_axis(block.base));
-      const Triple<T> h = generator(half, block.base);
-      const Qubit<T> l = Qubit<T>::get(block, left), p = Qubit<T>::get(block, psi);
-      const Qubit<T> s = Qubit<T>::get(block, shift) - generated<T>(h, l);
-      const Qubit<T> t = Qubit<T>::get(block, tangent) - generated<T>(h, p);
-      add(first, block.base, [&](Triple<T>& to) { add_torque<T>(to, l, p); });
-      add(second, block.base, [&](Triple<T>& to) {
-        add_torque<T>(to, s, p);
-        add_torque<T>(to, l, t);
-      });
-      rotated<T>(cosine, back, l).put(block, left);
-      rotated<T>(cosine, back, s).put(block, shift);
-      rotated<T>(cosine, back, p).put(block, psi);
-      rotated<T>(cosine, back, t).put(block, tangent);
-    });
-    first = total(first, weight);
-    second = total(second, weight);
+    if constexpr (!kSigned) parts = {sum(), sum()};
+    return {total(parts.odd, weight), total(parts.even, weight)};
   }
 
  private:
@@ -158,27 +152,11 @@ struct Turn {
     return scale<T>(space.sign_of(i, sign), axis);
   }
   QIFF_INLINE Triple<T> generator(Parts<T> half, int64_t i) const {
-    if constexpr (!kSigned) return half.odd;
+    if constexpr (!kSigned) return half.odd + half.even;
     return scale<T>(space.sign_of(i, sign), half.odd) + half.even;
   }
-  template <class Function>
-  QIFF_INLINE void add(Parts<T>& to, int64_t i, Function&& function) const {
-    if constexpr (kSigned) {
-      Triple<T> here = {};
-      function(here);
-      to.odd = to.odd + scale<T>(space.sign_of(i, sign), here);
-      to.even = to.even + here;
-    } else {
-      function(to.odd);
-    }
-  }
-  QIFF_INLINE Parts<T> total(Parts<T> parts, T weight) const {
-    const auto sum = [&](Triple<T> t) {
-      return Triple<T>{space.total(t.x) * weight, space.total(t.y) * weight, space.total(t.z) * weight};
-    };
-    const Triple<T> odd = sum(parts.odd);
-    if constexpr (kSigned) return {odd, sum(parts.even)};
-    return {odd, odd};
+  QIFF_INLINE Triple<T> total(Triple<T> t, T weight) const {
+    return {space.total(t.x) * weight, space.total(t.y) * weight, space.total(t.z) * weight};
   }
 };
 
