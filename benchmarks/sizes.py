@@ -44,7 +44,7 @@ def main(data: str = "bundled:organic") -> None:
             def steps(drawn: batches.Batches = drawn) -> jax.Array:
                 weights, key, losses = state.weights, jax.random.key(0), jax.numpy.zeros(1)
                 for numbers, batch in drawn.between(0, STEPS, STEPS):
-                    weights, losses = _take_steps(weights, batch, numbers, key, training)
+                    weights, losses = _take_steps(weights, batch, numbers, key, training, None)
                 return losses
 
             functions[name] = steps

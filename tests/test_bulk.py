@@ -133,6 +133,7 @@ def test_a_periodic_system_is_validated(potential, tmp_path, capsys, monkeypatch
     assert record["nvt"]["ensemble"] == "nvt"
 
 
+@pytest.mark.slow
 def test_trajectories_of_the_model_itself_are_compared(potential, tmp_path):
     short = Dynamics(steps=10, interval=1, timestep=0.1)
     data = rattled(4, 0.02, seed=0, stress=None)

@@ -40,6 +40,7 @@ def frames() -> list[ase.Atoms]:
     return qiff.read(qiff.Source("bundled:water"))[:20]
 
 
+@pytest.mark.slow
 def test_a_model_is_validated_once(tmp_path, capsys, monkeypatch):
     model, out = tmp_path / "model.qiff", tmp_path / "water"
     qiff.save(water(0.5), model)

@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._changes import defect, evaluate, in_precision, random_rotation, transformed
+from ._changes import defect, evaluate, in_precision, transformed
+from ._changes import random_rotation as _random_rotation
 from ._laws_of_cells import CELL as CELL
 from ._laws_of_cells import (
     box_rotation,
@@ -61,12 +62,12 @@ def _orthogonal(potential: AbstractPotential, atoms: ase.Atoms, matrix: np.ndarr
 
 def rotation(potential: AbstractPotential, atoms: ase.Atoms) -> float:
     """Energies are invariant under rotations and forces rotate."""
-    return _orthogonal(potential, atoms, random_rotation())
+    return _orthogonal(potential, atoms, _random_rotation())
 
 
 def reflection(potential: AbstractPotential, atoms: ase.Atoms) -> float:
     """Energies are invariant under reflections and forces are reflected."""
-    return _orthogonal(potential, atoms, np.diag([1.0, -1.0, 1.0]) @ random_rotation())
+    return _orthogonal(potential, atoms, np.diag([1.0, -1.0, 1.0]) @ _random_rotation())
 
 
 def order(potential: AbstractPotential, atoms: ase.Atoms) -> float:
@@ -165,7 +166,7 @@ def _wider(seen: Graph) -> Graph:
 def extensivity(potential: AbstractPotential, atoms: ase.Atoms) -> float:
     """Energies of configurations beyond the interaction range of each other add up."""
     reach = float(potential.interaction_range or 0.0)
-    other = transformed(atoms, random_rotation(), [reach + _FAR, 3.0, -7.0])
+    other = transformed(atoms, _random_rotation(), [reach + _FAR, 3.0, -7.0])
     here, there = evaluate(potential, [atoms, other])
     (together,) = evaluate(potential, [atoms + other])
     forces = np.concatenate([here.forces, there.forces])
