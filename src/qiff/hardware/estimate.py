@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -101,25 +101,28 @@ def measure(laboratory: Laboratory, potential: AbstractPotential, atoms: ase.Ato
         if len(turns) > 1:
             geometries[0].check_invariance()
         measured = _measured(laboratory, geometries, len(geometries[0].plan.stages))
-        found = [one.measurement(of) for one, of in zip(geometries, measured, strict=True)]
-    return replace(
-        _mean(found, turns),
+        found = [one.results(of) for one, of in zip(geometries, measured, strict=True)]
+    results, covariance = _mean(found, turns)
+    return Measurement(
+        energy=geometries[0].reference_energy + float(results[0]),
+        forces=results[1:].reshape(-1, 3),
+        energy_error=float(np.sqrt(covariance[0, 0])),
+        covariance=covariance[1:, 1:],
         n_circuits=laboratory.n_circuits - before[0],
         n_shots=laboratory.n_shots - before[1],
     )
 
 
-def _mean(found: "Sequence[Measurement]", turns: Float[np.ndarray, "n_turns 3 3"]) -> "Measurement":
-    """The mean of measurements of turned atoms, whose forces are turned back."""
-    n, n_atoms = len(found), len(found[0].forces)
-    back = [np.kron(np.eye(n_atoms), turn.T) for turn in turns]
+def _mean(found: "Sequence[Results]", turns: Float[np.ndarray, "n_turns 3 3"]) -> "Results":
+    """The mean of results of turned atoms, whose forces are turned back."""
+    from scipy.linalg import block_diag
+
+    n, n_atoms = len(found), len(found[0].values) // 3
+    back = [block_diag(1, *[turn.T] * n_atoms) for turn in turns]
     pairs = list(zip(found, back, strict=True))
-    return replace(
-        found[0],
-        energy=float(np.mean([one.energy for one in found])),
-        forces=np.mean([(b @ one.forces.ravel()).reshape(-1, 3) for one, b in pairs], axis=0),
-        energy_error=float(np.sqrt(np.sum([one.energy_error**2 for one in found])) / n),
-        covariance=np.sum([b @ one.covariance @ b.T for one, b in pairs], axis=0) / n**2,
+    return Results(
+        np.mean([b @ one.values for one, b in pairs], axis=0),
+        np.sum([b @ one.covariance @ b.T for one, b in pairs], axis=0) / n**2,
     )
 
 
@@ -168,6 +171,13 @@ def _in_float64(potential: AbstractPotential, atoms: ase.Atoms) -> "Iterator[Geo
     potential = jax.tree.map(lambda leaf: np.asarray(leaf, "float64"), potential)
     with precision(potential):
         yield Geometry(potential, atoms)
+
+
+class Results(NamedTuple):
+    """Energy beyond that of the isolated atoms in eV and forces in eV/Å; and their covariance."""
+
+    values: Float[np.ndarray, " n_results"]
+    covariance: Float[np.ndarray, "n_results n_results"]
 
 
 class Measured(NamedTuple):
@@ -238,27 +248,26 @@ class Geometry:
                 "out the mitigation `turn`."
             )
 
-    def measurement(self, measured: "Mapping[int, Measured]") -> Measurement:
-        """Energy and forces with errors, from all circuits by the number of their gate list."""
+    def results(self, measured: "Mapping[int, Measured]") -> "Results":
+        """What follows from all circuits, by the number of their gate list."""
         answer: Any = self.plan.answer(*self.given, self._known(measured))
         answer = jax.tree.map(np.asarray, answer)
-        covariance = _covariance([measured[n] for n in sorted(measured)], answer)
-        return Measurement(
-            energy=self.reference_energy + float(answer.result[0]),
-            forces=answer.result[1:].reshape(-1, 3),
-            energy_error=float(np.sqrt(covariance[0, 0])),
-            covariance=covariance[1:, 1:],
-            n_circuits=0,
-            n_shots=0,
-        )
+        return Results(answer.result, _covariance([measured[n] for n in sorted(measured)], answer))
 
     def groups(self, stage: int, measured: "Mapping[int, Measured]") -> dict[int, CircuitGroup]:
         """The circuits of a stage after those of earlier ones, by the number of the gate list."""
         groups = self._stage(stage, self._known(measured))
         return {n: c._replace(gains=self.forecast.gains[n]) for n, c in groups.items()}
 
+    @cached_property
+    def _first(self) -> dict[int, CircuitGroup]:
+        return self._after(0, (None,) * len(self.plan.programs))
+
     def _stage(self, stage: int, known: Known) -> dict[int, CircuitGroup]:
-        """The circuits of a stage, by the number of their gate list."""
+        """The circuits of a stage, by the number of their gate list; the first knows no results."""
+        return self._after(stage, known) if stage else self._first
+
+    def _after(self, stage: int, known: Known) -> dict[int, CircuitGroup]:
         weights, positions = self.given
         request: Any = self.plan.request(weights, positions, stage, known)
         request, at = jax.tree.map(np.asarray, (request, positions))
