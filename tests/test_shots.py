@@ -2,13 +2,15 @@
 
 from itertools import combinations
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from qiff._checks import InputError
 from qiff.quantum import noise
 from qiff.quantum.gate import Gate
-from qiff.quantum.observable import mean_exchange, mean_z, pair_exchange, vector
+from qiff.quantum.moments import moments
+from qiff.quantum.observable import PauliSum, mean_exchange, mean_z, pair_exchange, vector
 from qiff.quantum.program import Program
 from qiff.quantum.shots import (
     Estimate,
@@ -105,6 +107,28 @@ def test_bell_basis_reads_a_pair_with_a_third_of_the_variance_where_it_is_no_sin
         ratios[value] = bell / pauli
     assert all((ratio <= 1 / 3) == (value >= 0) for value, ratio in ratios.items())
     assert min(ratios) < 0 < max(ratios)  # control: a third is not the rule for singlets
+
+
+def shots_of_the_mixed_state(observables: tuple[PauliSum, ...], method: str) -> float:
+    """In units of one observable that is ±1, from the covariances of simulated moments."""
+    what = moments(observables, method)
+    mixed = np.asarray(what.covariance(jnp.zeros(len(what.observables))))
+    return np.sqrt(np.trace(mixed, axis1=1, axis2=2)).sum() ** 2
+
+
+def test_auto_takes_the_settings_of_fewest_shots():
+    """Of one pair the Bell basis, of all pairs and directions of four qubits letters."""
+    pairs = tuple(pair_exchange(pair, N) for pair in combinations(range(N), 2))
+    axes = tuple(axis for q in range(N) for axis in vector(q, N))
+    chosen = []
+    for observables in (pairs[:1], pairs[:2], pairs, (*pairs, *axes)):
+        found = {m: shots_of_the_mixed_state(observables, m) for m in ("auto", "bell", "pauli")}
+        assert found["auto"] == min(found.values())
+        chosen.append(min(("bell", "pauli"), key=found.__getitem__))
+        assert settings(observables, "auto") == settings(observables, chosen[-1])
+    assert set(chosen) == {"bell", "pauli"}  # control: neither is always best
+    np.testing.assert_allclose(shots_of_the_mixed_state(pairs[:1], "bell"), 3, rtol=1e-6)
+    np.testing.assert_allclose(shots_of_the_mixed_state(pairs[:1], "pauli"), 9, rtol=1e-6)
 
 
 # --- estimates --------------------------------------------------------------------------------

@@ -90,6 +90,18 @@ def test_run_folder_is_complete(trained):
     assert "Predictions on the test part" in (trained / "report.html").read_text()
 
 
+def test_energies_of_the_training_part_have_no_mean_error(trained):
+    parts = json.loads((trained / "split.json").read_text())
+    frames = [qiff.read(qiff.Source("bundled:lih"))[i] for i in parts["train"]]
+    means = []
+    for name in ("model.qiff", "last.qiff"):
+        predictions = qiff.predict(qiff.load(trained / name), frames)
+        pairs = zip(predictions, frames, strict=True)
+        means.append(np.mean([p.energy - a.get_potential_energy() for p, a in pairs]))
+    assert abs(means[0]) < 1e-9
+    assert abs(means[1]) > 1e-6  # control: the fit alone leaves one
+
+
 def test_same_seed_same_model_other_seed_other_model(trained, tmp_path):
     train(run(tmp_path / "same"))
     train(run(tmp_path / "other", seed=1))

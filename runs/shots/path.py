@@ -11,8 +11,9 @@ without circuits, fitted to forces by least squares. With --invariants N they ar
 that is linear in the classical invariants of N channels, which sees angles too; `alone`, it is
 trained as the sum is. Each point continues from the one before with
 the loss of `qiff train` and `train.shot_weight`, which is here an argument of one compiled
-function; 0 shows what more training alone does. With --fresh every point begins from the initial
-weights of its seed. All of this is in float64. Each point is a model file and a line of
+function; 0 shows what more training alone does; then the reference energies are fitted to the
+training part once more. With --fresh every point begins from the initial weights of its seed. All
+of this is in float64. Each point is a model file and a line of
 OUT/path-MODEL.jsonl, and is not computed again.
 """
 
@@ -33,7 +34,7 @@ import optax
 
 import qiff
 from qiff.atoms.frames import Frames, stack
-from qiff.model.build import build, build_for
+from qiff.model.build import build, build_for, with_references_of
 from qiff.model.derivatives import derivatives
 from qiff.model.predict import enable_x64, precision
 from qiff.model.shot_cost import shot_cost
@@ -57,6 +58,7 @@ class Start(NamedTuple):
     folder: Path
     potential: Any
     initial: Any
+    frames: Sequence[ase.Atoms]
     train: Frames
     valid: Sequence[ase.Atoms]
     test: Sequence[ase.Atoms]
@@ -102,7 +104,8 @@ def start(name: str, seed: int, out: Path, part: Mapping[str, Any]) -> Start:
     with precision(potential):
         stacked = relative(stack(train, "float64", potential.cutoff), potential)
     initial = build_for(train, config, seed=seed)
-    return Start(folder, potential, initial, stacked, valid, small.sample(seed).tests["test"])
+    tests = small.sample(seed).tests["test"]
+    return Start(folder, potential, initial, train, stacked, valid, tests)
 
 
 def pairs_alone(config: Mapping[str, Any], start: Start) -> Any:
@@ -126,11 +129,13 @@ def pairs_alone(config: Mapping[str, Any], start: Start) -> Any:
 class Functions:
     """Compiled functions for all points and seeds of a model."""
 
-    def __init__(self, start: Start, training: Training):
+    def __init__(self, start: Start, training: Training, *, count_shots: bool):
         cost = shot_cost(start.potential, jax.tree.map(lambda all: all[0], start.train.graph))
         optimiser = training.transformation
 
         def total(potential, batch, weight, key):
+            if not count_shots:
+                return training.loss(potential, batch)
             one = lambda graph, key: cost.mean_square(potential, graph, key, training.shot_circuits)
             squares = jax.vmap(one)(batch.graph, jax.random.split(key, len(batch)))
             return training.loss(potential, batch) + weight * squares.mean()
@@ -220,6 +225,7 @@ def path(
             begin = start.initial if fresh else potential
             with precision(potential):
                 potential = tuned(functions, begin, start.train, weight, seed)
+            potential = with_references_of(potential, start.frames)
         save(potential, file)
         add(table, seed, point, shots(functions, potential, start), errors(potential, start))
 
@@ -257,7 +263,7 @@ def main() -> None:
                 alone = load(folder / "model.qiff")
             add(table, seed, "alone", 0.0, errors(alone, begin))
         with precision(begin.potential):
-            functions = functions or Functions(begin, training)
+            functions = functions or Functions(begin, training, count_shots=any(options.weights))
         path(begin, seed, options.weights, functions, table, fresh=options.fresh)
 
 

@@ -99,7 +99,7 @@ class Protocol:
     """
 
     shots: int = 100_000
-    method: str = "bell"
+    method: str = "auto"
     mitigation: Mitigation = field(default_factory=Mitigation)
     pilot: float = 0.0
     seed: int = 0

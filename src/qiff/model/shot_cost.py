@@ -74,7 +74,7 @@ class ShotCost:
     """
 
     open_slots: tuple[Qubits, ...]
-    method: str = "bell"
+    method: str = "auto"
 
     def shares(
         self,
@@ -126,7 +126,7 @@ class ShotCost:
         return total * (total + energy) / error**2
 
 
-def shot_cost(potential: AbstractPotential, graph: Graph, method: str = "bell") -> ShotCost:
+def shot_cost(potential: AbstractPotential, graph: Graph, method: str = "auto") -> ShotCost:
     """The cost of configurations of the same atoms.
 
     Args:

@@ -100,7 +100,24 @@ def bell_settings(observables: Sequence[PauliSum]) -> tuple[Setting, ...]:
     return _grouped(observables, bells=True)
 
 
+def fewest_shots(observables: Sequence[PauliSum]) -> tuple[Setting, ...]:
+    r"""Bell or Pauli settings, whichever take fewer shots in the maximally mixed state.
+
+    With shots in proportion to standard deviations, their number goes with the square of
+    $\sum_s \big(\sum_o \mathrm{Var}_s(o)\big)^{1/2}$ over settings $s$, for observables $o$ that
+    are read with equal weights.
+    """
+    return min((bell_settings(observables), pauli_settings(observables)), key=_deviation)
+
+
+def _deviation(readings: Sequence[Setting]) -> float:
+    """Standard deviations of one shot of the maximally mixed state, summed over settings."""
+    n = 1 + max(observable for reading in readings for _, observable, _ in reading.terms)
+    return sum(np.sqrt(reading.values(n).var(axis=1).sum()) for reading in readings)
+
+
 SETTINGS: dict[str, Callable[[Sequence[PauliSum]], tuple[Setting, ...]]] = {
+    "auto": fewest_shots,
     "pauli": pauli_settings,
     "bell": bell_settings,
 }

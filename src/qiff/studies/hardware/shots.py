@@ -24,21 +24,21 @@ def section(workspace: Workspace) -> Section:
         frames = tests[:n_geometries]
         expected = {
             method: [estimate(potential, a, DryRun(), Protocol(10**6, method)) for a in frames]
-            for method in ("bell", "pauli")
+            for method in ("auto", "bell", "pauli")
         }
         found = [measure_errors(potential, frames, Shots(), Protocol(n)) for n in numbers]
         taken = [errors.found[0].n_shots for errors in found]
         series[name] = (taken, [1000 * errors.forces for errors in found])
         error = {method: standard_error(of) for method, of in expected.items()}
-        needed[name] = 10**6 * (error["bell"] / GOAL) ** 2
+        needed[name] = 10**6 * (error["auto"] / GOAL) ** 2
         mae = evaluate(potential, tests)["forces_mae"]
         rows.append(
             {
                 "model": name,
                 "qubits": max(p.program.n_qubits for p in circuits(potential, frames[0])),
-                "circuits": expected["bell"][0].n_circuits,
+                "circuits": expected["auto"][0].n_circuits,
                 "test error of forces, exact (meV/Å)": f"{1000 * (mae or 0):.3g}",
-                "error at 1e6 shots (meV/Å)": f"{1000 * error['bell']:.3g}",
+                "error at 1e6 shots (meV/Å)": f"{1000 * error['auto']:.3g}",
                 "variance, Pauli over Bell": f"{(error['pauli'] / error['bell']) ** 2:.2f}",
                 "shots for 10 meV/Å": f"{needed[name]:.2g}",
             }
