@@ -139,7 +139,7 @@ def figure(tables: Mapping[str, tuple[list[Point], list[Point]]]) -> bytes:
         one.xaxis.set_minor_formatter(NullFormatter())
         one.set_xticks([20, 50, 100, 200, 500])
         one.set(xlabel="test error of forces (meV/Å)", ylabel="shots for 10 meV/Å")
-        one.legend(frameon=False, fontsize=7, loc="lower left")
+        one.legend(frameon=False, fontsize=7, loc="best")
     return png(drawn)
 
 
