@@ -98,7 +98,7 @@ def test_exact_executor_gives_energy_and_forces_of_differentiation(name):
     assert found.energy_error == 0
     assert not found.covariance.any()
     assert found.n_circuits == sum(
-        (len(c.angles) + len(c.shifted)) * len(settings(c.program.observables, "bell"))
+        (len(c.angles) + len(c.shifted)) * len(settings(c.program.observables, Protocol().method))
         for c in circuits(potential, example.molecule)
     )
 

@@ -13,7 +13,7 @@ import qiff
 from qiff.cli import main
 from qiff.hardware import Exact, Protocol, Shots, circuits, estimate, resources
 from qiff.hardware.delivery import Cached
-from qiff.hardware.estimate import Geometry, _measured
+from qiff.hardware.estimate import Geometry, measured_stages
 from qiff.hardware.measure import Laboratory
 from qiff.model.plan import plan
 from qiff.model.potential import AbstractPotential, SumSettings
@@ -77,7 +77,7 @@ def test_forces_go_through_all_stages(fed):
     with precision(fed):
         geometry = Geometry(fed, WATER)
         assert geometry.plan.stages == ((0,), (1,))
-        (measured,) = _measured(Laboratory(Exact(), Protocol()), [geometry], 2)
+        (measured,) = measured_stages(Laboratory(Exact(), Protocol()), [geometry], 2)
         first, second = geometry._known(measured)
         assert first is not None
         frozen = [first._replace(slopes=jnp.zeros_like(first.slopes)), second]

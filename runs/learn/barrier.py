@@ -9,14 +9,15 @@ $k(d - d_0)^2/2$ for several $d_0$; frames are labelled without the bias.
 import sys
 from pathlib import Path
 
-import ase.io
+import ase
 import ase.units
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevinbaoab import LangevinBAOAB
 
-from qiff.atoms.data.dataset import write
+from qiff.atoms.data.dataset import read, write
+from qiff.atoms.data.source import Source
 from qiff.labelling.level import Level
 from qiff.labelling.levels import find_level
 
@@ -50,7 +51,9 @@ class Biased(Calculator):
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
-        found, here = self.level.label(self.atoms), self.atoms
+        here = self.atoms
+        assert here is not None
+        found = self.level.label(here)
         one, other, moved = proton(here)
         forces, off = np.array(found["forces"]), coordinate(here) - self.centre
         for oxygen, sign in ((one, 1), (other, -1)):
@@ -81,5 +84,5 @@ def frames(start: ase.Atoms, n_frames: int) -> list[ase.Atoms]:
 
 
 if __name__ == "__main__":
-    start = ase.io.read(sys.argv[1], 0)
+    (start,) = read(Source(f"{sys.argv[1]}@0"))
     write(Path(sys.argv[2]), frames(start, int([*sys.argv[3:], "200"][0])))

@@ -24,7 +24,8 @@ def main(trajectory: str, target: str) -> None:
     reference = qiff.read(qiff.Source("water64/water.xyz"))
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     pairs = list(combinations_with_replacement(("O", "H"), 2))
-    for axes, (first, second) in zip(figure.subplots(1, 3), pairs, strict=True):
+    panels = figure.subplots(1, 3)
+    for axes, (first, second) in zip(panels, pairs, strict=True):
         seen = {
             f"reference, {len(reference)} frames": reference,
             f"model, {len(frames)} frames": frames,
@@ -40,7 +41,7 @@ def main(trajectory: str, target: str) -> None:
         print(f"g {first}–{second}: integrated difference {apart:.2f} Å")
         axes.set(xlabel="r (Å)", ylabel=f"g {first}–{second}", ylim=(0, 3.6))
         axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    panels[-1].legend(frameon=False, fontsize=8)
     figure.savefig(target, dpi=120)
 
 

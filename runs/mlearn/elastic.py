@@ -46,7 +46,11 @@ def fitted(frames: list[ase.Atoms], stresses: list[np.ndarray], length: float) -
             across += [(strain[i, i], turned[k, k]) for k in range(3) if k != i]
         else:
             sheared.append((2 * strain[i, j], turned[i, j]))
-    slope = lambda points: np.polyfit(*np.array(points).T, 2)[1]
+
+    def slope(points: list[tuple[float, float]]) -> float:
+        x, y = np.array(points).T
+        return np.polyfit(x, y, 2)[1]
+
     return np.array([slope(along), slope(across), slope(sheared)]) / ase.units.GPa
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from ase.units import kcal, mol
 
 import qiff
+from qiff.atoms.properties import labels
 
 KCAL = kcal / mol
 
@@ -39,7 +40,7 @@ def row(potential: qiff.AbstractPotential, group: str, frames: Sequence[ase.Atom
     found = qiff.predict(potential, frames)
     pairs = list(zip(found, frames, strict=True))
     forces = np.concatenate([(f.forces - a.get_forces()).ravel() for f, a in pairs])
-    known = [a.calc.results.get("energy", np.nan) for a in frames]
+    known = [labels(a).get("energy", np.nan) for a in frames]
     energies = np.array([f.energy for f in found]) - known
     by_molecule = centred(energies, [a.info["mol"] for a in frames])
     cells = (

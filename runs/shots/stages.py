@@ -17,7 +17,7 @@ import numpy as np
 
 import qiff
 from qiff.hardware import Exact, Protocol, Shots, estimate, resources
-from qiff.hardware.estimate import Geometry
+from qiff.hardware.estimate import Geometry, measured_stages
 from qiff.hardware.measure import Laboratory
 from qiff.hardware.resources import DryRun
 from qiff.model.plan import Response
@@ -28,7 +28,8 @@ def left_out(potential: qiff.AbstractPotential, atoms: ase.Atoms, protocol: Prot
     """What the variances of forces would grow by, as a share, with second derivatives."""
     with qiff.precision(potential):
         geometry = Geometry(potential, atoms)
-        first, second = geometry._measured(Laboratory(DryRun(), protocol), 2).values()
+        (measured,) = measured_stages(Laboratory(DryRun(), protocol), [geometry], 2)
+        first, second = measured.values()
         known = [one.group.response(one.found.values) for one in (first, second)]
         angles = geometry.plan._trace.run(*geometry.given, known)[0][1]
         simulate = jax.vmap(partial(expectations, second.group.program, engine="xla"))

@@ -100,7 +100,7 @@ def measure(laboratory: Laboratory, potential: AbstractPotential, atoms: ase.Ato
             geometries.append(stack.enter_context(_in_float64(potential, turned)))
         if len(turns) > 1:
             geometries[0].check_invariance()
-        measured = _measured(laboratory, geometries, len(geometries[0].plan.stages))
+        measured = measured_stages(laboratory, geometries, len(geometries[0].plan.stages))
         found = [one.results(of) for one, of in zip(geometries, measured, strict=True)]
     results, covariance = _mean(found, turns)
     return Measurement(
@@ -217,7 +217,7 @@ class Geometry:
     def circuits(self) -> tuple[CircuitGroup, ...]:
         """All circuits; angles of later stages follow from exact results of earlier ones."""
         last = len(self.plan.stages) - 1
-        (measured,) = _measured(Laboratory(Exact(), Protocol()), [self], last)
+        (measured,) = measured_stages(Laboratory(Exact(), Protocol()), [self], last)
         groups = {number: one.group for number, one in measured.items()}
         groups |= self._stage(last, self._known(measured))
         return tuple(groups[number] for number in sorted(groups))
@@ -301,7 +301,7 @@ class Geometry:
         return Forecast(gains, totals / totals.sum())
 
 
-def _measured(
+def measured_stages(
     laboratory: Laboratory, geometries: Sequence[Geometry], n_stages: int
 ) -> list[dict[int, Measured]]:
     """What is found in the first stages for every geometry, by the number of the gate list."""
