@@ -95,9 +95,9 @@ def test_every_gate_is_that_of_the_native_engine(kernel, dtype):
 
 
 @needs_native
-def test_control_a_gate_with_a_wrong_sign_is_seen(monkeypatch):
+def test_control_a_gate_with_a_wrong_angle_is_seen(monkeypatch):
     right = lanes.RULES["exchange"]
-    wrong = lambda angles: right.functions([-a for a in angles])
+    wrong = lambda angles: right.functions([2 * a for a in angles])
     program = every_gate(2, ("spin", "exchange"))
     check("value", program, "float32")
     monkeypatch.setitem(lanes.RULES, "exchange", right._replace(functions=wrong))
