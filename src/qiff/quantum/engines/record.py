@@ -29,6 +29,7 @@ class Engine:
         channels: the channels of densities that turn gates, see `channels.channels`; as pure.
         joins_mirror_images: whether a circuit and its mirror image are simulated fastest as one
             circuit with an ancilla, see `qiff.quantum.mirror`.
+        automatic: whether `auto` may choose it; else it is used where it is named only.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Engine:
     details: Callable[[], str] = lambda: ""
     channels: Callable[[Array, Array, Array, Shape], Array] = channels
     joins_mirror_images: bool = False
+    automatic: bool = True
 
     def describe(self) -> str:
         """Name and details in one line."""

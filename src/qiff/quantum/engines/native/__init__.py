@@ -6,25 +6,22 @@ They keep a fixed number of states whatever the depth of the circuit.
 """
 
 import ctypes
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from ...._checks import InputError
-from ...._types import Angles, Expectations
 from ...gate import Gate
 from ...program import Program
 from ..channels import Shape
 from ..record import Engine
+from ..reverse import Columns, row_counts, twice_differentiable
 from . import products
 
 LIBRARY = "libqiff_kernels.so"
@@ -62,8 +59,6 @@ GATES: dict[str, tuple[Step, ...]] = {
     "mirror": (_HADAMARD_ON_LAST, (Kernel.SIGNED_SPIN, 0, 1), _HADAMARD_ON_LAST),
 }
 """Gates that the engine simulates, each as a sequence of kernels that read its angles."""
-
-Outputs = tuple[Float[Array, " n_observables"], Float[Array, " n_slots"]]
 
 
 def supports(program: Program) -> str | None:
@@ -117,96 +112,26 @@ def instructions() -> str:
     return _library().qiff_instructions().decode()
 
 
-def expectations(program: Program, angles: Angles) -> Expectations:
-    """See `qiff.quantum.engine.expectations`."""
-    return _expectations(program, angles)
-
-
 def channels(moments: Array, weights: Array, groups: Array, shape: Shape) -> Array:
     """See `qiff.quantum.engines.channels.channels`."""
     _library()
     return products.channels(moments, weights, groups, shape)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _expectations(program: Program, angles: Angles) -> Expectations:
-    (values,) = _kernel("value", program)(angles)
-    return values
-
-
-def _expectations_forward(program: Program, angles: Angles) -> tuple[Expectations, Array]:
-    """The gradient of a single observable is cheapest together with its value."""
-    if len(program.observables) > 1:
-        return _expectations(program, angles), angles
-    return value_and_gradient(program, angles, jnp.ones(1, angles.dtype))
-
-
-def _expectations_backward(program: Program, saved: Array, cotangent: Array) -> tuple[Array]:
-    if len(program.observables) > 1:
-        outputs: Any = value_and_gradient(program, saved, cotangent)
-        return (outputs[1],)
-    return (cotangent * saved,)
-
-
-_expectations.defvjp(_expectations_forward, _expectations_backward)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def value_and_gradient(
-    program: Program, angles: Angles, weights: Float[Array, " n_observables"]
-) -> Outputs:
-    r"""$f_k = \langle O_k \rangle$ and the gradient of $\sum_k w_k f_k$ in the angles."""
-    values, gradient = _kernel("gradient", program)(angles, weights)
-    return values, gradient
-
-
-def _gradient_forward(
-    program: Program, angles: Angles, weights: Array
-) -> tuple[Outputs, tuple[Array, Array]]:
-    return value_and_gradient(program, angles, weights), (angles, weights)
-
-
-def _gradient_backward(
-    program: Program, saved: tuple[Array, Array], cotangents: Outputs
-) -> tuple[Array, Array]:
-    r"""The derivative of $\sum_k s_k f_k + u\cdot\nabla \sum_k w_k f_k$ in angles and weights."""
-    angles, weights = saved
-    shift, direction = cotangents
-    values, gradient = _kernel("second", program)(angles, weights, direction, shift)
-    return gradient, values
-
-
-value_and_gradient.defvjp(_gradient_forward, _gradient_backward)
+def kernels(name: str, program: Program, columns: Sequence[Columns]) -> Sequence[Columns]:
+    """See `qiff.quantum.engines.reverse`."""
+    _library()
+    words, coefficients = encode(program)
+    like = columns[0]
+    shapes = [
+        jax.ShapeDtypeStruct((n_rows, like.shape[1]), like.dtype)
+        for n_rows in row_counts(name, program)
+    ]
+    call = jax.ffi.ffi_call(f"qiff_{name}", shapes)
+    return call(*columns, program=words, coefficients=coefficients)
 
 
 @cache
-def _kernel(name: str, program: Program) -> Callable[..., tuple[Array, ...]]:
-    """A kernel as a function of vectors; any number of `vmap`s make one call of it."""
-    _library()
-    sizes = [len(program.observables), program.n_slots][: 1 if name == "value" else 2]
-    words, coefficients = encode(program)
-
-    @jax.custom_batching.custom_vmap
-    def kernel(*vectors: Float[Array, "*batch _"]) -> tuple[Float[Array, "*batch _"], ...]:
-        *batch, _ = vectors[0].shape
-        n = math.prod(batch)
-        columns = [vector.reshape(n, vector.shape[-1]).T for vector in vectors]
-        shapes = [jax.ShapeDtypeStruct((size, n), vectors[0].dtype) for size in sizes]
-        call = jax.ffi.ffi_call(f"qiff_{name}", shapes)
-        rows = call(*columns, program=words, coefficients=coefficients)
-        return tuple(row.T.reshape(*batch, size) for row, size in zip(rows, sizes, strict=True))
-
-    @kernel.def_vmap
-    def _(axis_size: int, batched: list[bool], *vectors: Array):
-        together = [
-            vector if has_axis else jnp.broadcast_to(vector, (axis_size, *vector.shape))
-            for vector, has_axis in zip(vectors, batched, strict=True)
-        ]
-        return kernel(*together), tuple(True for _ in sizes)
-
-    return kernel
-
-
 def encode(program: Program) -> tuple[np.ndarray, np.ndarray]:
     """The program as the kernels read it, bits counted from the right; see handlers.cpp.
 
@@ -255,7 +180,7 @@ def _without_pairs(rows: list[list[int]]) -> list[list[int]]:
 
 ENGINE = Engine(
     "native",
-    expectations,
+    twice_differentiable(kernels),
     platforms=("cpu",),
     supports=supports,
     unavailable=unavailable,

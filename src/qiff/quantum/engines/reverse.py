@@ -1,0 +1,98 @@
+r"""Exact first and second derivatives, in reverse mode, of expectation values from three kernels.
+
+| kernel | reads | computes |
+|---|---|---|
+| `value` | angles | $f_k = \langle O_k \rangle$ |
+| `gradient` | angles, $w$ | $f_k$ and $\nabla \sum_k w_k f_k$ |
+| `second` | angles, $w$, $u$, $s$ | $D_u f_k$ and $\nabla\,(D_u \sum_k w_k f_k + \sum_k s_k f_k)$ |
+
+Kernels read and write arrays with one column for each sample.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..._types import Angles, Expectations
+from ..program import Program
+
+Columns = Float[Array, "n_rows n_samples"]
+Kernels = Callable[..., Sequence[Columns]]
+"""Of the name of a kernel, a program and the columns that the kernel reads."""
+Outputs = tuple[Float[Array, " n_observables"], Float[Array, " n_slots"]]
+
+
+def twice_differentiable(kernels: Kernels) -> Callable[[Program, Angles], Expectations]:
+    """Expectation values that JAX can differentiate twice; any number of `vmap`s is one call."""
+    of_program = cache(partial(_expectations, kernels))
+    return lambda program, angles: of_program(program)(angles)
+
+
+def _expectations(kernels: Kernels, program: Program) -> Callable[[Angles], Expectations]:
+    n_observables = len(program.observables)
+    vectors = partial(_on_vectors, kernels, program)
+    value, gradient, second = vectors("value"), vectors("gradient"), vectors("second")
+
+    @jax.custom_vjp
+    def expectations(angles: Angles) -> Expectations:
+        return value(angles)[0]
+
+    def forward(angles: Angles) -> tuple[Expectations, Array]:
+        """The gradient of a single observable is cheapest together with its value."""
+        if n_observables > 1:
+            return expectations(angles), angles
+        return value_and_gradient(angles, jnp.ones(1, angles.dtype))
+
+    def backward(saved: Array, cotangent: Array) -> tuple[Array]:
+        if n_observables > 1:
+            return (value_and_gradient(saved, cotangent)[1],)
+        return (cotangent * saved,)
+
+    @jax.custom_vjp
+    def value_and_gradient(angles: Angles, weights: Array) -> Outputs:
+        return gradient(angles, weights)
+
+    def gradient_forward(angles: Angles, weights: Array) -> tuple[Outputs, tuple[Array, Array]]:
+        return value_and_gradient(angles, weights), (angles, weights)
+
+    def gradient_backward(saved: tuple[Array, Array], cotangents: Outputs) -> tuple[Array, Array]:
+        r"""The derivative of $\sum_k s_k f_k + u\cdot\nabla \sum_k w_k f_k$."""
+        shift, direction = cotangents
+        values, slope = second(*saved, direction, shift)
+        return slope, values
+
+    expectations.defvjp(forward, backward)
+    value_and_gradient.defvjp(gradient_forward, gradient_backward)
+    return expectations
+
+
+def _on_vectors(kernels: Kernels, program: Program, name: str) -> Callable[..., tuple[Array, ...]]:
+    """A kernel as a function of vectors; any number of `vmap`s make one call of it."""
+
+    @jax.custom_batching.custom_vmap
+    def kernel(*vectors: Float[Array, "*batch _"]) -> tuple[Float[Array, "*batch _"], ...]:
+        *batch, _ = vectors[0].shape
+        n = math.prod(batch)
+        columns = [vector.reshape(n, vector.shape[-1]).T for vector in vectors]
+        rows = kernels(name, program, columns)
+        return tuple(row.T.reshape(*batch, len(row)) for row in rows)
+
+    @kernel.def_vmap
+    def _(axis_size: int, batched: list[bool], *vectors: Array):
+        together = [
+            vector if has_axis else jnp.broadcast_to(vector, (axis_size, *vector.shape))
+            for vector, has_axis in zip(vectors, batched, strict=True)
+        ]
+        found = kernel(*together)
+        return found, tuple(True for _ in found)
+
+    return kernel
+
+
+def row_counts(name: str, program: Program) -> list[int]:
+    """The rows of each array that a kernel writes."""
+    return [len(program.observables), program.n_slots][: 1 if name == "value" else 2]
