@@ -111,7 +111,7 @@ class Circuit {
     space_.clear(left.tangent);
     observe(left.state, psi.state, arrays_.weights);
     observe(left.tangent, psi.tangent, arrays_.weights);
-    observe(left.tangent, psi.state, arrays_.shift);
+    if (!columns_.bounded(arrays_.shift, program_.n_observables, 0)) observe(left.tangent, psi.state, arrays_.shift);
     for (int32_t k = program_.n_groups - 1; k >= 0; --k, psi = moving(psi.state - step_)) {
       each(k, [&](const auto& gate, int32_t slot) {
         gate.derivative_tangent(left, psi, reader(arrays_.direction, slot), writer(slot));
