@@ -1,5 +1,7 @@
 """Channels of densities: the kernels against plain JAX operations, with their derivatives."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +19,7 @@ OF = np.random.default_rng(1).permutation(sum(rows * n for rows, n in SHAPE))
 PLACES = Places(SHAPE, tuple(OF.tolist()))
 
 
-def factors(dtype: str):
+def factors(dtype: str) -> Any:
     random = np.random.default_rng(0)
     moments = random.normal(size=(2, 9, N_ROWS, 7)).astype(dtype)
     weights = random.normal(size=(2, 3, 7, N_CHANNELS, N_SETS)).astype(dtype)
@@ -73,7 +75,7 @@ def test_sets_are_on_their_own():
     """Also where the compiler knows how many there are."""
     moments, weights, groups = factors("float32")
     channels = ENGINES["native"].channels
-    four = np.concatenate([weights[0], weights[1][..., :1]], axis=-1)
+    four = jnp.concatenate([weights[0], weights[1][..., :1]], axis=-1)
     one = channels(moments[0], four[..., 3:], groups[0], PLACES)
     np.testing.assert_array_equal(channels(moments[0], four, groups[0], PLACES)[..., 3:], one)
 

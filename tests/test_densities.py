@@ -1,6 +1,7 @@
 """Moments of densities: the kernels against plain JAX operations, with their derivatives."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ REFUSED = ValueError, jax.errors.JaxRuntimeError
 SIZES = [(9, 8, 9, 7, 4, 8), (5, 3, 7, 3, 0, 5), (17, 11, 17, 1, 2, 9)]
 
 
-def surroundings(dtype, n_atoms, n_neighbours, n_all, n_scalars, n_vectors, n_basis):
+def surroundings(dtype, n_atoms, n_neighbours, n_all, n_scalars, n_vectors, n_basis) -> Any:
     """Two frames with masked neighbours and some beyond the cutoff."""
     random = np.random.default_rng(0)
     apart = random.normal(size=(2, n_atoms, n_neighbours, 3)) * CUTOFF / 2
@@ -29,11 +30,11 @@ def surroundings(dtype, n_atoms, n_neighbours, n_all, n_scalars, n_vectors, n_ba
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def found(engine, n_basis, at, neighbours):
+def found(engine, n_basis, at: Any, neighbours: Any) -> Any:
     """Moments of two frames, their gradient, and that of a loss on energies and forces."""
     density = Density(("H",), CUTOFF, n_basis)
 
-    def moments(apart, scalars, vectors, neighbours):
+    def moments(apart, scalars, vectors, neighbours) -> Any:
         return density.moments(apart, neighbours, scalars, vectors, engine)
 
     def energy(at, neighbours):
@@ -44,7 +45,11 @@ def found(engine, n_basis, at, neighbours):
         return jax.vmap(energy)(at, neighbours).sum() + sum((f**2).sum() for f in forces)
 
     first = jax.vmap(jax.grad(energy))(at, neighbours)
-    return jax.vmap(moments)(*at, neighbours), *first, *jax.grad(loss)(at, neighbours)
+    return (
+        jax.vmap(lambda at, neighbours: moments(*at, neighbours))(at, neighbours),
+        *first,
+        *jax.grad(loss)(at, neighbours),
+    )
 
 
 @pytest.mark.parametrize(("dtype", "error"), [("float32", 3e-6), ("float64", 1e-13)])

@@ -346,9 +346,8 @@ class Around {
   // Rows of atoms, from and to vectors with an atom in every lane.
   void load_weights() {
     const int64_t n = density_.n_moments();
-    V square[kLanes<T>];
     int64_t i = 0;
-    for (; i + kLanes<T> <= n; i += kLanes<T>) {
+    for (V square[kLanes<T>]; i + kLanes<T> <= n; i += kLanes<T>) {
       for (int l = 0; l < kLanes<T>; ++l) __builtin_memcpy(&square[l], arrays_.weights + atom_[l] * n + i, sizeof(V));
       transpose<T>(square);
       for (int l = 0; l < kLanes<T>; ++l) weights_[i + l] = square[l];
@@ -358,9 +357,8 @@ class Around {
   }
   void store_moments() const {
     const int64_t n = density_.n_moments();
-    V square[kLanes<T>];
     int64_t i = 0;
-    for (; i + kLanes<T> <= n; i += kLanes<T>) {
+    for (V square[kLanes<T>]; i + kLanes<T> <= n; i += kLanes<T>) {
       for (int l = 0; l < kLanes<T>; ++l) square[l] = moments_[i + l];
       transpose<T>(square);
       for (int l = 0; l < count_; ++l) __builtin_memcpy(arrays_.moments + atom_[l] * n + i, &square[l], sizeof(V));
