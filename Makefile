@@ -33,7 +33,7 @@ SANITIZED = LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-n
 	ASAN_OPTIONS=detect_leaks=0 .venv-sanitize/bin/python
 test-sanitize: .venv-sanitize/ready test-threads  ## the kernels, under the sanitizers of the compiler
 	$(SANITIZED) -c "from qiff.quantum.engine import choose; choose('native')"
-	$(SANITIZED) -m pytest tests/laws/test_engines.py tests/laws/test_mirror.py tests/test_channels.py
+	$(SANITIZED) -m pytest tests/laws/test_engines.py tests/laws/test_mirror.py tests/test_channels.py tests/test_densities.py
 
 test-threads: build/threads  ## handlers that several threads call at once, under the thread sanitizer
 	! build/threads race 2> build/race.txt && grep "data race" build/race.txt
@@ -128,7 +128,8 @@ build/threads: tests/threads.cpp $(SOURCES) | .venv-sanitize/ready
 	g++ -std=c++17 -O1 -g -fsanitize=thread -Wno-psabi -DQIFF_ISA=portable -DQIFF_BYTES=16 -I $(NATIVE) \
 		-isystem "$$(echo .venv-sanitize/lib/python3*/site-packages/jaxlib/include)" \
 		tests/threads.cpp $(NATIVE)/handlers.cpp $(NATIVE)/kernels.cpp \
-		$(NATIVE)/product_handlers.cpp $(NATIVE)/products.cpp -o $@
+		$(NATIVE)/product_handlers.cpp $(NATIVE)/products.cpp \
+		$(NATIVE)/density_handlers.cpp $(NATIVE)/densities.cpp -o $@
 
 .venv-release/ready: pyproject.toml
 	@$(PYTHON) -m venv .venv-release

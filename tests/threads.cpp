@@ -140,7 +140,7 @@ std::vector<Case> circuits(int n_qubits, int64_t n_samples) {
 // Products for atoms of three groups and of none, enough of them for several threads.
 std::vector<Case> products() {
   const std::vector<int32_t> ranks = {1, 40, 3, 33, 6, 9};  // rows and channels of each
-  const Shape moments = {211, 10, 48}, weights = {3, 48, 82}, channels = {211, 193};
+  const Shape moments = {211, 10, 48}, weights = {3, 48, 82, 2}, channels = {193, 211, 2};
   std::vector<int32_t> groups;
   for (int32_t atom = 0; atom < 211; ++atom) groups.push_back(atom * 7 % 4 - 1);
   return {make(qiff_channels, {moments, weights}, {channels}, ranks, groups, {}),
@@ -166,6 +166,13 @@ XLA_FFI_Buffer buffer(XLA_FFI_DataType type, const Shape& shape, void* data) {
   return found;
 }
 
+// Of the rows and the channels of ranks: the number of their products.
+size_t n_places(const std::vector<int32_t>& ranks) {
+  size_t total = 0;
+  for (size_t l = 0; l + 1 < ranks.size(); l += 2) total += size_t(ranks[l]) * size_t(ranks[l + 1]);
+  return total;
+}
+
 // Call a handler as XLA does.
 Result call(const Case& c, XLA_FFI_ExecutionContext& pool) {
   static const XLA_FFI_Api shared = api();
@@ -189,10 +196,14 @@ Result call(const Case& c, XLA_FFI_ExecutionContext& pool) {
   std::vector<XLA_FFI_RetType> outputs(c.outputs.size(), XLA_FFI_RetType_BUFFER);
   XLA_FFI_Array coefficients{XLA_FFI_DataType_F64, c.coefficients.size(), const_cast<double*>(c.coefficients.data())};
   XLA_FFI_Array words{XLA_FFI_DataType_S32, c.words.size(), const_cast<int32_t*>(c.words.data())};
+  std::vector<int32_t> numbered(c.groups.empty() ? 0 : n_places(c.words));
+  for (size_t p = 0; p < numbered.size(); ++p) numbered[p] = int32_t(numbered.size() - 1 - p);
+  XLA_FFI_Array places{XLA_FFI_DataType_S32, numbered.size(), numbered.data()};
   XLA_FFI_AttrType types[] = {XLA_FFI_AttrType_ARRAY, XLA_FFI_AttrType_ARRAY};
-  XLA_FFI_ByteSpan of_products{"shape", 5}, first{"coefficients", 12}, second{"program", 7};  // in their order
-  XLA_FFI_ByteSpan *names[] = {&first, &second}, *only[] = {&of_products};
-  void *attributes[] = {&coefficients, &words}, *attribute[] = {&words};
+  XLA_FFI_ByteSpan of_places{"places", 6}, of_shape{"shape", 5}, of_coefficients{"coefficients", 12},
+      of_program{"program", 7};
+  XLA_FFI_ByteSpan *names[] = {&of_coefficients, &of_program}, *of_products[] = {&of_places, &of_shape};  // in order
+  void *attributes[] = {&coefficients, &words}, *product_attributes[] = {&places, &words};
   XLA_FFI_CallFrame frame{};
   frame.struct_size = XLA_FFI_CallFrame_STRUCT_SIZE;
   frame.api = &shared;
@@ -201,7 +212,7 @@ Result call(const Case& c, XLA_FFI_ExecutionContext& pool) {
   frame.args = {XLA_FFI_Args_STRUCT_SIZE, nullptr, n_inputs, inputs.data(), arguments.data()};
   frame.rets = {XLA_FFI_Rets_STRUCT_SIZE, nullptr, int64_t(outputs.size()), outputs.data(), arguments.data() + n_inputs};
   if (c.groups.empty()) frame.attrs = {XLA_FFI_Attrs_STRUCT_SIZE, nullptr, 2, types, names, attributes};
-  else frame.attrs = {XLA_FFI_Attrs_STRUCT_SIZE, nullptr, 1, types, only, attribute};
+  else frame.attrs = {XLA_FFI_Attrs_STRUCT_SIZE, nullptr, 2, types, of_products, product_attributes};
   if (XLA_FFI_Error* error = c.handler(&frame)) {
     result.error = error->message;
     delete error;

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._checks import check_size
+from ..quantum.engine import XLA
 from .message_passing import (
     AbstractInteraction,
     AbstractMessagePassingPotential,
@@ -82,6 +83,10 @@ class ProductInteraction(AbstractInteraction):
         )
 
     @property
+    def engine(self) -> str:
+        return XLA
+
+    @property
     def n_vectors(self) -> int:
         """Channels of rank 1."""
         return self.channels[1].shape[1]
@@ -96,7 +101,14 @@ class ProductInteraction(AbstractInteraction):
         self, moments: Moments, species: Float[Array, "n_atoms n_species"]
     ) -> AtomFeatures:
         sets = tuple(weights[None] for weights in self.channels)
-        by_rank = [found[:, 0].mT for found in channels(moments, sets, species)]
+        sizes = [(own.shape[-1], rank.n_components) for own, rank in zip(sets, RANKS, strict=True)]
+        ends = np.cumsum([0, *map(np.prod, sizes)])
+        places = [
+            end + np.arange(n * rows).reshape(rows, n).T
+            for end, (n, rows) in zip(ends, sizes, strict=False)
+        ]
+        parts = jnp.split(channels(moments, sets, species, places)[..., 0].T, ends[1:-1], axis=-1)
+        by_rank = [part.reshape(-1, rows, n) for part, (n, rows) in zip(parts, sizes, strict=True)]
         first, second = np.triu_indices(self.n_vectors)
         products = [by_rank[0][:, 0]]
         for rank, found in zip(RANKS[1:], by_rank[1:], strict=True):

@@ -13,6 +13,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from .._checks import InputError, check_positive, check_size
 from .._types import Numbers
 from ..atoms.graph import Graph, displacements
+from ..quantum.engine import XLA, choose
+from ..quantum.engines.record import Engine
 from .multipoles import Moments, of_directions, of_products
 from .order import check_distinct, check_listed
 from .potential import AbstractSinglePotential
@@ -92,19 +94,26 @@ class Density:
 
     def moments(
         self,
-        edges: Edges,
+        apart: Float[Array, "n_atoms n_neighbours 3"],
         neighbours: Int[Array, "n_atoms n_neighbours"],
         scalars: Float[Array, "n_all_atoms n_scalars"],
         vectors: Float[Array, "n_all_atoms 3 n_vectors"] | None = None,
+        engine: str | Engine = XLA,
     ) -> Moments:
         """The multipole moments of the density around each atom, or around some of the atoms.
 
         Args:
-            edges: what the atoms see.
+            apart: displacements of their neighbours in Å, see `neighbour_vectors`.
             neighbours: which of all atoms they see.
             scalars: scalar features of all atoms, by which they are weighted as neighbours.
             vectors: vector features of all atoms.
+            engine: what computes them; if it has no kernels for that, JAX operations do.
         """
+        if kernel := choose(engine).moments:
+            none = jnp.zeros((len(scalars), 3, 0), scalars.dtype)
+            radial = self.cutoff, self.n_basis
+            return kernel(radial, apart, neighbours, scalars, none if vectors is None else vectors)
+        edges = self.edges(apart, jnp.sqrt((apart**2).sum(-1)))
         weighted = edges.multipoles[..., None] * scalars[neighbours][:, :, None, :]
         if vectors is not None:
             products = of_products(edges.directions, vectors[neighbours])
@@ -149,6 +158,16 @@ def one_hot(graph: Graph, elements: tuple[str, ...]) -> Float[Array, "n_atoms n_
     return same.astype(graph.positions.dtype)
 
 
+def neighbour_vectors(graph: Graph, cutoff: float) -> Float[Array, "n_atoms n_neighbours 3"]:
+    """Displacements of neighbours in Å; masked entries are beyond the cutoff.
+
+    Raises:
+        InputError: the graph lists no neighbours.
+    """
+    _check_lists_neighbours(graph)
+    return jnp.where(jnp.asarray(graph.mask)[..., None], displacements(graph), 2 * cutoff)
+
+
 def edge_vectors(
     graph: Graph, masked_distance: float
 ) -> tuple[Float[Array, "n_atoms n_neighbours 3"], Float[Array, "n_atoms n_neighbours"]]:
@@ -157,11 +176,15 @@ def edge_vectors(
     Raises:
         InputError: the graph lists no neighbours.
     """
-    if graph.neighbours.shape[1] == 0:
-        raise InputError("`graph` must list neighbours: make it with the `cutoff` of the model.")
+    _check_lists_neighbours(graph)
     apart = displacements(graph)
     square = jnp.where(jnp.asarray(graph.mask), (apart**2).sum(-1), masked_distance**2)
     return apart, jnp.sqrt(square)
+
+
+def _check_lists_neighbours(graph: Graph) -> None:
+    if graph.neighbours.shape[1] == 0:
+        raise InputError("`graph` must list neighbours: make it with the `cutoff` of the model.")
 
 
 def length(vectors: Float[Array, "*batch 3"]) -> Float[Array, "*batch"]:

@@ -8,12 +8,14 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._checks import InputError, check_size
 from .._types import Pair
 from ..quantum.circuit import Simulation
 from ..quantum.engine import AUTO, choose
+from ..quantum.engines.record import Engine
 from ..quantum.gate import Gate
 from ..quantum.observable import pair_exchange, vector
 from ..quantum.program import Program, interleaved, reuploading
@@ -93,6 +95,18 @@ class LocalSettings(MessagePassingSettings):
         observables = (*exchanges, *axes)
         state = Singlets(n, self.singlets)
         return reuploading(state, self.encoding, trained, self.n_layers, observables)
+
+    @property
+    def places(self) -> list[Int[np.ndarray, "n_channels n_components"]]:
+        """By rank, which angle a component of a channel is; projections follow all angles."""
+        program, n_vectors = self.program, self.n_qubits
+        slots = [
+            np.array([gate.slots for gate in program.gates() if gate.kind.rank == rank], int)
+            for rank in range(len(RANKS))
+        ]
+        projections = program.n_slots + np.arange(3 * n_vectors).reshape(n_vectors, 3)
+        slots[1] = np.concatenate([slots[1], projections])
+        return [own.reshape(-1, rank.n_components) for own, rank in zip(slots, RANKS, strict=True)]
 
     def n_channels(self, rank: int) -> int:
         """Channels of the density of a rank in one circuit: one for each gate that encodes it."""
@@ -176,6 +190,10 @@ class CircuitInteraction(AbstractInteraction):
         self.exchanges = normal(0.3, last, *pairs)
 
     @property
+    def engine(self) -> str | Engine:
+        return self.simulation.engine
+
+    @property
     def n_invariants(self) -> int:
         """Measured on every atom: a number of every pair of qubits and of every qubit."""
         return self.n_vectors * (self.settings.n_qubits + 1) // 2
@@ -189,35 +207,27 @@ class CircuitInteraction(AbstractInteraction):
         self, moments: Moments, species: Float[Array, "n_atoms n_species"]
     ) -> AtomFeatures:
         r"""$\langle\sigma_a\cdot\sigma_b\rangle$ and $w_q\cdot\langle\sigma_q\rangle$."""
-        weights = list(self.channels)
-        weights[1] = jnp.concatenate([weights[1], self.projections], axis=-1)
-        by_rank = list(channels(moments, tuple(weights), species, self.simulation.engine))
-        by_rank[1], projections = jnp.split(by_rank[1], [self.settings.n_channels(1)], axis=2)
-        angles = self.angles(by_rank, species)
-        found = jax.vmap(jax.vmap(self.simulation.with_mirror_image))(angles)
-        n_exchanges = self.settings.n_qubits * (self.settings.n_qubits - 1) // 2
-        exchanges, axes = jnp.split(found, [n_exchanges], axis=-1)
-        vectors = axes.reshape(projections.shape)
-        dots = (vectors * projections).sum(-1)
+        program, n_qubits = self.simulation.program, self.settings.n_qubits
+        weights = (self.channels[0], self.channels[1], self.projections, self.channels[2])
+        found = channels(moments, weights, species, self.settings.places, self.engine)
+        angles = found[: program.n_slots] + self.constants(species)
+        projections = jnp.moveaxis(found[program.n_slots :], 0, -1)
+        values = jax.vmap(jax.vmap(self.simulation.with_mirror_image))(jnp.moveaxis(angles, 0, -1))
+        exchanges, axes = jnp.split(values, [n_qubits * (n_qubits - 1) // 2], axis=-1)
+        n_atoms, n_circuits, _ = values.shape
+        dots = (axes * projections).reshape(n_atoms, n_circuits, n_qubits, 3).sum(-1)
         invariants = jnp.concatenate([exchanges, dots], axis=-1)
-        n_atoms = len(species)
-        return AtomFeatures(
-            invariants.reshape(n_atoms, -1), jnp.moveaxis(vectors, -1, 1).reshape(n_atoms, 3, -1)
-        )
+        vectors = jnp.moveaxis(axes.reshape(n_atoms, n_circuits * n_qubits, 3), -1, 1)
+        return AtomFeatures(invariants.reshape(n_atoms, -1), vectors)
 
-    def angles(
-        self,
-        by_rank: list[Float[Array, "n_atoms n_circuits n_channels n_components"]],
-        species: Float[Array, "n_atoms n_species"],
-    ) -> Float[Array, "n_atoms n_circuits n_slots"]:
-        """Angles of the gates in radians."""
-        constant = jnp.tensordot(species, self.exchanges, 1)
-        n_atoms, n_circuits, n_layers, _ = constant.shape
-        scalars = by_rank[0].reshape(constant.shape)
-        encoded = jnp.concatenate(
-            [part.reshape(n_atoms, n_circuits, n_layers + 1, -1) for part in by_rank[1:]], axis=-1
-        )
-        return interleaved(encoded, constant + scalars)
+    def constants(
+        self, species: Float[Array, "n_atoms n_species"]
+    ) -> Float[Array, "n_slots n_atoms n_circuits"]:
+        """What the element of an atom adds to the angles of the exchanges, in radians."""
+        n_species, n_circuits, n_layers, _ = self.exchanges.shape
+        n_encoded = self.simulation.program.n_first_slots
+        none = jnp.zeros((n_species, n_circuits, n_layers + 1, n_encoded), self.exchanges.dtype)
+        return jnp.einsum("as,sck->kac", species, interleaved(none, self.exchanges))
 
 
 _WIDTHS = (0.1, 0.3, 0.15)

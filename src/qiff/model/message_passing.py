@@ -1,7 +1,7 @@
 """Message passing: interactions that measure features of atoms, messages, and a read-out."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,16 +9,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._checks import check_size
 from .._types import Energies
 from ..atoms.graph import Graph
 from ..quantum.engine import XLA, choose
+from ..quantum.engines.channels import Places
 from ..quantum.engines.record import Engine
 from .blocks import by_blocks
-from .density import AbstractLocalPotential, Density, edge_vectors, one_hot
-from .multipoles import RANKS, Moments
+from .density import AbstractLocalPotential, Density, neighbour_vectors, one_hot
+from .multipoles import Moments
 
 
 class AtomFeatures(NamedTuple):
@@ -30,6 +31,11 @@ class AtomFeatures(NamedTuple):
 
 class AbstractInteraction(eqx.Module):
     """From the density around every atom to features of the atom."""
+
+    @property
+    @abc.abstractmethod
+    def engine(self) -> str | Engine:
+        """What computes the moments of the density and their channels."""
 
     @property
     @abc.abstractmethod
@@ -139,15 +145,16 @@ class MessagePassing(eqx.Module):
     def __call__(self, density: Density, graph: Graph) -> Energies:
         """Energy of each atom."""
         species = one_hot(graph, density.elements)
-        atoms = species, jnp.asarray(graph.neighbours), *edge_vectors(graph, density.cutoff)
+        apart = neighbour_vectors(graph, density.cutoff)
+        atoms = species, jnp.asarray(graph.neighbours), apart
         element = species @ self.embedding
 
         def features_of(
             interaction: AbstractInteraction, scalars: Array, vectors: Array | None = None
         ) -> AtomFeatures:
-            def of_block(species: Array, neighbours: Array, *apart: Array) -> AtomFeatures:
-                edges = density.edges(*apart)
-                moments = density.moments(edges, neighbours, scalars, vectors)
+            def of_block(species: Array, neighbours: Array, apart: Array) -> AtomFeatures:
+                engine = interaction.engine
+                moments = density.moments(apart, neighbours, scalars, vectors, engine)
                 return interaction(moments, species)
 
             return by_blocks(of_block, atoms, graph.block)
@@ -226,28 +233,23 @@ def channels(
     moments: Moments,
     weights: tuple[Float[Array, "n_sets n_features n_channels"], ...],
     species: Float[Array, "n_atoms n_species"],
+    places: Sequence[Int[np.ndarray, "n_channels n_components"]],
     engine: str | Engine = XLA,
-) -> tuple[Float[Array, "n_atoms n_sets n_channels n_components"], ...]:
+) -> Float[Array, "n_places n_atoms n_sets"]:
     """Weighted sums of the features of a density, one for each channel of each set of weights.
 
     Args:
         moments: of the density.
         weights: of each rank; `n_features` counts those of every element of the atom.
         species: the element of each atom, see `one_hot`.
+        places: of each rank, where its channels are put: every number once.
         engine: what computes the products.
     """
-    (n_atoms, _, n_features), (_, n_species) = moments.shape, species.shape
-    by_species = [
-        jnp.moveaxis(own.reshape(len(own), n_species, n_features, -1), 0, 2) for own in weights
-    ]
-    together = [own.reshape(n_species, n_features, -1) for own in by_species]
+    n_features, n_species = moments.shape[-1], species.shape[1]
+    together = jnp.concatenate(weights, axis=-1)
+    by_species = together.reshape(len(together), n_species, n_features, -1)
     groups = (species @ jnp.arange(1, n_species + 1, dtype=species.dtype)).astype("int32") - 1
-    shape = tuple(
-        (rank.n_components, own.shape[-1]) for rank, own in zip(RANKS, together, strict=True)
-    )
-    found = choose(engine).channels(moments, jnp.concatenate(together, axis=-1), groups, shape)
-    parts = jnp.split(found, np.cumsum([rows * n for rows, n in shape])[:-1], axis=-1)
-    return tuple(
-        jnp.moveaxis(part.reshape(n_atoms, rows, len(own), -1), 1, 3)
-        for part, (rows, _), own in zip(parts, shape, weights, strict=True)
-    )
+    order = np.concatenate([of_rank.T.ravel() for of_rank in places])
+    shape = tuple(of_rank.shape[::-1] for of_rank in places)
+    found = Places(shape, tuple(order.tolist()))
+    return choose(engine).channels(moments, jnp.moveaxis(by_species, 0, 3), groups, found)

@@ -72,58 +72,57 @@ def _orthogonal(updates: Any) -> Any:
     leaves, structure = jax.tree.flatten(updates)
     together = defaultdict(list)
     for index, leaf in enumerate(leaves):
-        n_rows = min(leaf.shape[-2:])
-        together[-(-n_rows // _ROWS) * _ROWS].append(index)
-    for n_rows, indices in together.items():
-        found = _wide([leaves[index] for index in indices], n_rows)
+        together[-(-min(leaf.shape[-2:]) // _SIZE) * _SIZE].append(index)
+    for size, indices in together.items():
+        found = [_padded(_gram(leaves[index]), size) for index in indices]
         stacked = _iterated(jnp.concatenate(found))
         parts = jnp.split(stacked, np.cumsum([len(part) for part in found])[:-1])
         for index, part in zip(indices, parts, strict=True):
-            leaves[index] = _restored(part, leaves[index].shape)
+            leaves[index] = _times(leaves[index], part)
     return jax.tree.unflatten(structure, leaves)
 
 
-def _wide(arrays: list[Array], n_rows: int) -> list[Float[Array, "n n_rows n_columns"]]:
-    """Matrices with no more rows than columns, padded with zeros to a common shape."""
-    n_columns = max(max(array.shape[-2:]) for array in arrays)
-    return [
-        jnp.pad(wide, ((0, 0), (0, n_rows - wide.shape[1]), (0, n_columns - wide.shape[2])))
-        for wide in map(_with_more_columns, arrays)
-    ]
-
-
-def _with_more_columns(array: Array) -> Float[Array, "n n_rows n_columns"]:
+def _gram(array: Array) -> Float[Array, "n size size"]:
+    """Scalar products of the rows of matrices, or of their columns if these are fewer."""
     matrices = array.reshape(-1, *array.shape[-2:])
-    return matrices.mT if array.shape[-2] > array.shape[-1] else matrices
+    wide = array.shape[-2] < array.shape[-1]
+    return jnp.einsum("nij,nkj->nik" if wide else "nji,njk->nik", matrices, matrices)
 
 
-def _restored(wide: Array, shape: tuple[int, ...]) -> Array:
-    """An array of this shape from its matrices in `_wide`."""
-    small, large = sorted(shape[-2:])
-    matrices = wide[:, :small, :large]
-    if shape[-2] > shape[-1]:
-        return matrices.mT.reshape(shape)
-    return (math.sqrt(shape[-1] / shape[-2]) * matrices).reshape(shape)
+def _padded(gram: Float[Array, "n _ _"], size: int) -> Float[Array, "n size size"]:
+    more = size - gram.shape[-1]
+    return jnp.pad(gram, ((0, 0), (0, more), (0, more)))
 
 
-def _iterated(matrices: Float[Array, "n n_rows n_columns"]) -> Float[Array, "n n_rows n_columns"]:
+def _times(array: Array, factors: Float[Array, "n size size"]) -> Array:
+    """Matrices times the factors of their rows, or of their columns."""
+    n_rows, n_columns = array.shape[-2:]
+    size, matrices = min(n_rows, n_columns), array.reshape(-1, n_rows, n_columns)
+    own = factors[:, :size, :size]
+    if n_rows >= n_columns:
+        return (matrices @ own).reshape(array.shape)
+    return (math.sqrt(n_columns / n_rows) * own @ matrices).reshape(array.shape)
+
+
+def _iterated(gram: Float[Array, "n size size"]) -> Float[Array, "n size size"]:
     r"""Five iterations $X \to aX + bAX + cA^2X$ with $A = XX^T$ of matrices divided by their norm.
 
-    All are polynomials of the first $A$, so the products are of matrices of its size.
+    All are polynomials of the first $A$, which is given: of the matrix before division; the
+    product with it is the result of the iterations.
     """
-    gram = jnp.einsum("nij,nkj->nik", matrices, matrices)
     square = jnp.trace(gram, axis1=1, axis2=2)[:, None, None] + _TINY  # of the norm
     gram /= square
     one = jnp.eye(gram.shape[-1], dtype=gram.dtype)
     a, b, c = _COEFFICIENTS
-    total = one
-    for _ in range(5):
+    total = factor = a * one + b * gram + c * gram @ gram
+    for _ in range(4):
+        gram = factor @ gram @ factor
         factor = a * one + b * gram + c * gram @ gram
-        total, gram = factor @ total, factor @ gram @ factor
-    return (jax.lax.rsqrt(square) * total) @ matrices
+        total = factor @ total
+    return jax.lax.rsqrt(square) * total
 
 
-_ROWS = 16
+_SIZE = 16
 _TINY = 1e-30
 _BETA = 0.95
 _COEFFICIENTS = 3.4445, -4.7750, 2.0315

@@ -1,40 +1,54 @@
 r"""Channels of densities: products of the moments of atoms with the weights of their elements.
 
-$$ Y_{a m k} = \sum_f M_{a m f}\, W_{g_a f k} $$
+$$ Y_{p(m, k),\, a s} = \sum_f M_{a m f}\, W_{g_a f k s} $$
 
-for the rows $m$ and the channels $k$ of every rank, whose angles the gates of a circuit read.
+for the rows $m$ and the channels $k$ of every rank, each of them for every set $s$ of weights.
+Gates of circuits read them as angles: $p(m, k)$ is where they do.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
-Shape = tuple[tuple[int, int], ...]
-"""Of every rank, the rows and the channels."""
+
+class Places(NamedTuple):
+    """Where channels are put.
+
+    Args:
+        shape: of every rank, the rows and the channels.
+        of: $p$ for all channels of the first row, of the second, and so on, of all ranks; every
+            number once.
+    """
+
+    shape: tuple[tuple[int, int], ...]
+    of: tuple[int, ...]
 
 
 def channels(
     moments: Float[Array, "n_atoms n_rows n_features"],
-    weights: Float[Array, "n_groups n_features n_channels"],
+    weights: Float[Array, "n_groups n_features n_channels n_sets"],
     groups: Int[Array, " n_atoms"],
-    shape: Shape,
-) -> Float[Array, "n_atoms n_entries"]:
-    """Channels of all ranks one after the other, by plain JAX operations.
+    places: Places,
+) -> Float[Array, "n_places n_atoms n_sets"]:
+    """Channels of all ranks, by plain JAX operations.
 
     Args:
         moments: rows of all ranks one after the other.
         weights: channels of all ranks one after the other.
         groups: of each atom, whose weights it has; -1 for none and channels that are zero.
-        shape: rows and channels of the ranks.
+        places: where the channels are put.
     """
-    n_atoms, _, n_features = moments.shape
-    n_weights = len(weights) * n_features
-    belongs = jax.nn.one_hot(groups, len(weights), dtype=moments.dtype)
+    (n_atoms, _, n_features), (n_groups, *_, n_sets) = moments.shape, weights.shape
+    n_weights = n_groups * n_features
+    belongs = jax.nn.one_hot(groups, n_groups, dtype=moments.dtype)
     found, row, channel = [], 0, 0
-    for n_rows, n_channels in shape:
+    for n_rows, n_channels in places.shape:
         part = moments[:, row : row + n_rows, None] * belongs[:, None, :, None]
-        of_rank = weights[..., channel : channel + n_channels].reshape(n_weights, n_channels)
+        of_rank = weights[:, :, channel : channel + n_channels].reshape(n_weights, -1)
         product = part.reshape(n_atoms * n_rows, n_weights) @ of_rank
-        found.append(product.reshape(n_atoms, n_rows * n_channels))
+        found.append(product.reshape(n_atoms, n_rows * n_channels, n_sets))
         row, channel = row + n_rows, channel + n_channels
-    return jnp.concatenate(found, axis=-1)
+    return jnp.moveaxis(jnp.concatenate(found, axis=1)[:, np.argsort(places.of)], 1, 0)

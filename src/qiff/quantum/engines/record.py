@@ -7,7 +7,7 @@ from jaxtyping import Array
 
 from ..._types import Angles, Expectations
 from ..program import Program
-from .channels import Shape, channels
+from .channels import Places, channels
 
 
 def _none(*_: Program) -> None:
@@ -27,6 +27,9 @@ class Engine:
         unavailable: why the engine cannot be used on this machine, or None if it can.
         details: what it computes with here, in a few words.
         channels: the channels of densities that turn gates, see `channels.channels`; as pure.
+        moments: the multipole moments of densities, from the cutoff in Å and the number of radial
+            functions, displacements, neighbours, and scalar and vector features of all atoms: see
+            `qiff.model.density`, whose JAX operations take its place if it is None.
         joins_mirror_images: whether a circuit and its mirror image are simulated fastest as one
             circuit with an ancilla, see `qiff.quantum.mirror`.
         automatic: whether `auto` may choose it; else it is used where it is named only.
@@ -38,7 +41,8 @@ class Engine:
     supports: Callable[[Program], str | None] = _none
     unavailable: Callable[[], str | None] = _none
     details: Callable[[], str] = lambda: ""
-    channels: Callable[[Array, Array, Array, Shape], Array] = channels
+    channels: Callable[[Array, Array, Array, Places], Array] = channels
+    moments: Callable[[tuple[float, int], Array, Array, Array, Array], Array] | None = None
     joins_mirror_images: bool = False
     automatic: bool = True
 

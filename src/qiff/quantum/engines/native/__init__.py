@@ -19,12 +19,17 @@ from jaxtyping import Array
 from ...._checks import InputError
 from ...gate import Gate
 from ...program import Program
-from ..channels import Shape
+from ..channels import Places
 from ..record import Engine
 from ..reverse import Columns, row_counts, twice_differentiable
-from . import products
+from . import densities, products
 
 LIBRARY = "libqiff_kernels.so"
+HANDLERS = (
+    *("value", "gradient", "second", "channels", "moments", "weights"),
+    *("density", "density_gradient", "density_second"),
+)
+"""What XLA calls, without the prefix `qiff_`."""
 MAX_QUBITS = 26
 
 
@@ -90,7 +95,7 @@ def _library() -> ctypes.CDLL:
     if not found:
         raise OSError("its kernels were not built at installation, which needs a C++17 compiler")
     library = ctypes.CDLL(str(found[0]))
-    for name in ("value", "gradient", "second", "channels", "moments", "weights"):
+    for name in HANDLERS:
         handler = jax.ffi.pycapsule(getattr(library, f"qiff_{name}"))
         jax.ffi.register_ffi_target(f"qiff_{name}", handler, platform="cpu")
     library.qiff_instructions.restype = ctypes.c_char_p
@@ -112,10 +117,18 @@ def instructions() -> str:
     return _library().qiff_instructions().decode()
 
 
-def channels(moments: Array, weights: Array, groups: Array, shape: Shape) -> Array:
+def channels(moments: Array, weights: Array, groups: Array, places: Places) -> Array:
     """See `qiff.quantum.engines.channels.channels`."""
     _library()
-    return products.channels(moments, weights, groups, shape)
+    return products.channels(moments, weights, groups, places)
+
+
+def moments(
+    radial: densities.Radial, apart: Array, neighbours: Array, scalars: Array, vectors: Array
+) -> Array:
+    """See `qiff.quantum.engines.native.densities.moments`."""
+    _library()
+    return densities.moments(radial, apart, neighbours, scalars, vectors)
 
 
 def kernels(name: str, program: Program, columns: Sequence[Columns]) -> Sequence[Columns]:
@@ -186,5 +199,6 @@ ENGINE = Engine(
     unavailable=unavailable,
     details=lambda: f"{instructions()} instructions",
     channels=channels,
+    moments=moments,
     joins_mirror_images=True,
 )

@@ -80,9 +80,29 @@ const char* decode(ffi::Span<const int32_t> words, ffi::Span<const double> coeff
   return nullptr;
 }
 
-// The groups of gates that commute, and where the functions of a gate begin.
+// What is measured together with a term, from this on.
+Measured measured(const Program& program, int32_t term) {
+  const Measured word{Together::kWord, term, 0, 0, 0};
+  if (term + 2 >= program.n_terms) return word;
+  const Term &x = program.terms[term], &y = program.terms[term + 1], &z = program.terms[term + 2];
+  for (int k = 1; k < 3; ++k)
+    if (program.coefficients[term + k] != program.coefficients[term]) return word;
+  const int32_t mask = y.phase, flip = z.flip;
+  if (x.phase || z.phase != mask || x.flip != (mask | flip) || y.flip != x.flip || flip & mask) return word;
+  const int bit = __builtin_ctz(mask | int32_t(1) << 30), other = mask ? 31 - __builtin_clz(mask) : 0;
+  const int n_bits = __builtin_popcount(mask);
+  if (n_bits == 2 && !flip && x.observable == z.observable) return {Together::kExchange, term, bit, other, 0};
+  const bool begins = term == 0 || program.terms[term - 1].observable < x.observable;
+  const bool ends = term + 3 == program.n_terms || program.terms[term + 3].observable > z.observable;
+  if (n_bits == 1 && begins && ends && y.observable == x.observable + 1 && z.observable == x.observable + 2)
+    return {Together::kVector, term, bit, bit, flip};
+  return word;
+}
+
+// The groups of gates that commute, where the functions of a gate begin, and what is measured together.
 struct Arrangement {
   std::vector<int32_t> groups, functions;
+  std::vector<Measured> together;
 
   explicit Arrangement(Program& program) {
     int32_t used = -1, n_functions = 0;
@@ -98,6 +118,9 @@ struct Arrangement {
     groups.push_back(program.n_gates);
     functions.push_back(n_functions);
     program.groups = groups.data(), program.functions = functions.data();
+    for (int32_t t = 0; t < program.n_terms; t += together.back().kind == Together::kWord ? 1 : 3)
+      together.push_back(measured(program, t));
+    program.n_measured = int32_t(together.size()), program.measured = together.data();
   }
 };
 

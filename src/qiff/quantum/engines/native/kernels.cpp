@@ -5,12 +5,14 @@
 
 #include "gates.hpp"
 #include "quadrupole.hpp"
+#include "words.hpp"
 
 namespace QIFF_ISA {
 
 using qiff::Arrays;
 using qiff::Program;
 using qiff::Task;
+using qiff::Together;
 
 template <class T, Layout kLayout>
 class Circuit {
@@ -109,7 +111,7 @@ class Circuit {
     space_.clear(left.tangent);
     observe(left.state, psi.state, arrays_.weights);
     observe(left.tangent, psi.tangent, arrays_.weights);
-    observe(left.tangent, psi.state, arrays_.shift);
+    if (!columns_.bounded(arrays_.shift, program_.n_observables, 0)) observe(left.tangent, psi.state, arrays_.shift);
     for (int32_t k = program_.n_groups - 1; k >= 0; --k, psi = moving(psi.state - step_)) {
       each(k, [&](const auto& gate, int32_t slot) {
         gate.derivative_tangent(left, psi, reader(arrays_.direction, slot), writer(slot));
@@ -155,25 +157,56 @@ class Circuit {
 
   // factor Re <left|O_k|right>, stored as the value of every observable.
   void values(const V* left, const V* right, T factor) {
-    for (int32_t k = 0, t = 0; k < program_.n_observables; ++k) {
+    V one = {};
+    for (int32_t m = 0; m < program_.n_measured; ++m)
+      if (program_.measured[m].kind == Together::kExchange) {
+        one = overlap<T>(space_, left, right);
+        break;
+      }
+    for (int32_t k = 0, m = 0; k < program_.n_observables; ++k) {
       V total = {};
-      for (; t < program_.n_terms && program_.terms[t].observable == k; ++t)
-        total += T(program_.coefficients[t]) * space_.word_overlap(left, right, word(t));
-      columns_.store(arrays_.values + k * arrays_.n_samples, factor * total);
+      for (; m < program_.n_measured && observable(m) == k; ++m) {
+        const qiff::Measured& part = program_.measured[m];
+        const T scale = factor * T(program_.coefficients[part.term]);
+        if (part.kind == Together::kExchange) {
+          total += scale * (one - 2 * singlet_overlap<T>(space_, left, right, part.bit, part.other));
+        } else if (part.kind == Together::kVector) {
+          const Triple<T> found = vector_overlap<T>(space_, left, right, part.bit, part.flip);
+          store(k, scale * found.x), store(k + 1, scale * found.y);
+          k += 2, total = scale * found.z;
+        } else {
+          total += scale * space_.word_overlap(left, right, word(part.term));
+        }
+      }
+      store(k, total);
     }
   }
 
   // to += sum_k weight_k O_k from
   void observe(V* to, const V* from, const T* weights) {
-    for (int32_t t = 0; t < program_.n_terms; ++t) {
-      const V weight = columns_.load(weights + program_.terms[t].observable * arrays_.n_samples);
-      space_.add_word(to, from, word(t), T(program_.coefficients[t]) * weight);
+    V all = {};
+    for (int32_t m = 0; m < program_.n_measured; ++m) {
+      const qiff::Measured& part = program_.measured[m];
+      const auto weight = [&](int k) {
+        return T(program_.coefficients[part.term]) * columns_.load(weights + (observable(m) + k) * arrays_.n_samples);
+      };
+      if (part.kind == Together::kExchange)
+        all += weight(0), add_singlet<T>(space_, to, from, part.bit, part.other, -2 * weight(0));
+      else if (part.kind == Together::kVector)
+        add_vector<T>(space_, to, from, part.bit, part.flip, {weight(0), weight(1), weight(2)});
+      else
+        space_.add_word(to, from, word(part.term), weight(0));
     }
+    add<T>(space_, to, from, all);
   }
 
   Word word(int32_t term) const {
     const qiff::Term& t = program_.terms[term];
     return {t.flip, t.phase, t.n_y};
+  }
+  int32_t observable(int32_t m) const { return program_.terms[program_.measured[m].term].observable; }
+  void store(int32_t observable, V value) const {
+    columns_.store(arrays_.values + observable * arrays_.n_samples, value);
   }
 
   QIFF_INLINE Reader<T, kLayout> reader(const T* rows, int32_t slot) const {

@@ -38,6 +38,14 @@ struct Term {
   int32_t observable, flip, phase, n_y;
 };
 
+// Words that are measured together: one; XX + YY + ZZ of two qubits; or X, Y and Z of a qubit, times X of those
+// whose bits are in `flip`, which are three observables.
+enum class Together : int32_t { kWord, kExchange, kVector };
+struct Measured {
+  Together kind;
+  int32_t term, bit, other, flip;  // the first term
+};
+
 struct Program {
   int32_t n_qubits, n_pairs, n_gates, n_terms, n_observables, n_slots;
   const Pair* singlets;
@@ -47,6 +55,8 @@ struct Program {
   // Gates groups[k], ..., groups[k + 1] - 1 are on different qubits, so they commute.
   int32_t n_groups;
   const int32_t* groups;
+  int32_t n_measured;
+  const Measured* measured;
   const int32_t* functions;  // where those of a gate begin, in vectors; the last entry is their number
 };
 

@@ -2,7 +2,7 @@ r"""Channels of densities by C++ kernels: the products of the atoms of a group a
 
 With moments $M$, weights $W$ and channels $Y$ the sum
 
-$$ T(M, W, Y) = \sum_{a m f k} M_{a m f}\, W_{g_a f k}\, Y_{a m k} $$
+$$ T(M, W, Y) = \sum_{a m f k s} M_{a m f}\, W_{g_a f k s}\, Y_{p(m, k),\, a s} $$
 
 is linear in each of them. A primitive of JAX computes its derivative in one of them from the other
 two, so that derivatives of these primitives are these primitives.
@@ -19,7 +19,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
-from ..channels import Shape
+from ..channels import Places
 
 _INPUTS = {
     "channels": ("moments", "weights"),
@@ -27,29 +27,32 @@ _INPUTS = {
     "weights": ("moments", "channels"),
 }
 """What each factor is computed from."""
+_AXIS = {"channels": 1}
+"""Where the atoms of a factor, or its groups, are; else first."""
 
 
-def channels(moments: Array, weights: Array, groups: Array, shape: Shape) -> Array:
+def channels(moments: Array, weights: Array, groups: Array, places: Places) -> Array:
     """See `qiff.quantum.engines.channels.channels`."""
     groups, n_groups = jnp.asarray(groups, "int32"), len(weights)
-    return _PRIMITIVES["channels"].bind(moments, weights, groups, shape=shape, n_groups=n_groups)
+    return _PRIMITIVES["channels"].bind(moments, weights, groups, places=places, n_groups=n_groups)
 
 
-def _result(wanted: str, one: Any, other: Any, shape: Shape, n_groups: int) -> tuple[int, ...]:
+def _result(wanted: str, one: Any, other: Any, places: Places, n_groups: int) -> tuple[int, ...]:
     """The shape of a factor."""
     if wanted == "channels":
-        return one.shape[0], sum(n_rows * n_channels for n_rows, n_channels in shape)
+        return len(places.of), one.shape[0], other.shape[-1]
     if wanted == "moments":
-        return one.shape[0], sum(n_rows for n_rows, _ in shape), other.shape[1]
-    return n_groups, one.shape[-1], sum(n_channels for _, n_channels in shape)
+        return one.shape[1], sum(n_rows for n_rows, _ in places.shape), other.shape[1]
+    return n_groups, one.shape[-1], sum(n for _, n in places.shape), other.shape[-1]
 
 
 def _call(
-    wanted: str, one: Array, other: Array, groups: Array, *, shape: Shape, n_groups: int
+    wanted: str, one: Array, other: Array, groups: Array, *, places: Places, n_groups: int
 ) -> Array:
-    result = jax.ShapeDtypeStruct(_result(wanted, one, other, shape, n_groups), one.dtype)
+    result = jax.ShapeDtypeStruct(_result(wanted, one, other, places, n_groups), one.dtype)
     call = jax.ffi.ffi_call(f"qiff_{wanted}", result)
-    return call(one, other, groups, shape=np.array(shape, np.int32).reshape(-1))
+    shape, of = np.array(places.shape, np.int32).reshape(-1), np.array(places.of, np.int32)
+    return call(one, other, groups, shape=shape, places=of)
 
 
 def _transposed(
@@ -69,7 +72,7 @@ def _transposed(
 
 
 def _batched(
-    wanted: str, arguments: Any, axes: Any, *, shape: Shape, n_groups: int
+    wanted: str, arguments: Any, axes: Any, *, places: Places, n_groups: int
 ) -> tuple[Array, int]:
     """All of a batch as atoms of one product, with groups of their own if weights differ."""
     size = next(a.shape[axis] for a, axis in zip(arguments, axes, strict=True) if axis is not None)
@@ -78,16 +81,23 @@ def _batched(
     found = {}
     for name, values, axis in zip(names, arguments, axes, strict=True):
         if name != "weights" or own_weights:
-            found[name] = batching.bdim_at_front(values, axis, size)
+            front = batching.bdim_at_front(values, axis, size)
+            found[name] = jnp.moveaxis(front, 0, _AXIS.get(name, 0))
         else:
             found[name] = values[None]
     if own_weights:
         first = n_groups * jnp.arange(size, dtype="int32")[:, None]
         found["groups"] = jnp.where(found["groups"] < 0, -1, found["groups"] + first)
         n_groups *= size
-    together = (found[name].reshape(-1, *found[name].shape[2:]) for name in names)
-    result = _PRIMITIVES[wanted].bind(*together, shape=shape, n_groups=n_groups)
-    return result.reshape(size, -1, *result.shape[1:]), 0
+    together = (_merged(found[name], _AXIS.get(name, 0)) for name in names)
+    result = _PRIMITIVES[wanted].bind(*together, places=places, n_groups=n_groups)
+    axis = _AXIS.get(wanted, 0)
+    return result.reshape(*result.shape[:axis], size, -1, *result.shape[axis + 1 :]), axis
+
+
+def _merged(values: Array, axis: int) -> Array:
+    """With this axis and the next one as one."""
+    return values.reshape(*values.shape[:axis], -1, *values.shape[axis + 2 :])
 
 
 def _primitive(wanted: str) -> Primitive:
