@@ -34,11 +34,12 @@ def found(engine, n_basis, at: Any, neighbours: Any) -> Any:
     """Moments of two frames, their gradient, and that of a loss on energies and forces."""
     density = Density(("H",), CUTOFF, n_basis)
 
-    def moments(apart, scalars, vectors, neighbours) -> Any:
+    def moments(at: Any, neighbours) -> Any:
+        apart, scalars, vectors = at
         return density.moments(apart, neighbours, scalars, vectors, engine)
 
     def energy(at, neighbours):
-        return jnp.sin(moments(*at, neighbours)).sum()
+        return jnp.sin(moments(at, neighbours)).sum()
 
     def loss(at, neighbours):
         forces = jax.vmap(jax.grad(energy))(at, neighbours)
@@ -46,7 +47,7 @@ def found(engine, n_basis, at: Any, neighbours: Any) -> Any:
 
     first = jax.vmap(jax.grad(energy))(at, neighbours)
     return (
-        jax.vmap(lambda at, neighbours: moments(*at, neighbours))(at, neighbours),
+        jax.vmap(lambda at, neighbours: moments(at, neighbours))(at, neighbours),
         *first,
         *jax.grad(loss)(at, neighbours),
     )

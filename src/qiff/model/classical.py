@@ -102,7 +102,7 @@ class ProductInteraction(AbstractInteraction):
     ) -> AtomFeatures:
         sets = tuple(weights[None] for weights in self.channels)
         sizes = [(own.shape[-1], rank.n_components) for own, rank in zip(sets, RANKS, strict=True)]
-        ends = np.cumsum([0, *map(np.prod, sizes)])
+        ends = np.cumsum([0, *(n * rows for n, rows in sizes)])
         places = [
             end + np.arange(n * rows).reshape(rows, n).T
             for end, (n, rows) in zip(ends, sizes, strict=False)

@@ -245,7 +245,7 @@ def _total(amplitudes: Iterable[Amplitude]) -> Amplitude:
     return _sum(re), _sum(im)
 
 
-def _times(z: Amplitude, w: Amplitude) -> Amplitude:
+def _times(z: Sequence[Any], w: Amplitude) -> Amplitude:
     return z[0] * w[0] - z[1] * w[1], z[0] * w[1] + z[1] * w[0]
 
 

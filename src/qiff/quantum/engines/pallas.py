@@ -156,7 +156,10 @@ def _repeat(n: int | Array, step: Callable[[Any], Any], carry: Any) -> Any:
 def _lifted(function: Callable, *jets: Jet) -> Jet:
     """A function of trees as one of jets."""
     primals, *tangents = zip(*jets, strict=True)
-    return jax.jvp(function, primals, *tangents) if tangents else (function(*primals),)
+    if not tangents:
+        return (function(*primals),)
+    (slopes,) = tangents
+    return jax.jvp(function, primals, slopes)
 
 
 def _split(jet: Jet) -> tuple[Jet, Jet]:

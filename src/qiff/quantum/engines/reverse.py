@@ -54,7 +54,8 @@ def _expectations(kernels: Kernels, program: Program) -> Callable[[Angles], Expe
 
     @jax.custom_vjp
     def value_and_gradient(angles: Angles, weights: Array) -> Outputs:
-        return gradient(angles, weights)
+        values, slopes = gradient(angles, weights)
+        return values, slopes
 
     def gradient_forward(angles: Angles, weights: Array) -> tuple[Outputs, tuple[Array, Array]]:
         return value_and_gradient(angles, weights), (angles, weights)
