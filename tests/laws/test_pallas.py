@@ -131,7 +131,7 @@ def programs() -> list[Program]:
 def test_circuits_of_potentials_agree():
     """Those of few qubits: unrolled, the others take gigabytes to compile for a CPU."""
     found = [program for program in programs() if program.n_qubits <= LARGEST]
-    assert {program.n_qubits for program in found} == {2, 3, 4}
+    assert {program.n_qubits for program in found} >= {3, LARGEST}
     for program in found:
         check("value", program, "float64")
         if program.n_qubits < LARGEST:
