@@ -20,7 +20,6 @@ shots.
 """
 
 import argparse
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,9 +31,8 @@ import numpy as np
 from qiff.atoms.frames import stack
 from qiff.model.plan import CircuitTrace
 from qiff.model.predict import precision
-from qiff.model.shot_cost import GOAL, shot_cost
+from qiff.model.shot_cost import GOAL, deviations, shot_cost
 from qiff.quantum.engine import expectations
-from qiff.quantum.moments import moments
 from qiff.studies.hardware.models import SMALL_MODELS
 from qiff.training.checkpoint import load
 
@@ -51,13 +49,8 @@ class Measured:
         (program,) = trace.programs
         (self.angles,), (slopes,), (readouts,) = request.angles, request.slopes, request.weights
         self.slopes = np.asarray(slopes).reshape(*self.angles.shape, -1)
-        what = moments(program.observables, "auto")
-        simulated = replace(program, observables=what.observables)
-        covariances = jax.vmap(what.covariance)(
-            jax.vmap(partial(expectations, simulated))(self.angles)
-        )
-        squares = jnp.einsum("csop,co,cp->cs", covariances, readouts, readouts)
-        self.deviations = np.sqrt(np.maximum(np.asarray(squares), 0)).sum(1)
+        of_each = jax.vmap(partial(deviations, program, "auto"))
+        self.deviations = np.asarray(of_each(self.angles[:, None], readouts))[:, 0]
         values = lambda angles: (jax.vmap(partial(expectations, program))(angles) * readouts).sum(
             -1
         )

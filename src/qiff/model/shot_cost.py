@@ -161,7 +161,7 @@ def _shares(
     n_drawn: int,
 ) -> Float[Array, "3"]:
     """`ShotCost.shares` of the circuits of one gate list."""
-    energy = jax.vmap(partial(_deviations, program, method))(of.angles[:, None], of.readouts).sum()
+    energy = jax.vmap(partial(deviations, program, method))(of.angles[:, None], of.readouts).sum()
     of_energy = energy / np.sqrt(positions.size)
     if not made.gates:
         return jnp.stack([0 * energy, 0 * energy, of_energy])
@@ -176,7 +176,7 @@ def _shares(
         k, r = row // n_rows, row % n_rows
         plain, shift = made.angles(of.angles[k]), shifts[k, r]
         both = jnp.stack([plain + shift, plain - shift])
-        return sizes[k, r] * _deviations(made.program, method, both, of.readouts[k]).sum()
+        return sizes[k, r] * deviations(made.program, method, both, of.readouts[k]).sum()
 
     if key is None:
         total = jax.vmap(of_row)(jnp.arange(n_circuits * n_rows)).sum()
@@ -188,7 +188,7 @@ def _shares(
     return jnp.append(means, of_energy)
 
 
-def _deviations(
+def deviations(
     program: Program, method: str, angles: Float[Array, "n_rows n_slots"], readout: Array
 ) -> Float[Array, " n_rows"]:
     """Standard deviations of one shot of the weighted observables, summed over settings."""

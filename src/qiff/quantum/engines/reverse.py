@@ -74,7 +74,7 @@ def _expectations(kernels: Kernels, program: Program) -> Callable[[Angles], Expe
 def _on_vectors(kernels: Kernels, program: Program, name: str) -> Callable[..., tuple[Array, ...]]:
     """A kernel as a function of vectors; any number of `vmap`s make one call of it."""
 
-    @jax.custom_batching.custom_vmap
+    @in_one_call
     def kernel(*vectors: Float[Array, "*batch _"]) -> tuple[Float[Array, "*batch _"], ...]:
         *batch, _ = vectors[0].shape
         n = math.prod(batch)
@@ -82,16 +82,23 @@ def _on_vectors(kernels: Kernels, program: Program, name: str) -> Callable[..., 
         rows = kernels(name, program, columns)
         return tuple(row.T.reshape(*batch, len(row)) for row in rows)
 
-    @kernel.def_vmap
-    def _(axis_size: int, batched: list[bool], *vectors: Array):
+    return kernel
+
+
+def in_one_call(function: Callable[..., tuple[Array, ...]]) -> Callable[..., tuple[Array, ...]]:
+    """A function that takes leading axes of its arrays, as one that is called once for a `vmap`."""
+    batched = jax.custom_batching.custom_vmap(function)
+
+    @batched.def_vmap
+    def _(axis_size: int, has_axis: list[bool], *arrays: Array):
         together = [
-            vector if has_axis else jnp.broadcast_to(vector, (axis_size, *vector.shape))
-            for vector, has_axis in zip(vectors, batched, strict=True)
+            array if has else jnp.broadcast_to(array, (axis_size, *array.shape))
+            for array, has in zip(arrays, has_axis, strict=True)
         ]
-        found = kernel(*together)
+        found = batched(*together)
         return found, tuple(True for _ in found)
 
-    return kernel
+    return batched
 
 
 def row_counts(name: str, program: Program) -> list[int]:

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ..reverse import in_one_call
+
 Surroundings = tuple[Array, Array, Array]
 """Displacements of neighbours; scalar and vector features of all atoms."""
 Radial = tuple[float, int]
@@ -89,7 +91,7 @@ _OUTPUTS = {"density": (3,), "density_gradient": (0, 1, 2), "density_second": (0
 def _kernel(name: str, cutoff: float, n_basis: int) -> Callable[..., tuple[Array, ...]]:
     """A kernel as a function of one frame; any number of `vmap`s make one call of it."""
 
-    @jax.custom_batching.custom_vmap
+    @in_one_call
     def kernel(neighbours: Array, *arrays: Array) -> tuple[Array, ...]:
         *frames, n_atoms, n_neighbours = neighbours.shape
         (*_, n_all, n_scalars), n_vectors = arrays[1].shape, arrays[2].shape[-1]
@@ -105,13 +107,5 @@ def _kernel(name: str, cutoff: float, n_basis: int) -> Callable[..., tuple[Array
         call = jax.ffi.ffi_call(f"qiff_{name}", results)
         found = call(*flat, cutoff=np.float64(cutoff), n_basis=np.int32(n_basis))
         return tuple(v.reshape(*frames, *v.shape[1:]) for v in found)
-
-    @kernel.def_vmap
-    def _(axis_size: int, batched: list[bool], *arrays: Array):
-        together = [
-            array if has_axis else jnp.broadcast_to(array, (axis_size, *array.shape))
-            for array, has_axis in zip(arrays, batched, strict=True)
-        ]
-        return kernel(*together), tuple(True for _ in _OUTPUTS[name])
 
     return kernel
