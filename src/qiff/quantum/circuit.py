@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._types import Angles, AnyArray, Expectations
@@ -57,8 +58,14 @@ class Circuit(eqx.Module):
 
     def angles(self, vectors: Float[Array, "..."]) -> Angles:
         """Angles of every gate of `program` for these vectors, in radians."""
-        encoded = jax.vmap(self.encoding.angles, (0, None))(jnp.asarray(self.scales), vectors)
-        return interleaved(encoded, jax.vmap(self.ansatz.angles)(jnp.asarray(self.weights)))
+        weights, encoding = jnp.asarray(self.weights), self.encoding
+        scales = jnp.asarray(self.scales)[:, encoding.scale_of_slot]
+        factors = interleaved(scales, jax.vmap(self.ansatz.angles)(weights))
+        numbers = jnp.append(jnp.ravel(vectors), 1)  # each angle is a factor times one of them
+        trained = np.full(len(self.ansatz.gates()), len(numbers) - 1)
+        layer = np.concatenate([trained, encoding.number_of_slot])
+        chosen = np.concatenate([encoding.number_of_slot, np.tile(layer, len(weights))])
+        return (factors[:, None] * np.eye(len(numbers))[chosen]).astype(numbers.dtype) @ numbers
 
     def __call__(self, vectors: Float[Array, "..."]) -> Expectations:
         """Expectation values of the observables."""

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .._checks import InputError
-from .._types import Vectors
 from .gate import Gate
 from .symmetry import AbstractGroup, count_data_qubits, orbits
 
@@ -33,9 +32,19 @@ class AbstractEncoding(abc.ABC):
     def labels(self) -> tuple[str, ...]:
         """Scale and data of each gate, for drawings."""
 
+    @property
     @abc.abstractmethod
+    def scale_of_slot(self) -> Int[np.ndarray, " n_slots"]:
+        """Which scale each angle has as a factor."""
+
+    @property
+    @abc.abstractmethod
+    def number_of_slot(self) -> Int[np.ndarray, " n_slots"]:
+        """Which number of the data each angle is proportional to, in the order of `jnp.ravel`."""
+
     def angles(self, scales: Float[Array, " n_scales"], data: Array) -> Float[Array, " n_slots"]:
         """Angles of `gates()` in radians."""
+        return scales[self.scale_of_slot] * jnp.ravel(data)[self.number_of_slot]
 
 
 class AbstractVectorEncoding(AbstractEncoding):
@@ -71,10 +80,13 @@ class AbstractVectorEncoding(AbstractEncoding):
         n_vectors = self.group.n_vectors
         return tuple(f"α{orbit}x{q % n_vectors}" for q, orbit in enumerate(self.orbit_of_qubit))
 
-    def angles(self, scales: Float[Array, " n_scales"], data: Vectors) -> Float[Array, " n_slots"]:
-        scale_of_qubit = scales[np.array(self.orbit_of_qubit)]
-        encoded = jnp.stack([data[q % self.group.n_vectors] for q in range(self.n_data)])
-        return jnp.ravel(scale_of_qubit[:, None] * encoded)
+    @property
+    def scale_of_slot(self) -> Int[np.ndarray, " n_slots"]:
+        return np.repeat(self.orbit_of_qubit, 3)
+
+    @property
+    def number_of_slot(self) -> Int[np.ndarray, " n_slots"]:
+        return np.arange(3 * self.n_data) % (3 * self.group.n_vectors)
 
 
 @dataclass(frozen=True)
@@ -148,10 +160,13 @@ class AxisRotations(AbstractEncoding):
     def labels(self) -> tuple[str, ...]:
         return tuple(f"α{q}x{q % self.n_features}" for q in range(self.n_qubits))
 
-    def angles(
-        self, scales: Float[Array, " n_scales"], data: Float[Array, " n_features"]
-    ) -> Float[Array, " n_slots"]:
-        return scales * data[np.arange(self.n_qubits) % self.n_features]
+    @property
+    def scale_of_slot(self) -> Int[np.ndarray, " n_slots"]:
+        return np.arange(self.n_qubits)
+
+    @property
+    def number_of_slot(self) -> Int[np.ndarray, " n_slots"]:
+        return np.arange(self.n_qubits) % self.n_features
 
 
 ENCODINGS: dict[str, type[AbstractEncoding]] = {

@@ -27,6 +27,28 @@ QIFF_INLINE Dual<T> operator*(Vector<T> a, Dual<T> b) {
   return {a * b.value, a * b.slope};
 }
 
+// to += a b and to -= a b, in multiplications with additions alone.
+template <class V>
+QIFF_INLINE void add_product(V& to, V a, V b) {
+  to += a * b;
+}
+template <class V>
+QIFF_INLINE void subtract_product(V& to, V a, V b) {
+  to -= a * b;
+}
+template <class T>
+QIFF_INLINE void add_product(Dual<T>& to, Dual<T> a, Dual<T> b) {
+  to.value += a.value * b.value;
+  to.slope += a.value * b.slope;
+  to.slope += a.slope * b.value;
+}
+template <class T>
+QIFF_INLINE void subtract_product(Dual<T>& to, Dual<T> a, Dual<T> b) {
+  to.value -= a.value * b.value;
+  to.slope -= a.value * b.slope;
+  to.slope -= a.slope * b.value;
+}
+
 // Complex numbers and 3x3 matrices of any such numbers.
 template <class R>
 struct ComplexOf {
@@ -37,12 +59,34 @@ QIFF_INLINE ComplexOf<R> operator+(ComplexOf<R> a, ComplexOf<R> b) {
   return {a.re + b.re, a.im + b.im};
 }
 template <class R>
-QIFF_INLINE ComplexOf<R> operator*(ComplexOf<R> a, ComplexOf<R> b) {
-  return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
-}
-template <class R>
 QIFF_INLINE ComplexOf<R> operator*(R a, ComplexOf<R> b) {
   return {a * b.re, a * b.im};
+}
+template <class R>
+QIFF_INLINE ComplexOf<R> operator*(ComplexOf<R> a, ComplexOf<R> b) {
+  ComplexOf<R> c = a.re * b;
+  subtract_product(c.re, a.im, b.im);
+  add_product(c.im, a.im, b.re);
+  return c;
+}
+template <class R>
+QIFF_INLINE void add_product(ComplexOf<R>& to, R a, ComplexOf<R> b) {
+  add_product(to.re, a, b.re);
+  add_product(to.im, a, b.im);
+}
+template <class R>
+QIFF_INLINE void add_product(ComplexOf<R>& to, ComplexOf<R> a, ComplexOf<R> b) {
+  add_product(to, a.re, b);
+  subtract_product(to.re, a.im, b.im);
+  add_product(to.im, a.im, b.re);
+}
+// to += a times the conjugate of b
+template <class R>
+QIFF_INLINE void add_product_back(ComplexOf<R>& to, ComplexOf<R> a, ComplexOf<R> b) {
+  add_product(to.re, a.re, b.re);
+  add_product(to.re, a.im, b.im);
+  add_product(to.im, a.im, b.re);
+  subtract_product(to.im, a.re, b.im);
 }
 template <class Number>
 struct Matrix {
@@ -51,21 +95,39 @@ struct Matrix {
   QIFF_INLINE Number* operator[](int i) { return of[i]; }
   QIFF_INLINE const Number* operator[](int i) const { return of[i]; }
 };
+
+// An entry of the product of two matrices.
+template <class A, class B>
+QIFF_INLINE auto entry(const Matrix<A>& a, const Matrix<B>& b, int i, int j) {
+  auto sum = a[i][0] * b[0][j];
+  add_product(sum, a[i][1], b[1][j]);
+  add_product(sum, a[i][2], b[2][j]);
+  return sum;
+}
 template <class A, class B>
 QIFF_INLINE auto product(const Matrix<A>& a, const Matrix<B>& b) {
   Matrix<decltype(a[0][0] * b[0][0])> c;
   for (int i = 0; i < 3; ++i)
-    for (int j = 0; j < 3; ++j) c[i][j] = a[i][0] * b[0][j] + a[i][1] * b[1][j] + a[i][2] * b[2][j];
+    for (int j = 0; j < 3; ++j) c[i][j] = entry(a, b, i, j);
   return c;
+}
+
+// The product with the adjoint of a symmetric matrix.
+template <class R>
+QIFF_INLINE void product_back(Matrix<ComplexOf<R>>& c, const Matrix<ComplexOf<R>>& a, const Matrix<ComplexOf<R>>& b) {
+  for (int i = 0; i < 3; ++i)
+    for (int j = 0; j < 3; ++j) {
+      ComplexOf<R> sum{};
+      for (int k = 0; k < 3; ++k) add_product_back(sum, a[i][k], b[k][j]);
+      c[i][j] = sum;
+    }
 }
 
 // The square of a symmetric matrix.
 template <class A>
-QIFF_INLINE Matrix<A> square(const Matrix<A>& a) {
-  Matrix<A> c;
+QIFF_INLINE void square(Matrix<A>& c, const Matrix<A>& a) {
   for (int i = 0; i < 3; ++i)
-    for (int j = 0; j <= i; ++j) c[i][j] = c[j][i] = a[i][0] * a[0][j] + a[i][1] * a[1][j] + a[i][2] * a[2][j];
-  return c;
+    for (int j = 0; j <= i; ++j) c[i][j] = c[j][i] = entry(a, a, i, j);
 }
 
 // A function of p and d to second order: its Taylor coefficients of 1, p, d, p^2, pd, d^2.
@@ -101,7 +163,9 @@ struct Exponential {
   // Y divided by Y^3 - p Y - d, from its last term on.
   template <int kOrder>
   void set(Vector<T> p, Vector<T> d, T bound) {
-    Jet<T> rest[3][2] = {};
+    Jet<T> rest[3][2];
+    for (int k = 0; k < 3; ++k)
+      for (int c = 0; c < kJetSize[kOrder]; ++c) rest[k][0][c] = rest[k][1][c] = Vector<T>{};
     for (int n = n_terms(bound, kOrder) - 3; n > 0; n -= 3)
       for (int k = 2; k >= 0; --k) divide<kOrder>(rest[k], rest[(k + 2) % 3], p, d, n + k, 1);
     for (int k = 2; k >= 0; --k) divide<kOrder>(rest[k], rest[(k + 2) % 3], k ? p : Vector<T>{}, d, k, k > 0);

@@ -48,7 +48,7 @@ struct Spin {
     Half<T> half;
     Jacobian<T> jacobian;
 
-    QIFF_INLINE Functions(In angles, int order) {
+    QIFF_INLINE Functions(In angles, In, int order) {
       const Triple<T> v = angles.triple();
       const V x = dot<T>(v, v);
       half = QIFF_ISA::half<T>(x);
@@ -109,7 +109,7 @@ struct Rotation {
   struct Functions {
     Angle<T> half;
 
-    QIFF_INLINE Functions(In angles, int) : half(cosine_and_sine<T>(angles[0] / 2)) {}
+    QIFF_INLINE Functions(In angles, In, int) : half(cosine_and_sine<T>(angles[0] / 2)) {}
   };
 
   Turned turn;
@@ -169,7 +169,7 @@ struct Exchange {
   struct Functions {
     C factor;
 
-    QIFF_INLINE Functions(In angles, int) {
+    QIFF_INLINE Functions(In angles, In, int) {
       const Angle<T> phase = cosine_and_sine<T>(4 * angles[0]);
       factor = {(phase.cosine - 1) / 2, phase.sine / 2};
     }
@@ -233,7 +233,7 @@ struct Exchange {
 
 template <class T, Layout kLayout>
 struct None {
-  QIFF_INLINE None(Reader<T, kLayout>, int) {}
+  QIFF_INLINE None(Reader<T, kLayout>, Reader<T, kLayout>, int) {}
 };
 
 // Gates without angles. Phases count: a state that is carried back meets one that was kept.

@@ -3,6 +3,8 @@
 
 #include "kernels.hpp"
 
+#include <new>
+
 #include "gates.hpp"
 #include "quadrupole.hpp"
 #include "words.hpp"
@@ -228,16 +230,18 @@ class Circuit {
       });
   }
 
-  // What depends on angles only.
+  // What depends on angles and their direction only.
   void prepare(Task task) {
     for (int32_t g = 0; g < program_.n_gates; ++g)
       visit(program_.gates[g].kind, [&](auto kind) {
         using Functions = typename decltype(kind)::type::Functions;
         constexpr int kSize = std::is_empty_v<Functions> ? 0 : sizeof(Functions) / sizeof(V);
         static_assert(kSize == qiff::kFunctionsOf[decltype(kind)::kKind]);
-        const auto angles = reader(arrays_.angles, program_.gates[g].slot);
-        auto* place = reinterpret_cast<Functions*>(functions_ + program_.functions[g]);
-        if constexpr (kSize > 0) *place = Functions(angles, order(task));
+        const int32_t slot = program_.gates[g].slot;
+        const auto angles = reader(arrays_.angles, slot);
+        const auto along = task == Task::kSecond ? reader(arrays_.direction, slot) : angles;
+        V* place = functions_ + program_.functions[g];
+        if constexpr (kSize > 0) new (place) Functions(angles, along, order(task));
       });
   }
 

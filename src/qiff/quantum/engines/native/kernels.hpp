@@ -20,7 +20,7 @@ enum Kind : int32_t {
 
 constexpr int kAnglesOf[kKinds] = {3, 1, 1, 1, 3, 1, 6, 0, 0};
 // Vectors of numbers that depend on the angles and are computed once for all passes of a gate.
-constexpr int kFunctionsOf[kKinds] = {6, 2, 2, 2, 6, 2, 37, 0, 0};
+constexpr int kFunctionsOf[kKinds] = {6, 2, 2, 2, 6, 2, 61, 0, 0};
 constexpr int kQubitsOf[kKinds] = {1, 1, 1, 1, 2, 2, 2, 1, 2};
 
 // Entries of a quadrupole are applied in parts, whose number must stay reasonable.

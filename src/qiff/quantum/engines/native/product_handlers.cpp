@@ -47,44 +47,65 @@ struct Sizes {
   }
   int64_t work() const { return n_atoms * n_places * n_sets * n_features; }
 
-  // Copy the channels of all sets of a row of an atom.
+  // Copy the channels of a rank of some atoms: here in a row for each row of each atom, `width` apart.
   template <class T>
-  void load(T* to, const T* channels, int64_t atom, const Rank& rank, int64_t row) const {
-    each(channels + atom * n_sets, rank, row, [&](int64_t near, const T* far, auto n) {
-      for (int64_t s = 0; s < n; ++s) to[near + s] = far[s];
+  void load(T* to, int64_t width, const T* channels, const int64_t* atoms, int64_t n, const Rank& rank) const {
+    each(channels, atoms, n, rank, [&](int64_t row, int64_t near, const T* far, auto sets) {
+      for (int64_t s = 0; s < sets; ++s) to[row * width + near + s] = far[s];
     });
   }
   template <class T>
-  void store(const T* from, T* channels, int64_t atom, const Rank& rank, int64_t row) const {
-    each(channels + atom * n_sets, rank, row, [&](int64_t near, T* far, auto n) {
-      for (int64_t s = 0; s < n; ++s) far[s] = from[near + s];
+  void store(const T* from, int64_t width, T* channels, const int64_t* atoms, int64_t n, const Rank& rank) const {
+    each(channels, atoms, n, rank, [&](int64_t row, int64_t near, T* far, auto sets) {
+      for (int64_t s = 0; s < sets; ++s) far[s] = from[row * width + near + s];
     });
   }
 
  private:
-  // Call `copy` with every channel, there and here, and the number of sets, which is known to the compiler if it is 4.
+  // Call `copy` with the row and the channel here, the channel there, and the number of sets, which is known to
+  // the compiler if it is 4. Atoms are the innermost loop, as they are there.
   template <class T, class Copy>
-  void each(T* channels, const Rank& rank, int64_t row, const Copy& copy) const {
-    const int32_t* place = places + rank.first_place + row * rank.channels;
-    const int64_t stride = n_atoms * n_sets;
-    const auto all = [&](auto n) {
-      for (int64_t k = 0; k < rank.channels; ++k) copy(k * n, channels + place[k] * stride, n);
+  void each(T* channels, const int64_t* atoms, int64_t n, const Rank& rank, const Copy& copy) const {
+    const auto all = [&](auto sets) {
+      for (int64_t row = 0; row < rank.rows; ++row)
+        for (int64_t k = 0; k < rank.channels; ++k) {
+          T* far = channels + places[rank.first_place + row * rank.channels + k] * n_atoms * sets;
+          for (int64_t i = 0; i < n; ++i) copy(i * rank.rows + row, k * sets, far + atoms[i] * sets, sets);
+        }
     };
     if (n_sets == 4) all(std::integral_constant<int64_t, 4>{});
     else all(n_sets);
   }
 };
 
-// A matrix whose rows are padded.
+// A number of columns as they are read: up to whole vectors.
 template <class T>
-struct Padded {
-  int64_t width;
-  std::vector<T> values;
+int64_t padded(int64_t n_columns) {
+  const int64_t n = products<T>().n_lanes;
+  return (n_columns + n - 1) / n * n;
+}
 
-  Padded(int64_t n_rows, int64_t n_columns)
-      : width((n_columns + products<T>().n_lanes - 1) / products<T>().n_lanes * products<T>().n_lanes),
-        values(n_rows * width) {}
-  T* operator[](int64_t row) { return values.data() + row * width; }
+// The weights of the channels of a group and rank, features by channels or, to go back, channels by features.
+template <class T>
+struct Weights {
+  const T* first;
+  int64_t width;
+  std::vector<T> copied;  // unless the weights can be read where they are
+
+  Weights(const Sizes& sizes, const T* weights, int64_t group, const Rank& rank, bool back) {
+    const int64_t n_channels = rank.channels * sizes.n_sets, n_features = sizes.n_features;
+    const auto of = [&](int64_t feature) { return weights + sizes.weight(group, feature, rank); };
+    first = of(0), width = sizes.n_channels * sizes.n_sets;
+    if (!back && n_channels == padded<T>(n_channels)) return;
+    width = padded<T>(back ? n_features : n_channels);
+    copied.resize((back ? n_channels : n_features) * width);
+    constexpr int64_t kBlock = 16;  // few enough rows to write to at a time
+    for (int64_t begin = 0; back && begin < n_channels; begin += kBlock)
+      for (int64_t f = 0; f < n_features; ++f)
+        for (int64_t k = begin; k < std::min(n_channels, begin + kBlock); ++k) copied[k * width + f] = of(f)[k];
+    for (int64_t f = 0; !back && f < n_features; ++f) std::copy_n(of(f), n_channels, copied.data() + f * width);
+    first = copied.data();
+  }
 };
 
 constexpr int64_t kAtomsOfTask = 12;
@@ -96,51 +117,47 @@ template <class T>
 void by_group(ffi::ThreadPool& pool, const Sizes& sizes, const T* weights, const T* in, T* out, bool back) {
   struct Task {
     const Rank* rank;
-    int64_t group, first, end;
-    Padded<T>* matrix;
+    const int64_t* atoms;
+    int64_t n_atoms;
+    const Weights<T>* weights;
   };
-  std::vector<Padded<T>> matrices;
+  std::vector<Weights<T>> matrices;
   std::vector<Task> tasks;
   matrices.reserve(sizes.n_groups * sizes.ranks.size());
-  std::fill_n(out, sizes.n_atoms * (back ? sizes.n_rows * sizes.n_features : sizes.n_places * sizes.n_sets), T(0));
+  int64_t n_members = 0, largest = 0;
   for (int64_t g = 0; g < sizes.n_groups; ++g) {
-    const int64_t n = int64_t(sizes.members[g].size());
+    const std::vector<int64_t>& members = sizes.members[g];
+    const int64_t n = int64_t(members.size());
+    n_members += n;
     for (const Rank& rank : sizes.ranks) {
       if (!n) break;
-      const int64_t n_channels = rank.channels * sizes.n_sets;
-      Padded<T> matrix(back ? n_channels : sizes.n_features, back ? sizes.n_features : n_channels);
-      for (int64_t f = 0; f < sizes.n_features; ++f) {
-        const T* own = weights + sizes.weight(g, f, rank);
-        if (!back) std::copy_n(own, n_channels, matrix[f]);
-        for (int64_t k = 0; back && k < n_channels; ++k) matrix[k][f] = own[k];
-      }
-      matrices.push_back(std::move(matrix));
+      matrices.emplace_back(sizes, weights, g, rank, back);
+      largest = std::max(largest, rank.rows * rank.channels * sizes.n_sets);
       for (int64_t first = 0; first < n; first += kAtomsOfTask)
-        tasks.push_back({&rank, g, first, std::min(n, first + kAtomsOfTask), &matrices.back()});
+        tasks.push_back({&rank, members.data() + first, std::min(n - first, kAtomsOfTask), &matrices.back()});
     }
   }
+  if (n_members < sizes.n_atoms)  // those of no group have zeros
+    std::fill_n(out, sizes.n_atoms * (back ? sizes.n_rows * sizes.n_features : sizes.n_places * sizes.n_sets), T(0));
   const int64_t n_workers = sizes.work() < kWorthAThread ? 1 : pool.num_threads();
-  for_each(pool, int64_t(tasks.size()), n_workers, 0, [&](int64_t index, void*) {
-    const Task& task = tasks[index];
-    const Rank& rank = *task.rank;
-    const int64_t n_channels = rank.channels * sizes.n_sets;
-    std::vector<T> near((task.end - task.first) * rank.rows * n_channels);  // channels of these atoms
-    std::vector<const T*> rows;
-    std::vector<T*> to;
-    const auto each = [&](const auto& function) {
-      T* at = near.data();
-      for (int64_t i = task.first; i < task.end; ++i)
-        for (int64_t row = 0; row < rank.rows; ++row, at += n_channels) function(sizes.members[task.group][i], row, at);
-    };
-    each([&](int64_t atom, int64_t row, T* at) {
-      const int64_t moment = sizes.moment(atom, rank, row);
-      if (back) sizes.load(at, in, atom, rank, row);
-      rows.push_back(back ? at : in + moment);
-      to.push_back(back ? out + moment : at);
-    });
+  const size_t bytes = kAtomsOfTask * largest * sizeof(T);
+  for_each(pool, int64_t(tasks.size()), n_workers, bytes, [&](int64_t index, void* space) {
+    if (!space) return false;
+    const auto& [rank, atoms, n_atoms, matrix] = tasks[index];
+    const int64_t n_channels = rank->channels * sizes.n_sets, n_rows = n_atoms * rank->rows;
+    T* near = static_cast<T*>(space);  // channels of these atoms
+    if (back) sizes.load(near, n_channels, in, atoms, n_atoms, *rank);
+    std::vector<const T*> rows(n_rows);
+    std::vector<T*> to(n_rows);
+    for (int64_t i = 0; i < n_rows; ++i) {
+      const int64_t moment = sizes.moment(atoms[i / rank->rows], *rank, i % rank->rows);
+      T* at = near + i * n_channels;
+      rows[i] = back ? at : in + moment;
+      to[i] = back ? out + moment : at;
+    }
     const int64_t n = back ? n_channels : sizes.n_features, n_columns = back ? sizes.n_features : n_channels;
-    products<T>().multiply(rows.data(), int64_t(rows.size()), 1, task.matrix->values.data(), n, n_columns, to.data());
-    if (!back) each([&](int64_t atom, int64_t row, T* at) { sizes.store(at, out, atom, rank, row); });
+    products<T>().multiply(rows.data(), n_rows, 1, matrix->first, matrix->width, n, n_columns, to.data());
+    if (!back) sizes.store(near, n_channels, out, atoms, n_atoms, *rank);
     return true;
   });
 }
@@ -153,22 +170,18 @@ void of_weights(ffi::ThreadPool& pool, const Sizes& sizes, const T* moments, con
   for_each(pool, sizes.n_groups * n_ranks, n_workers, 0, [&](int64_t index, void*) {
     const int64_t group = index / n_ranks, n = int64_t(sizes.members[group].size());
     const Rank& rank = sizes.ranks[index % n_ranks];
-    const int64_t n_channels = rank.channels * sizes.n_sets;
-    std::vector<T> left(n * rank.rows * sizes.n_features);
-    Padded<T> right(n * rank.rows, n_channels);
-    for (int64_t i = 0, r = 0; i < n; ++i)
-      for (int64_t row = 0; row < rank.rows; ++row, ++r) {
-        const int64_t atom = sizes.members[group][i];
-        std::copy_n(moments + sizes.moment(atom, rank, row), sizes.n_features, left.data() + r * sizes.n_features);
-        sizes.load(right[r], channels, atom, rank, row);
-      }
-    std::vector<const T*> rows;
-    std::vector<T*> to;
-    for (int64_t f = 0; f < sizes.n_features; ++f) {
-      rows.push_back(left.data() + f);
-      to.push_back(out + sizes.weight(group, f, rank));
-    }
-    products<T>().multiply(rows.data(), sizes.n_features, sizes.n_features, right.values.data(), n * rank.rows,
+    const int64_t n_channels = rank.channels * sizes.n_sets, n_rows = n * rank.rows, width = padded<T>(n_channels);
+    const int64_t* atoms = sizes.members[group].data();
+    std::vector<T> left(n_rows * sizes.n_features), right(n_rows * width);
+    for (int64_t r = 0; r < n_rows; ++r)
+      std::copy_n(moments + sizes.moment(atoms[r / rank.rows], rank, r % rank.rows), sizes.n_features,
+                  left.data() + r * sizes.n_features);
+    sizes.load(right.data(), width, channels, atoms, n, rank);
+    std::vector<const T*> rows(sizes.n_features);
+    std::vector<T*> to(sizes.n_features);
+    for (int64_t f = 0; f < sizes.n_features; ++f)
+      rows[f] = left.data() + f, to[f] = out + sizes.weight(group, f, rank);
+    products<T>().multiply(rows.data(), sizes.n_features, sizes.n_features, right.data(), width, n_rows,
                            n_channels, to.data());
     return true;
   });

@@ -8,9 +8,9 @@ namespace qiff {
 template <class T>
 struct Products {
   int n_lanes;
-  // out[r][c] = sum_i rows[r][i * stride] columns[i][c] for i < n and c < n_columns. Rows of
-  // `columns` are padded to a multiple of n_lanes.
-  void (*multiply)(const T* const* rows, int64_t n_rows, int64_t stride, const T* columns, int64_t n,
+  // out[r][c] = sum_i rows[r][i * stride] columns[i * width + c] for i < n and c < n_columns, which is read up to
+  // a multiple of n_lanes.
+  void (*multiply)(const T* const* rows, int64_t n_rows, int64_t stride, const T* columns, int64_t width, int64_t n,
                    int64_t n_columns, T* const* out);
 };
 

@@ -12,29 +12,9 @@
 
 #include "exponential.hpp"
 #include "gates.hpp"
+#include "triplet.hpp"
 
 namespace QIFF_ISA {
-
-// sqrt(2) times the triplet of a pair of qubits, and half the difference of 01 and 10, which is the
-// singlet. Matrices that act on it are put back with half their entries.
-template <class T>
-struct Triplet {
-  Complex<T> t[3], singlet;
-
-  template <class Block>
-  static QIFF_INLINE Triplet get(const Block& block, const Vector<T>* state) {
-    const Complex<T> a = block.get(state, 0), b = block.get(state, 1), c = block.get(state, 2), d = block.get(state, 3);
-    return {{d - a, {a.im + d.im, -a.re - d.re}, b + c}, {(b.re - c.re) / 2, (b.im - c.im) / 2}};
-  }
-  template <class Block>
-  QIFF_INLINE void put(const Block& block, Vector<T>* state) const {
-    const Complex<T>&x = t[0], &y = t[1];
-    block.put(state, 0, {-x.re - y.im, y.re - x.im});
-    block.put(state, 1, t[2] + singlet);
-    block.put(state, 2, t[2] - singlet);
-    block.put(state, 3, {x.re - y.im, x.im + y.re});
-  }
-};
 
 template <class T, Layout kLayout>
 class Quadrupole {
@@ -44,69 +24,81 @@ class Quadrupole {
   using In = Reader<T, kLayout>;
   using Out = Writer<T, kLayout>;
 
-  // Of one part of the matrix.
   struct Functions {
     V n_parts;
-    Exponential<T> series;
+    Exponential<T> series;  // of one part of the matrix
+    Entries<T> whole;       // of M, and their derivatives along the direction
 
-    Functions(In angles, int order) {
-      const Matrix<V> whole = traceless(symmetric(angles, fill<T>(1)));
-      const V p = invariant_p(square(whole));
+    Functions(In angles, In along, int order) {
+      Matrix<V> all = symmetric(angles, fill<T>(1)), squared;
+      make_traceless(all);
+      square(squared, all);
+      const V p = invariant_p(squared);
       T largest = 0;
       for (int l = 0; l < kLanes<T>; ++l) largest = p[l] > largest ? p[l] : largest;
       const T bound = 2 * std::sqrt(largest / 3);  // of eigenvalues
       const int parts = 1 + int(2 * bound / kLargest<T>);
       n_parts = fill<T>(T(parts));
       const V part = fill<T>(T(1) / parts);
-      const V d = part * part * part * determinant(whole);
+      const V d = part * part * part * determinant(all);
       if (order == 0) series.template set<0>(part * part * p, d, bound / parts);
       if (order == 1) series.template set<1>(part * part * p, d, bound / parts);
       if (order == 2) series.template set<2>(part * part * p, d, bound / parts);
+      if (order < 2)
+        set(symmetric(angles, part), parts);
+      else
+        set(dual(symmetric(angles, part), symmetric(along, part)), parts);
+    }
+
+   private:
+    template <class R>
+    void set(const Matrix<R>& q, int parts) {
+      Expanded<R> e;
+      evaluate(e, series, q);
+      Matrix<ComplexOf<R>> m;
+      matrix(m, e);
+      if (parts > 1) raise(m, parts);
+      whole.set(m);
     }
   };
 
   Quadrupole(const Register<T, kLayout>& space, const qiff::Gate& gate, In angles, const Functions& f)
-      : space_(space), bit_(gate.bit), other_(gate.other), n_parts_(int(f.n_parts[0])), part_(1 / f.n_parts),
-        q_(symmetric(angles, part_)), series_(f.series) {}
+      : space_(space), bit_(gate.bit), other_(gate.other), n_parts_(int(f.n_parts[0])), angles_(angles), f_(f) {}
 
-  void forward(const V* from, V* to) const { act(power(matrix<V>(evaluate(q_))), from, to); }
-  void backward(V* state) const { act(adjoint(power(matrix<V>(evaluate(q_)))), state, state); }
-  void forward_tangent(Moving<V> from, Moving<V> to, In along) const {
-    act(power(matrix<Dual<T>>(evaluate(dual(along)))), from, to);
-  }
-  void backward_tangent(Moving<V> at, In along) const {
-    act(adjoint(power(matrix<Dual<T>>(evaluate(dual(along))))), at, at);
-  }
+  void forward(const V* from, V* to) const { act<false>(from, to); }
+  void backward(V* state) const { act<true>(state, state); }
+  void forward_tangent(Moving<V> from, Moving<V> to, In) const { act<false>(from, to); }
+  void backward_tangent(Moving<V> at, In) const { act<true>(at, at); }
   void derivative(const V* left, const V* psi, Out out) const {
-    Matrix<C> sum = {};
+    Overlap<T> sum = {};
     const T weight = each([&](const auto& block) QIFF_INLINED {
-      add_overlap(sum, Triplet<T>::get(block, left), Triplet<T>::get(block, psi));
+      sum.add(Triplet<T>::get(block, left), Triplet<T>::get(block, psi));
     });
+    const V scale = fill<T>(weight / 4 / T(n_parts_));
+    const auto all = [&](V value) { return scale * space_.total(value); };
     Matrix<ComplexOf<V>> overlap;
-    for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) overlap[i][j] = {total(sum[i][j].re, weight), total(sum[i][j].im, weight)};
-    const Expanded<V> e = evaluate(q_);
-    write(out, gradient<V>(e, of_part(overlap, matrix<V>(e))));
+    sum.get(overlap, all);
+    write<V>(out, overlap, symmetric(angles_, 1 / f_.n_parts), [](V value) { return value; });
   }
   void derivative_tangent(Moving<V> left, Moving<V> psi, In along, Out out) const {
-    Matrix<C> value = {}, slope = {};
-    const T weight = each([&](const auto& block) QIFF_INLINED {
-      const Triplet<T> l = Triplet<T>::get(block, left.state), p = Triplet<T>::get(block, psi.state);
-      add_overlap(value, l, p);
-      add_overlap(slope, l, Triplet<T>::get(block, psi.tangent));
-      add_overlap(slope, Triplet<T>::get(block, left.tangent), p);
+    Overlap<T> value = {}, slope = {};
+    each([&](const auto& block) QIFF_INLINED {
+      value.add(Triplet<T>::get(block, left.state), Triplet<T>::get(block, psi.state));
     });
+    const T weight = each([&](const auto& block) QIFF_INLINED {
+      slope.add(Triplet<T>::get(block, left.state), Triplet<T>::get(block, psi.tangent));
+      slope.add(Triplet<T>::get(block, left.tangent), Triplet<T>::get(block, psi.state));
+    });
+    const V scale = fill<T>(weight / 4 / T(n_parts_)), part = 1 / f_.n_parts;
+    const auto all = [&](V number) { return scale * space_.total(number); };
+    Matrix<ComplexOf<V>> values, slopes;
+    value.get(values, all), slope.get(slopes, all);
     Matrix<ComplexOf<Dual<T>>> overlap;
     for (int i = 0; i < 3; ++i)
       for (int j = 0; j < 3; ++j)
-        overlap[i][j] = {{total(value[i][j].re, weight), total(slope[i][j].re, weight)},
-                         {total(value[i][j].im, weight), total(slope[i][j].im, weight)}};
-    const Expanded<Dual<T>> e = evaluate(dual(along));
-    const Matrix<Dual<T>> g = gradient<Dual<T>>(e, of_part(overlap, matrix<Dual<T>>(e)));
-    Matrix<V> slopes;
-    for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) slopes[i][j] = g[i][j].slope;
-    write(out, slopes);
+        overlap[i][j] = {{values[i][j].re, slopes[i][j].re}, {values[i][j].im, slopes[i][j].im}};
+    write<Dual<T>>(out, overlap, dual(symmetric(angles_, part), symmetric(along, part)),
+                   [](Dual<T> found) { return found.slope; });
   }
 
  private:
@@ -122,25 +114,30 @@ class Quadrupole {
   QIFF_INLINE T each(Function&& function) const {
     return space_.template each<2>({bit_, other_}, function);
   }
-  // Half of the sum over the lanes of one circuit, for one of the parts.
-  QIFF_INLINE V total(V sum, T weight) const { return weight / 2 * part_ * space_.total(sum); }
 
-  static Matrix<V> symmetric(In angles, V part) {
+  static QIFF_INLINE Matrix<V> symmetric(In angles, V part) {
     const V xx = part * angles[0], xy = part * angles[1], xz = part * angles[2];
     const V yy = part * angles[3], yz = part * angles[4], zz = part * angles[5];
     return {{{xx, xy, xz}, {xy, yy, yz}, {xz, yz, zz}}};
   }
   // The gradient in the six entries: those off the diagonal stand for two.
-  static void write(Out out, const Matrix<V>& g) {
-    const int row[] = {0, 0, 0, 1, 1, 2}, column[] = {0, 1, 2, 1, 2, 2};
-    for (int k = 0; k < 6; ++k)
-      out.set(k, T(row[k] == column[k] ? 2 : 4) * g[row[k]][column[k]]);
+  template <class R, class Number>
+  void write(Out out, const Matrix<ComplexOf<R>>& overlap, const Matrix<R>& q, Number&& number) const {
+    Expanded<R> e;
+    evaluate(e, f_.series, q);
+    Matrix<ComplexOf<R>> part;
+    of_part(part, overlap, e);
+    Matrix<R> g;
+    gradient(g, e, part);
+    for (int k = 0; k < 6; ++k) {
+      const int i = Entries<T>::kRow[k], j = Entries<T>::kColumn[k];
+      out.set(k, T(i == j ? 1 : 2) * number(g[j][i]));
+    }
   }
-  Matrix<Dual<T>> dual(In along) const {
-    const Matrix<V> u = symmetric(along, part_);
+  static QIFF_INLINE Matrix<Dual<T>> dual(const Matrix<V>& q, const Matrix<V>& along) {
     Matrix<Dual<T>> result;
     for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) result[i][j] = {q_[i][j], u[i][j]};
+      for (int j = 0; j < 3; ++j) result[i][j] = {q[i][j], along[i][j]};
     return result;
   }
 
@@ -149,10 +146,9 @@ class Quadrupole {
     return m[0][0] + m[1][1] + m[2][2];
   }
   template <class R>
-  static Matrix<R> traceless(Matrix<R> m) {
+  static QIFF_INLINE void make_traceless(Matrix<R>& m) {
     const R third = fill<T>(T(1) / 3) * trace(m);
     for (int i = 0; i < 3; ++i) m[i][i] = m[i][i] - third;
-    return m;
   }
   template <class R>
   static R invariant_p(const Matrix<R>& square) {
@@ -174,159 +170,137 @@ class Quadrupole {
     return {{e.re, -rate * e.im}, {e.im, rate * e.re}};
   }
 
-  Expanded<V> evaluate(const Matrix<V>& q) const {
-    Expanded<V> e = invariants(q);
+  static void evaluate(Expanded<V>& e, const Exponential<T>& series, const Matrix<V>& q) {
+    invariants(e, q);
     for (int k = 0; k < 3; ++k) {
-      const Jet<T>&re = series_.re[k], &im = series_.im[k];
+      const Jet<T>&re = series.re[k], &im = series.im[k];
       e.h[k] = {re[0], im[0]}, e.h_p[k] = {re[1], im[1]}, e.h_d[k] = {re[2], im[2]};
     }
-    return e;
   }
-  Expanded<Dual<T>> evaluate(const Matrix<Dual<T>>& q) const {
-    Expanded<Dual<T>> e = invariants(q);
+  static void evaluate(Expanded<Dual<T>>& e, const Exponential<T>& series, const Matrix<Dual<T>>& q) {
+    invariants(e, q);
     const V p = e.p.slope, d = determinant(e.y).slope;
     const auto along = [&](const Jet<T>& f, int k, V in_p, V in_d) { return Dual<T>{f[k], in_p * p + in_d * d}; };
     for (int k = 0; k < 3; ++k)
       for (int part = 0; part < 2; ++part) {
-        const Jet<T>& f = part ? series_.im[k] : series_.re[k];
+        const Jet<T>& f = part ? series.im[k] : series.re[k];
         const auto of = [&](ComplexOf<Dual<T>>& z) -> Dual<T>& { return part ? z.im : z.re; };
         of(e.h[k]) = along(f, 0, f[1], f[2]);
         of(e.h_p[k]) = along(f, 1, 2 * f[3], f[4]);
         of(e.h_d[k]) = along(f, 2, f[4], 2 * f[5]);
       }
-    return e;
   }
   template <class R>
-  static Expanded<R> invariants(const Matrix<R>& q) {
-    Expanded<R> e;
-    e.y = traceless(q);
-    e.square = square(e.y);
+  static void invariants(Expanded<R>& e, const Matrix<R>& q) {
+    for (int i = 0; i < 3; ++i)
+      for (int j = 0; j < 3; ++j) e.y[i][j] = q[i][j];
+    make_traceless(e.y);
+    square(e.square, e.y);
     e.p = invariant_p(e.square);
     e.phase = phase(trace(q));
-    return e;
   }
 
   // The matrix of one part, phase (h0 + h1 Y + h2 Y^2).
   template <class R>
-  static Matrix<ComplexOf<R>> matrix(const Expanded<R>& e) {
-    Matrix<ComplexOf<R>> m;
+  static void matrix(Matrix<ComplexOf<R>>& m, const Expanded<R>& e) {
+    const ComplexOf<R> h[3] = {e.phase * e.h[0], e.phase * e.h[1], e.phase * e.h[2]};
     for (int i = 0; i < 3; ++i)
       for (int j = 0; j <= i; ++j) {
-        ComplexOf<R> sum = e.y[i][j] * e.h[1] + e.square[i][j] * e.h[2];
-        if (i == j) sum = sum + e.h[0];
-        m[i][j] = m[j][i] = e.phase * sum;
+        ComplexOf<R> sum = e.y[i][j] * h[1];
+        add_product(sum, e.square[i][j], h[2]);
+        m[i][j] = m[j][i] = i == j ? sum + h[0] : sum;
       }
-    return m;
   }
   template <class R>
-  Matrix<ComplexOf<R>> power(const Matrix<ComplexOf<R>>& m) const {
-    Matrix<ComplexOf<R>> result = m;
-    for (int part = 1; part < n_parts_; ++part) result = product(result, m);
-    return result;
+  static void raise(Matrix<ComplexOf<R>>& m, int n) {
+    const Matrix<ComplexOf<R>> one = m;
+    for (int part = 1; part < n; ++part) m = product(m, one);
   }
   // The overlaps A of the states before one part and after it, sum_ij A_ij dm_ij for all parts, from
   // those after all: (sum_k m^k W m^-k) m^-1.
   template <class R>
-  Matrix<ComplexOf<R>> of_part(const Matrix<ComplexOf<R>>& overlap, const Matrix<ComplexOf<R>>& m) const {
-    const Matrix<ComplexOf<R>> back = adjoint(m);
-    Matrix<ComplexOf<R>> sum = overlap;
+  void of_part(Matrix<ComplexOf<R>>& found, const Matrix<ComplexOf<R>>& overlap, const Expanded<R>& e) const {
+    Matrix<ComplexOf<R>> m;
+    if (n_parts_ == 1) {
+      f_.whole.get(m);
+      return product_back(found, overlap, m);
+    }
+    matrix(m, e);
+    Matrix<ComplexOf<R>> sum = overlap, turned;
     for (int part = 1; part < n_parts_; ++part) {
-      sum = product(m, product(sum, back));
+      product_back(turned, sum, m);
+      sum = product(m, turned);
       for (int i = 0; i < 3; ++i)
         for (int j = 0; j < 3; ++j) sum[i][j] = sum[i][j] + overlap[i][j];
     }
-    return product(sum, back);
+    product_back(found, sum, m);
   }
 
-  // d/dQ of Re sum_ij A_ij m_ij
-  template <class R, class Overlap>
-  Matrix<R> gradient(const Expanded<R>& e, const Overlap& overlap) const {
-    Matrix<ComplexOf<R>> s, turned;  // the symmetric part of A, as M is symmetric; S Y
-    const R half = number<R>(T(0.5));
+  // d/dQ of twice Re sum_ij A_ij m_ij
+  template <class R>
+  static void gradient(Matrix<R>& g, const Expanded<R>& e, const Matrix<ComplexOf<R>>& overlap) {
+    Matrix<ComplexOf<R>> s;  // the symmetric part of 2 A, as M is symmetric
     for (int i = 0; i < 3; ++i)
-      for (int j = 0; j <= i; ++j) s[i][j] = s[j][i] = half * (overlap[i][j] + overlap[j][i]);
-    for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j)
-        turned[i][j] = e.y[0][j] * s[i][0] + e.y[1][j] * s[i][1] + e.y[2][j] * s[i][2];
-    ComplexOf<R> s0 = s[0][0] + s[1][1] + s[2][2], s1 = turned[0][0] + turned[1][1] + turned[2][2], s2{};
-    for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) s2 = s2 + e.y[i][j] * turned[i][j];
-    const auto combine = [&](const ComplexOf<R>* h) { return e.phase * (h[0] * s0 + h[1] * s1 + h[2] * s2); };
-    const R in_p = combine(e.h_p).re, in_d = combine(e.h_d).re, in_trace = number<R>(T(4) / 3) * combine(e.h).im;
-    const ComplexOf<R> h1 = e.phase * e.h[1], h2 = e.phase * e.h[2];
-    Matrix<R> g;
+      for (int j = 0; j <= i; ++j) s[i][j] = s[j][i] = overlap[i][j] + overlap[j][i];
+    const Matrix<ComplexOf<R>> turned = product(e.y, s);
+    const ComplexOf<R> s0 = e.phase * (s[0][0] + s[1][1] + s[2][2]);
+    const ComplexOf<R> s1 = e.phase * (turned[0][0] + turned[1][1] + turned[2][2]);
+    ComplexOf<R> off = e.square[1][0] * s[1][0], on = e.square[0][0] * s[0][0];  // of the trace of S Y^2
+    add_product(off, e.square[2][0], s[2][0]), add_product(off, e.square[2][1], s[2][1]);
+    add_product(on, e.square[1][1], s[1][1]), add_product(on, e.square[2][2], s[2][2]);
+    const ComplexOf<R> s2 = e.phase * (off + off + on), h1 = e.phase * e.h[1], h2 = e.phase * e.h[2];
+    const auto real = [&](const ComplexOf<R>* h) {
+      R sum = h[0].re * s0.re;
+      add_product(sum, h[1].re, s1.re), add_product(sum, h[2].re, s2.re);
+      subtract_product(sum, h[0].im, s0.im), subtract_product(sum, h[1].im, s1.im);
+      return subtract_product(sum, h[2].im, s2.im), sum;
+    };
+    const R in_p = real(e.h_p), in_d = real(e.h_d);
+    R in_trace = e.h[0].re * s0.im;
+    add_product(in_trace, e.h[0].im, s0.re);
+    add_product(in_trace, e.h[1].re, s1.im), add_product(in_trace, e.h[1].im, s1.re);
+    add_product(in_trace, e.h[2].re, s2.im), add_product(in_trace, e.h[2].im, s2.re);
     for (int i = 0; i < 3; ++i)
       for (int j = 0; j <= i; ++j) {
-        R entry = in_p * e.y[i][j] + in_d * e.square[i][j] + real(h1, s[i][j]) + real(h2, turned[i][j] + turned[j][i]);
-        if (i == j) entry = entry - in_d * e.p;
-        g[i][j] = g[j][i] = entry;
+        const ComplexOf<R> both = turned[i][j] + turned[j][i];
+        R entry = in_p * e.y[i][j];
+        add_product(entry, in_d, e.square[i][j]);
+        add_product(entry, h1.re, s[i][j].re), subtract_product(entry, h1.im, s[i][j].im);
+        add_product(entry, h2.re, both.re), subtract_product(entry, h2.im, both.im);
+        if (i == j) subtract_product(entry, in_d, e.p);
+        g[i][j] = entry;
       }
-    g = traceless(g);
-    for (int i = 0; i < 3; ++i) g[i][i] = g[i][i] + in_trace;
-    return g;
+    const R third = fill<T>(T(1) / 3) * (trace(g) - fill<T>(T(4)) * in_trace);
+    for (int i = 0; i < 3; ++i) g[i][i] = g[i][i] - third;
   }
-  template <class R>
-  static R real(const ComplexOf<R>& a, const ComplexOf<R>& b) {  // of the product
-    return a.re * b.re - a.im * b.im;
-  }
-  template <class R>
-  static R number(T value) {
-    if constexpr (std::is_same_v<R, V>)
-      return fill<T>(value);
-    else
-      return {fill<T>(value), V{}};
-  }
-  template <class R>
-  static Matrix<ComplexOf<R>> adjoint(const Matrix<ComplexOf<R>>& m) {
-    const R minus = number<R>(-1);
-    Matrix<ComplexOf<R>> result;
-    for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) result[i][j] = {m[j][i].re, minus * m[j][i].im};
-    return result;
-  }
-  void act(const Matrix<ComplexOf<V>>& m, const V* from, V* to) const {
-    Matrix<C> half;
-    for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) half[i][j] = {m[i][j].re / 2, m[i][j].im / 2};
+  // States go through M, or back.
+  template <bool kBack>
+  void act(const V* from, V* to) const {
+    const HalfOf<T, kBack> m(f_.whole.value);
     each([&](const auto& block) QIFF_INLINED {
       Triplet<T> p = Triplet<T>::get(block, from);
-      transform(p, half);
+      m.transform(p);
       p.put(block, to);
     });
   }
-  void act(const Matrix<ComplexOf<Dual<T>>>& m, Moving<V> from, Moving<V> to) const {
-    Matrix<C> half, slope;
-    for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) {
-        half[i][j] = {m[i][j].re.value / 2, m[i][j].im.value / 2};
-        slope[i][j] = {m[i][j].re.slope / 2, m[i][j].im.slope / 2};
-      }
+  template <bool kBack>
+  void act(Moving<V> from, Moving<V> to) const {
+    const HalfOf<T, kBack> m(f_.whole.value), slope(f_.whole.slope);
     each([&](const auto& block) QIFF_INLINED {
       Triplet<T> p = Triplet<T>::get(block, from.state), t = Triplet<T>::get(block, from.tangent);
-      transform(t, half);
-      for (int i = 0; i < 3; ++i)
-        t.t[i] = t.t[i] + slope[i][0] * p.t[0] + slope[i][1] * p.t[1] + slope[i][2] * p.t[2];
-      transform(p, half);
+      m.transform(t);
+      slope.add(t, p);
+      m.transform(p);
       p.put(block, to.state);
       t.put(block, to.tangent);
     });
-  }
-  static QIFF_INLINE void transform(Triplet<T>& p, const Matrix<C>& m) {
-    C result[3];
-    for (int i = 0; i < 3; ++i) result[i] = m[i][0] * p.t[0] + m[i][1] * p.t[1] + m[i][2] * p.t[2];
-    for (int i = 0; i < 3; ++i) p.t[i] = result[i];
-  }
-  static QIFF_INLINE void add_overlap(Matrix<C>& to, const Triplet<T>& left, const Triplet<T>& right) {
-    for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 3; ++j) to[i][j] = to[i][j] + conjugate<T>(left.t[i]) * right.t[j];
   }
 
   const Register<T, kLayout>& space_;
   int bit_, other_;
   int n_parts_;
-  V part_;
-  Matrix<V> q_;
-  const Exponential<T>& series_;
+  In angles_;
+  const Functions& f_;
 };
 
 }  // namespace QIFF_ISA

@@ -118,45 +118,66 @@ struct Turn {
   QIFF_INLINE Turn inverse() const { return {space, bit, sign, cosine, scale<T>(fill<T>(-1), axis)}; }
 
   QIFF_INLINE void forward(const V* from, V* to) const {
-    space.template each<1>({bit}, [&](const auto& block) QIFF_INLINED {
-      rotated<T>(cosine, signed_axis(block.base), Qubit<T>::get(block, from)).put(block, to);
-    });
+    for (int half = 0; half < kHalves; ++half) {
+      const Triple<T> own = of_half(half, axis, Triple<T>{});
+      pairs(half, [&](const auto& pair) QIFF_INLINED {
+        rotated<T>(cosine, own, Qubit<T>::get(pair, from)).put(pair, to);
+      });
+    }
   }
-  QIFF_INLINE void forward_tangent(Moving<V> from, Moving<V> to, Parts<T> half) const {
+  QIFF_INLINE void forward_tangent(Moving<V> from, Moving<V> to, Parts<T> generator) const {
     forward(from.state, to.state);
-    space.template each<1>({bit}, [&](const auto& block) QIFF_INLINED {
-      const Qubit<T> t = rotated<T>(cosine, signed_axis(block.base), Qubit<T>::get(block, from.tangent));
-      const Qubit<T> k = generated<T>(generator(half, block.base), Qubit<T>::get(block, to.state));
-      (t + k).put(block, to.tangent);
-    });
+    for (int half = 0; half < kHalves; ++half) {
+      const Triple<T> own = of_half(half, axis, Triple<T>{}), push = of_half(half, generator.odd, generator.even);
+      pairs(half, [&](const auto& pair) QIFF_INLINED {
+        const Qubit<T> t = rotated<T>(cosine, own, Qubit<T>::get(pair, from.tangent));
+        (t + generated<T>(push, Qubit<T>::get(pair, to.state))).put(pair, to.tangent);
+      });
+    }
   }
   // Im <left| X, Y, Z |psi>
   QIFF_INLINE Parts<T> torque(const V* left, const V* psi) const {
-    Torque<T> sum;
-    Parts<T> parts{};
-    const T weight = space.template each<1>({bit}, [&](const auto& block) QIFF_INLINED {
-      const Qubit<T> l = Qubit<T>::get(block, left), p = Qubit<T>::get(block, psi);
-      if constexpr (!kSigned) return sum.add(l, p);
-      Torque<T> here;
-      here.add(l, p);
-      parts.odd = parts.odd + scale<T>(space.sign_of(block.base, sign), here());
-      parts.even = parts.even + here();
-    });
-    if constexpr (!kSigned) parts = {sum(), sum()};
-    return {total(parts.odd, weight), total(parts.even, weight)};
+    Triple<T> sums[kHalves];
+    for (int half = 0; half < kHalves; ++half) {
+      Torque<T> sum;
+      const T weight = pairs(half, [&](const auto& pair) QIFF_INLINED {
+        sum.add(Qubit<T>::get(pair, left), Qubit<T>::get(pair, psi));
+      });
+      sums[half] = total(sum(), weight);
+    }
+    if constexpr (!kSigned) return {sums[0], sums[0]};
+    return {sums[0] - sums[kHalves - 1], sums[0] + sums[kHalves - 1]};
   }
 
  private:
-  QIFF_INLINE Triple<T> signed_axis(int64_t i) const {
-    if constexpr (!kSigned) return axis;
-    return scale<T>(space.sign_of(i, sign), axis);
+  // The amplitudes whose bit `sign` is not set, then those where it is and the axis is reversed.
+  static constexpr int kHalves = kSigned ? 2 : 1;
+
+  // The corners of one half of a block of both bits.
+  template <class Block>
+  struct Half {
+    const Block& block;
+    int half;
+
+    QIFF_INLINE Complex<T> get(const V* state, int corner) const { return block.get(state, 2 * corner + half); }
+    QIFF_INLINE void put(V* state, int corner, Complex<T> value) const { block.put(state, 2 * corner + half, value); }
+  };
+
+  // Call `function` with every pair of amplitudes of a half; see `each`.
+  template <class Function>
+  QIFF_INLINE T pairs(int half, Function&& function) const {
+    if constexpr (!kSigned) return space.template each<1>({bit}, function);
+    return space.template each<2>({bit, sign}, [&](const auto& block) QIFF_INLINED {
+      function(Half<std::decay_t<decltype(block)>>{block, half});
+    });
   }
-  QIFF_INLINE Triple<T> generator(Parts<T> half, int64_t i) const {
-    if constexpr (!kSigned) return half.odd + half.even;
-    return scale<T>(space.sign_of(i, sign), half.odd) + half.even;
+  static QIFF_INLINE Triple<T> of_half(int half, Triple<T> odd, Triple<T> even) {
+    if constexpr (!kSigned) return odd + even;
+    return half ? even - odd : even + odd;
   }
-  QIFF_INLINE Triple<T> total(Triple<T> t, T weight) const {
-    return {space.total(t.x) * weight, space.total(t.y) * weight, space.total(t.z) * weight};
+  static QIFF_INLINE Triple<T> total(Triple<T> t, T weight) {
+    return {Register<T, kLayout>::total(t.x) * weight, Register<T, kLayout>::total(t.y) * weight,
+            Register<T, kLayout>::total(t.z) * weight};
   }
 };
 
