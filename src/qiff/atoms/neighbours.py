@@ -95,12 +95,11 @@ def pairs_within(
     """
     with np.errstate(over="ignore"):
         heights = _heights(positions, cell, pbc)
+    if cell is None and heights.max() < _FARTHEST:
+        return _pairs_of_molecule(cutoff, positions)
     farthest = np.abs(positions).max(initial=0)
     widths = [n * cutoff for n in (1, 2, 4) if _in_grid(heights, n * cutoff)]
-    widths = widths if farthest < _OUTSIDE else []
-    if cell is None and heights.max() < _FARTHEST and cutoff not in widths:
-        return _pairs_of_scattered(cutoff, positions)
-    if not widths:
+    if cell is None or not widths or farthest >= _OUTSIDE:
         volume = " × ".join(f"{height:.3g}" for height in heights)
         raise InputError(
             f"Neighbours cannot be searched in {volume} Å, up to {farthest:.3g} Å from the origin; "
@@ -111,8 +110,8 @@ def pairs_within(
 
     first, second, images, distances = NeighborList(cutoff=searched, full_list=True).compute(
         points=np.asarray(positions, float),
-        box=np.zeros((3, 3)) if cell is None else np.asarray(cell, float),
-        periodic=pbc if cell is not None else np.zeros(3, bool),
+        box=np.asarray(cell, float),
+        periodic=pbc,
         quantities="ijSd",
     )
     first, second, images = (np.asarray(values, np.int64) for values in (first, second, images))
@@ -145,8 +144,8 @@ def _in_grid(heights: Float[np.ndarray, "3"], cutoff: float) -> bool:
         return bool(2 * np.cbrt(numbers.prod() / 1e5) < max(2.0, numbers.min()))
 
 
-def _pairs_of_scattered(cutoff: float, positions: Float[np.ndarray, "n_atoms 3"]) -> Pairs:
-    """`pairs_within` of atoms so far apart that there would be too many parts, see `_in_grid`."""
+def _pairs_of_molecule(cutoff: float, positions: Float[np.ndarray, "n_atoms 3"]) -> Pairs:
+    """`pairs_within` without a cell: no grid, so atoms may be as far apart as they like."""
     from scipy.spatial import KDTree
 
     tree = KDTree(positions)

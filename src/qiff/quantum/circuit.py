@@ -58,14 +58,16 @@ class Circuit(eqx.Module):
 
     def angles(self, vectors: Float[Array, "..."]) -> Angles:
         """Angles of every gate of `program` for these vectors, in radians."""
-        weights, encoding = jnp.asarray(self.weights), self.encoding
-        scales = jnp.asarray(self.scales)[:, encoding.scale_of_slot]
-        factors = interleaved(scales, jax.vmap(self.ansatz.angles)(weights))
+        own = self.encoding.number_of_slot
+        trained = jax.vmap(self.ansatz.angles)(jnp.asarray(self.weights))
+        scales = jnp.asarray(self.scales)[:, self.encoding.scale_of_slot]
+        factors = interleaved(scales, trained)
         numbers = jnp.append(jnp.ravel(vectors), 1)  # each angle is a factor times one of them
-        trained = np.full(len(self.ansatz.gates()), len(numbers) - 1)
-        layer = np.concatenate([trained, encoding.number_of_slot])
-        chosen = np.concatenate([encoding.number_of_slot, np.tile(layer, len(weights))])
-        return (factors[:, None] * np.eye(len(numbers))[chosen]).astype(numbers.dtype) @ numbers
+        n_layers, n_trained = trained.shape
+        layer = np.append(np.full(n_trained, len(numbers) - 1), own)
+        chosen = np.eye(len(numbers))[np.append(own, np.tile(layer, n_layers))]
+        matrix = (factors[:, None] * chosen).astype(numbers.dtype)
+        return jnp.matmul(matrix, numbers, precision="highest")
 
     def __call__(self, vectors: Float[Array, "..."]) -> Expectations:
         """Expectation values of the observables."""

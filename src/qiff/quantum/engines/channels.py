@@ -48,7 +48,8 @@ def channels(
     for n_rows, n_channels in places.shape:
         part = moments[:, row : row + n_rows, None] * belongs[:, None, :, None]
         of_rank = weights[:, :, channel : channel + n_channels].reshape(n_weights, -1)
-        product = part.reshape(n_atoms * n_rows, n_weights) @ of_rank
+        flat = part.reshape(n_atoms * n_rows, n_weights)
+        product = jnp.matmul(flat, of_rank, precision="highest")  # these are angles, also on a GPU
         found.append(product.reshape(n_atoms, n_rows * n_channels, n_sets))
         row, channel = row + n_rows, channel + n_channels
     return jnp.moveaxis(jnp.concatenate(found, axis=1)[:, np.argsort(places.of)], 1, 0)
