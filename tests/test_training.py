@@ -555,3 +555,15 @@ def test_muon_is_that_of_optax_but_for_rounding():
             np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-4, atol=1e-6)
     adam: Any = optax.adam(rate).update(gradient, optax.adam(rate).init(weights))[0]
     assert np.abs(adam["wide"] - found[0]["wide"]).max() > 1e-4
+
+
+def test_muon_fits_circuits_without_entangling_gates():
+    """They have matrices without entries."""
+    frames = qiff.read(qiff.Source("bundled:water@:8"))
+    model = {"kind": "local", "elements": ["H", "O"], "entangling": False, "n_layers": 1}
+    potential = qiff.build_for(frames, model, seed=0, dtype="float32")
+    assert any(leaf.size == 0 for leaf in jax.tree.leaves(potential))
+    settings = Training(steps=2, batch_size=4, optimiser="muon", evaluate_every=2)
+    data = qiff.stack(frames, "float32", potential.cutoff)
+    fitted = qiff.fit(qiff.initial_state(potential, settings), data, data, settings, seed=0)
+    assert np.isfinite(fitted.history[-1].valid_loss)

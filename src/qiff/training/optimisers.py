@@ -47,8 +47,13 @@ def muon(rate: optax.Schedule) -> optax.GradientTransformation:
     matrices = optax.GradientTransformation(_initial, _orthogonal_momentum)
     return optax.partition(
         {"muon": optax.chain(matrices, nothing, nothing, scale), "adam": adam},
-        lambda weights: jax.tree.map(lambda w: "muon" if w.ndim in (2, 3) else "adam", weights),
+        lambda weights: jax.tree.map(lambda w: "muon" if _is_matrix(w) else "adam", weights),
     )
+
+
+def _is_matrix(weights: Array) -> bool:
+    """Or several; circuits without entangling gates have some without entries."""
+    return weights.ndim in (2, 3) and weights.size > 0
 
 
 def _initial(params: Any) -> MuonState:
