@@ -34,8 +34,8 @@ def twice_differentiable(kernels: Kernels) -> Callable[[Program, Angles], Expect
 
 def _expectations(kernels: Kernels, program: Program) -> Callable[[Angles], Expectations]:
     n_observables = len(program.observables)
-    vectors = partial(_on_vectors, kernels, program)
-    value, gradient, second = vectors("value"), vectors("gradient"), vectors("second")
+    of = lambda name: _on_columns(lambda *columns: kernels(name, program, columns))
+    value, gradient, second = of("value"), of("gradient"), of("second")
 
     @jax.custom_vjp
     def expectations(angles: Angles) -> Expectations:
@@ -50,7 +50,7 @@ def _expectations(kernels: Kernels, program: Program) -> Callable[[Angles], Expe
     def backward(saved: Array, cotangent: Array) -> tuple[Array]:
         if n_observables > 1:
             return (value_and_gradient(saved, cotangent)[1],)
-        return (cotangent * saved,)
+        return (_scaled(cotangent, saved),)
 
     @jax.custom_vjp
     def value_and_gradient(angles: Angles, weights: Array) -> Outputs:
@@ -71,18 +71,19 @@ def _expectations(kernels: Kernels, program: Program) -> Callable[[Angles], Expe
     return expectations
 
 
-def _on_vectors(kernels: Kernels, program: Program, name: str) -> Callable[..., tuple[Array, ...]]:
-    """A kernel as a function of vectors; any number of `vmap`s make one call of it."""
+def _on_columns(
+    function: Callable[..., Sequence[Columns]],
+) -> Callable[..., tuple[Array, ...]]:
+    """A function of columns as one of vectors; any number of `vmap`s make one call of it."""
 
     @in_one_call
-    def kernel(*vectors: Float[Array, "*batch _"]) -> tuple[Float[Array, "*batch _"], ...]:
+    def on_vectors(*vectors: Float[Array, "*batch _"]) -> tuple[Float[Array, "*batch _"], ...]:
         *batch, _ = vectors[0].shape
         n = math.prod(batch)
-        columns = [vector.reshape(n, vector.shape[-1]).T for vector in vectors]
-        rows = kernels(name, program, columns)
-        return tuple(row.T.reshape(*batch, len(row)) for row in rows)
+        found = function(*(vector.reshape(n, vector.shape[-1]).T for vector in vectors))
+        return tuple(row.T.reshape(*batch, len(row)) for row in found)
 
-    return kernel
+    return on_vectors
 
 
 def in_one_call(function: Callable[..., tuple[Array, ...]]) -> Callable[..., tuple[Array, ...]]:
@@ -99,6 +100,22 @@ def in_one_call(function: Callable[..., tuple[Array, ...]]) -> Callable[..., tup
         return found, tuple(True for _ in found)
 
     return batched
+
+
+_times = _on_columns(lambda factors, columns: (factors * columns,))
+_dot = _on_columns(lambda one, other: ((one * other).sum(0, keepdims=True),))
+
+
+@jax.custom_vjp
+def _scaled(factor: Float[Array, "1"], vector: Float[Array, " n"]) -> Float[Array, " n"]:
+    """The product, also in reverse mode of columns as kernels have them: nothing is transposed."""
+    return _times(factor, vector)[0]
+
+
+_scaled.defvjp(
+    lambda factor, vector: (_scaled(factor, vector), (factor, vector)),
+    lambda saved, along: (_dot(saved[1], along)[0], _times(saved[0], along)[0]),
+)
 
 
 def row_counts(name: str, program: Program) -> list[int]:
