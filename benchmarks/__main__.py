@@ -40,7 +40,7 @@ def main() -> None:
     report["circuits"] = []
     for row in circuits.run(options.full):
         report["circuits"].append(row)
-        console.print(_line(row))
+        console.print(circuits.line(row))
     report["others"] = list(circuits.run_others())
     report["dynamics"] = dynamics.run()
     report["scaling"] = scaling.run()
@@ -75,13 +75,6 @@ def _versions() -> Iterator[tuple[str, str]]:
 def _cpuinfo() -> list[str]:
     path = Path("/proc/cpuinfo")
     return path.read_text().splitlines() if path.exists() else []
-
-
-def _line(row: dict[str, Any]) -> str:
-    ours = row["seconds"]["native"]
-    ratios = ", ".join(f"{n} {s / ours:.1f}x" for n, s in row["seconds"].items() if n != "native")
-    what = f"{row['model']}, batch {row['batch']}, {row['dtype']}, {row['task']}"
-    return f"{what}: {1e6 * ours:.1f} µs; {ratios}"
 
 
 def print_tables(console: Console, report: dict[str, Any]) -> None:

@@ -1,4 +1,9 @@
-"""The water circuit: values, forces and gradients of losses, against other simulators."""
+"""The water circuit: values, forces and gradients of losses, against other simulators.
+
+    python -m benchmarks.circuits
+
+prints the rows of 256 configurations alone; see `__main__.py` for all.
+"""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -94,6 +99,14 @@ def compared(names: list[str], model: str, batch: int, dtype: str) -> Iterator[d
             }  # fmt: skip
 
 
+def line(row: dict[str, Any]) -> str:
+    """A row of `compared` in words."""
+    ours = row["seconds"]["native"]
+    ratios = ", ".join(f"{n} {s / ours:.1f}x" for n, s in row["seconds"].items() if n != "native")
+    what = f"{row['model']}, batch {row['batch']}, {row['dtype']}, {row['task']}"
+    return f"{what}: {1e6 * ours:.1f} µs; {ratios}"
+
+
 def run_others(batch: int = 256) -> Iterator[dict[str, Any]]:
     """lightning.qubit (value, adjoint gradient) and Aer (value), on angles of the circuit."""
     with enable_x64(True):
@@ -128,3 +141,10 @@ def _check_equal(found: dict[str, Any], dtype: str) -> None:
     for name, values in found.items():
         for a, b in zip(jax.tree.leaves(values), expected, strict=True):
             np.testing.assert_allclose(a, b, atol=tolerance, rtol=tolerance, err_msg=name)
+
+
+if __name__ == "__main__":
+    engines = ["native", "xla", *peers.register()]
+    for precision in ("float64", "float32"):
+        for found in compared(engines, "D=6", 256, precision):
+            print(line(found), flush=True)

@@ -65,8 +65,8 @@ class Circuit(eqx.Module):
         numbers = jnp.append(jnp.ravel(vectors), 1)  # each angle is a factor times one of them
         n_layers, n_trained = trained.shape
         layer = np.append(np.full(n_trained, len(numbers) - 1), own)
-        chosen = np.eye(len(numbers))[np.append(own, np.tile(layer, n_layers))]
-        matrix = (factors[:, None] * chosen).astype(numbers.dtype)
+        one_hot = np.eye(len(numbers), dtype=factors.dtype)
+        matrix = factors[:, None] * one_hot[np.append(own, np.tile(layer, n_layers))]
         return jnp.matmul(matrix, numbers, precision="highest")
 
     def __call__(self, vectors: Float[Array, "..."]) -> Expectations:
