@@ -8,15 +8,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from qiff.model.molecule import Molecule, MoleculeSettings
 from qiff.model.predict import enable_x64
 from qiff.quantum.engines import native
 from qiff.quantum.program import Program
 
+from .kernels import calls, programs
 from .timing import side_by_side
 
 BATCH = 4096
@@ -53,31 +49,11 @@ def peak(dtype: str, n_threads: int, n_rounds: int = 20_000_000) -> float:
 
 def run(n_threads: int) -> dict[str, Any]:
     """Operations per second of each kernel, and their share of the peak before and after."""
-    settings = MoleculeSettings(kind="triatomic", elements=("O", "H", "H"))
-    water = Molecule(settings, key=jax.random.key(0))
-    program, found = water.circuit.program, {}
+    program, found = programs()["water"], {}
     with enable_x64(True):
-        rng = np.random.default_rng(0)
-        angles = jnp.asarray(rng.normal(size=(BATCH, program.n_slots)))
-        one = jnp.ones((BATCH, 1))
-        inputs = {
-            "value": (angles,),
-            "gradient": (angles, one),
-            "second": (angles, one, angles, one),
-        }
-        words, factors = native.encode(program)
-        calls = {}
-        for task, given in inputs.items():
-            rows = (1,) if task == "value" else (1, program.n_slots)
-            shapes = [jax.ShapeDtypeStruct((n, BATCH), "float64") for n in rows]
-            kernel = jax.ffi.ffi_call(f"qiff_{task}", shapes)
-            columns = [jnp.array(g.T) for g in given]
-            call = jax.jit(
-                lambda *c, kernel=kernel: kernel(*c, program=words, coefficients=factors)
-            )
-            calls[task] = lambda call=call, columns=columns: call(*columns)
+        timed = calls(program, "float64", BATCH, spread=1.0)
         roof = peak("float64", n_threads)
-        seconds = side_by_side(calls)
+        seconds = side_by_side(timed)
         roof = max(roof, peak("float64", n_threads))
     for task, s in seconds.items():
         rate = BATCH * operations(program, task) / s

@@ -58,16 +58,13 @@ class Circuit(eqx.Module):
 
     def angles(self, vectors: Float[Array, "..."]) -> Angles:
         """Angles of every gate of `program` for these vectors, in radians."""
-        own = self.encoding.number_of_slot
         trained = jax.vmap(self.ansatz.angles)(jnp.asarray(self.weights))
         scales = jnp.asarray(self.scales)[:, self.encoding.scale_of_slot]
-        factors = interleaved(scales, trained)
         numbers = jnp.append(jnp.ravel(vectors), 1)  # each angle is a factor times one of them
-        n_layers, n_trained = trained.shape
-        layer = np.append(np.full(n_trained, len(numbers) - 1), own)
-        one_hot = np.eye(len(numbers), dtype=factors.dtype)
-        matrix = factors[:, None] * one_hot[np.append(own, np.tile(layer, n_layers))]
-        return jnp.matmul(matrix, numbers, precision="highest")
+        one_hot = np.eye(len(numbers), dtype=scales.dtype)
+        of_data = scales * one_hot[:, None, self.encoding.number_of_slot]
+        factors = interleaved(of_data, trained * one_hot[:, -1, None, None])
+        return jnp.matmul(factors.T, numbers, precision="highest")
 
     def __call__(self, vectors: Float[Array, "..."]) -> Expectations:
         """Expectation values of the observables."""
