@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 from optax import contrib
 
 import qiff
@@ -34,7 +35,7 @@ from qiff.training.fit import HistoryRow, _validate, fit, initial_state
 from qiff.training.loss import Loss, relative
 from qiff.training.metrics import errors
 from qiff.training.migrations import FORMAT
-from qiff.training.optimisers import OPTIMISERS, clipped
+from qiff.training.optimisers import OPTIMISERS
 
 FRAMES = qiff.read(qiff.Source("bundled:lih"))
 MODEL = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 2}
@@ -128,25 +129,15 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_same(trained, tmp_path):
     assert metrics(trained) == metrics(tmp_path / "run")
 
 
-def test_a_state_without_errors_of_validations_is_resumed(trained, tmp_path):
-    def interrupt(state):
-        if state.step == 20:
-            raise KeyboardInterrupt
-
-    config = run(tmp_path / "run")
-    with pytest.raises(KeyboardInterrupt):
-        train(config, after_validation=interrupt)
-    header, arrays = read_arrays(tmp_path / "run" / "state.npz")
-    header["history"] = [row[:4] for row in header["history"]]
-    header["format"] = f"{PREFIX}{FORMAT}"
-    members: Any = {**arrays, "header": json.dumps(header)}
-    np.savez(tmp_path / "run" / "state.npz", **members)
-    qiff.rewrite_checksum(tmp_path / "run" / "state.npz")
-    train(config, resume=True)
-    assert same_weights(trained / "model.qiff", tmp_path / "run" / "model.qiff")
-    rows = list(csv.DictReader((tmp_path / "run" / "history.csv").open()))
-    assert rows[0]["energy_mae"] == ""
-    assert float(rows[-1]["energy_mae"]) > 0
+def test_the_state_of_an_earlier_format_is_one_clear_line(tmp_path):
+    config, folder = run(tmp_path / "run", steps=20), tmp_path / "run"
+    train(config)
+    header, arrays = read_arrays(folder / "state.npz")
+    members: Any = {**arrays, "header": json.dumps(header | {"format": f"{PREFIX}{FORMAT - 1}"})}
+    np.savez(folder / "state.npz", **members)
+    qiff.rewrite_checksum(folder / "state.npz")
+    with pytest.raises(InputError, match=rf"is of format {FORMAT - 1}, but .* reads {FORMAT};"):
+        train(config, resume=True)
 
 
 def test_resume_before_the_first_checkpoint_starts_afresh(trained, tmp_path):
@@ -203,15 +194,17 @@ def test_a_folder_has_a_config_only_when_it_has_a_split(tmp_path, monkeypatch):
     [
         {"history": None},
         {"history": [[1]]},
-        {"history": [[1, 2, "x", 4]]},
-        {"history": [[1e999, 2, 3, 4]]},
+        {"history": [[1, 2, "x", 4, {}]]},
+        {"history": [[1e999, 2, 3, 4, {}]]},
+        {"history": [[1, 2, 3, {}]]},
         {"history": {"a": 1}},
         {"seconds": "long"},
     ],
 )
 def test_a_state_whose_history_was_edited_is_one_clear_line(changes):
-    header = {"history": [[20, 0.5, 0.4, 0.01]], "seconds": 3}
-    assert progress(header, Path("state.npz")) == ((HistoryRow(20, 0.5, 0.4, 0.01),), 3.0)
+    header = {"history": [[20, 0.5, 0.4, 0.01, {"energy_mae": 0.1}]], "seconds": 3}
+    row = HistoryRow(20, 0.5, 0.4, 0.01, {"energy_mae": 0.1})
+    assert progress(header, Path("state.npz")) == ((row,), 3.0)
     with pytest.raises(InputError, match=r"state\.npz: has no history that can .*anew"):
         progress(header | changes, Path("state.npz"))
 
@@ -413,6 +406,23 @@ def test_the_loss_is_a_weighted_sum_of_mean_squares(trained, weights):
         assert float(value) == pytest.approx(metrics[name], rel=1e-8)
 
 
+def test_large_errors_count_linearly_with_huber(trained):
+    potential, frames = qiff.load(trained / "model.qiff"), FRAMES[:5]
+    both = compared(qiff.predict(potential, frames), frames)
+    weights, expected, delta = {"energy": 2.0, "forces": 3.0}, 0.0, 1.5
+    for key, weight in weights.items():
+        size = weight**0.5 * np.abs(both[key].errors)
+        assert (size < delta).any()
+        assert (size > delta).any()
+        expected += np.where(size < delta, size**2, 2 * delta * size - delta**2).mean()
+    stacked = relative(qiff.stack(frames), potential)
+    with qiff.precision(potential):
+        found = [float(Loss(weights, huber=d)(potential, stacked)) for d in (delta, 1e9, 0.0)]
+    np.testing.assert_allclose(found[0], expected, rtol=1e-8)
+    np.testing.assert_allclose(found[1], found[2], rtol=1e-8)
+    assert found[0] < 0.9 * found[2]  # control: squares are not the same
+
+
 def test_wrong_weights_are_refused():
     with pytest.raises(InputError, match="Property `force` is not known; did you mean `forces`"):
         Loss({"force": 1.0})
@@ -420,6 +430,8 @@ def test_wrong_weights_are_refused():
         Loss({"energy": 1.0, "forces": -1})
     with pytest.raises(InputError, match=r"`stress_weight` must not all be 0"):
         Loss({"energy": 0.0})
+    with pytest.raises(InputError, match="`huber` must be at least 0, but is -1"):
+        Loss({"energy": 1.0}, huber=-1)
 
 
 def test_only_the_first_process_of_a_parallel_run_writes(trained, tmp_path, monkeypatch):
@@ -538,23 +550,20 @@ def test_muon_is_that_of_optax_but_for_rounding():
         return jax.tree.map(lambda w: numbers.get(w.ndim), weights)
 
     random, rate = np.random.default_rng(0), optax.cosine_decay_schedule(0.01, 10)
-    shapes = {"tall": (3, 20, 8), "wide": (8, 20), "large": (18, 18), "vector": (5,)}
+    shapes = {"large": (18, 18), "tall": (3, 20, 8), "vector": (5,), "wide": (8, 20)}
     weights = {name: jnp.asarray(random.normal(size=size)) for name, size in shapes.items()}
-    theirs = optax.chain(
-        optax.clip_by_global_norm(2.0), contrib.muon(rate, muon_weight_dimension_numbers=axes)
-    )
-    ours = optax.chain(clipped(2.0), OPTIMISERS["muon"](rate))
-    states = [each.init(weights) for each in (ours, theirs)]
-    assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])
-    gradient = jax.tree.map(lambda w: w + 1.0, weights)
-    found: list[Any] = [{}, {}]
+    theirs = contrib.muon(rate, muon_weight_dimension_numbers=axes)
+    ours = OPTIMISERS["muon"](rate, list(shapes.values()))
+    vector, tree_of = ravel_pytree(weights)
+    state, their_state = ours.init(vector), theirs.init(weights)
+    gradient, found = jax.tree.map(lambda w: w + 1.0, weights), vector
     for _ in range(2):
-        for i, each in enumerate((ours, theirs)):
-            found[i], states[i] = jax.jit(each.update)(gradient, states[i], weights)
+        found, state = jax.jit(ours.update)(ravel_pytree(gradient)[0], state)
+        expected, their_state = jax.jit(theirs.update)(gradient, their_state, weights)
         for name in shapes:
-            np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-4, atol=1e-6)
-    adam: Any = optax.adam(rate).update(gradient, optax.adam(rate).init(weights))[0]
-    assert np.abs(adam["wide"] - found[0]["wide"]).max() > 1e-4
+            np.testing.assert_allclose(tree_of(found)[name], expected[name], rtol=1e-4, atol=1e-6)
+    adam: Any = optax.adam(rate).update(vector + 1, optax.adam(rate).init(vector))[0]
+    assert np.abs(tree_of(adam)["wide"] - tree_of(found)["wide"]).max() > 1e-4
 
 
 def test_muon_fits_circuits_without_entangling_gates():

@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 
 import qiff
 from qiff.atoms.frames import Frames, stack
@@ -131,7 +132,8 @@ class Functions:
 
     def __init__(self, start: Start, training: Training, *, count_shots: bool):
         cost = shot_cost(start.potential, jax.tree.map(lambda all: all[0], start.train.graph))
-        optimiser = training.transformation
+        optimiser = training.optimiser_of(start.potential)
+        _, self.tree_of = ravel_pytree(start.potential)
 
         def total(potential, batch, weight, key):
             if not count_shots:
@@ -141,13 +143,13 @@ class Functions:
             return training.loss(potential, batch) + weight * squares.mean()
 
         def step(state, now):
-            (potential, average, optimiser_state, frames, weight), (order, key) = state, now
+            (vector, before, optimiser_state, frames, weight), (order, key) = state, now
             batch = jax.tree.map(lambda values: jnp.asarray(values)[order], frames)
-            gradient = jax.grad(total)(potential, batch, weight, key)
-            updates, optimiser_state = optimiser.update(gradient, optimiser_state)
-            potential = optax.apply_updates(potential, updates)
-            average = optax.incremental_update(potential, average, 1 - training.average)
-            return (potential, average, optimiser_state, frames, weight), None
+            gradient = jax.grad(total)(self.tree_of(vector), batch, weight, key)
+            updates, optimiser_state = optimiser.update(ravel_pytree(gradient)[0], optimiser_state)
+            vector += updates
+            average: Any = optax.incremental_update(vector, before, 1 - training.average)
+            return (vector, average, optimiser_state, frames, weight), None
 
         self.training, self.init = training, optimiser.init
         self.advance = eqx.filter_jit(lambda state, now: jax.lax.scan(step, state, now)[0])
@@ -156,7 +158,8 @@ class Functions:
 
 def tuned(functions: Functions, potential: Any, train: Frames, weight: float, seed: int) -> Any:
     """The average of a potential after `training.steps` more steps with a weight."""
-    state = potential, potential, functions.init(potential), train, jnp.asarray(weight)
+    vector, _ = ravel_pytree(potential)
+    state = vector, vector, functions.init(vector), train, jnp.asarray(weight)
     steps = functions.training.steps
     order = Batches(train, functions.training.batch_size, seed).order(0, steps)
     chosen = np.array([indices for _, indices in order])
@@ -164,7 +167,7 @@ def tuned(functions: Functions, potential: Any, train: Frames, weight: float, se
     for begin in range(0, steps, BLOCK):
         now = jnp.asarray(chosen[begin : begin + BLOCK]), keys[begin : begin + BLOCK]
         state = functions.advance(state, now)
-    return state[1]
+    return functions.tree_of(state[1])
 
 
 def errors(potential: Any, start: Start) -> dict[str, float]:

@@ -3,11 +3,13 @@
 import ctypes
 import hashlib
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+import equinox as eqx
 import jax
 import jaxlib.utils  # pyright: ignore[reportMissingModuleSource]
 from jax._src import compilation_cache
@@ -15,6 +17,9 @@ from jax._src.compilation_cache_interface import CacheInterface
 from jax._src.core import trace_state_clean
 
 from ._files import atomic_write
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 VARIABLE = "QIFF_CACHE"
 """The environment variable that names another folder."""
@@ -62,6 +67,15 @@ def keep_compiled() -> None:
     config.update("jax_compilation_cache_dir", str(programs))
     config.update("jax_persistent_cache_min_compile_time_secs", _MIN_COMPILE_TIME)
     _silence()
+
+
+def large_program(function: Callable[P, T]) -> Callable[P, T]:
+    """`eqx.filter_jit` for a large program that is never a part of another one.
+
+    XLA writes fused operations in its older way, which takes a third less time to compile, and no
+    more to run.
+    """
+    return eqx.filter_jit(function, compiler_options={"xla_cpu_use_fusion_emitters": False})  # pyright: ignore
 
 
 class _Programs(CacheInterface):

@@ -30,7 +30,7 @@ from qiff.report.tables import summary
 from qiff.run.config import read_config
 from qiff.run.resume import progress
 from qiff.run.templates import RUN_TEMPLATES, template
-from qiff.training.checkpoint import UNCHECKED, fill, read_arrays, write_arrays
+from qiff.training.checkpoint import fill, read_arrays, write_arrays
 from qiff.training.fit import FitState, initial_state
 from qiff.training.settings import Training
 
@@ -134,7 +134,7 @@ def _initial() -> FitState:
 
 def _states(folder: Path) -> dict[str, bytes]:
     state = _initial()
-    header = {"history": [[20, 0.5, 0.4, 0.01], [40, 0.4, 0.3, 0.01]], "seconds": 3.5}
+    header = {"history": [[20, 0.5, 0.4, 0.01, {}], [40, 0.4, 0.3, 0.01, {}]], "seconds": 3.5}
     path = folder / "state.npz"
     write_arrays(path, {"weights": state.weights, "best": state.best}, header)
     part = {"n_frames": 3, "energy_mae": 0.1, "forces_mae": None}
@@ -155,7 +155,7 @@ def _state(path: Path, original: bytes, may_differ: bool) -> None:
         os.link(path, path.with_name("metrics.json"))
         summary(path.parent)
         return
-    header, arrays = read_arrays(path, oldest=UNCHECKED)
+    header, arrays = read_arrays(path)
     fill({"weights": _initial().weights, "best": _initial().best}, arrays, path)
     found = progress(header, path), {name: array.tobytes() for name, array in arrays.items()}
     if not may_differ and found != _state_of(original):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .._checks import InputError, typed
-from ..training.checkpoint import UNCHECKED, fill, read_arrays
+from ..training.checkpoint import fill, read_arrays
 from ..training.fit import FitState, HistoryRow
 from .config import Run, read_config
 from .prepare import differences
@@ -41,17 +41,19 @@ def resumed(folder: Path, run: Run, initial: FitState) -> tuple[FitState, float]
     path = folder / "state.npz"
     if not path.exists():
         return initial, 0.0
-    header, arrays = read_arrays(path, oldest=UNCHECKED)
+    header, arrays = read_arrays(path)
     kept = fill({"weights": initial.weights, "best": initial.best}, arrays, path)
     history, seconds = progress(header, path)
     return FitState(**kept, history=history), seconds
 
 
 def _row(values: tuple[Any, ...]) -> HistoryRow:
-    """One validation; states of older versions have no errors."""
-    step, loss, valid_loss, rate = (typed("history", value, float) for value in values[:4])
-    errors = [typed("history", value, Mapping[str, float]) for value in values[4:]]
-    return HistoryRow(int(step), loss, valid_loss, rate, *errors)
+    """One validation."""
+    *numbers, errors = values
+    step, loss, valid_loss, rate = (typed("history", value, float) for value in numbers)
+    return HistoryRow(
+        int(step), loss, valid_loss, rate, typed("history", errors, Mapping[str, float])
+    )
 
 
 def progress(header: Mapping[str, Any], path: Path) -> tuple[tuple[HistoryRow, ...], float]:

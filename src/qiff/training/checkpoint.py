@@ -23,7 +23,7 @@ PREFIX = "qiff "
 """Begins the name of every format; its number follows."""
 
 UNCHECKED = 2
-"""The last format without a checksum; states of runs are the same as in the next."""
+"""The last format without a checksum."""
 
 Tree = TypeVar("Tree")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -10,9 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._checks import RunError
+from .._compiled import large_program
 from .._types import AnyArray
 from ..atoms.frames import Frames
 from ..model.potential import AbstractPotential
@@ -36,14 +38,14 @@ class HistoryRow(NamedTuple):
         valid_loss: of the averaged weights.
         learning_rate: after this step.
         errors: of the averaged weights on the validation part, as `energy_mae` in eV, see
-            `Loss.validation`; empty in the state of a fit by an older version.
+            `Loss.validation`.
     """
 
     step: int
     loss: float
     valid_loss: float
     learning_rate: float
-    errors: Mapping[str, float] = MappingProxyType({})
+    errors: Mapping[str, float]
 
     def columns(self) -> dict[str, float]:
         """The row of a table."""
@@ -92,7 +94,8 @@ def initial_state(potential: AbstractPotential, training: Training) -> FitState:
     Returns:
         What `fit` begins with.
     """
-    start: Any = _of_each(potential, training.transformation.init, 0)
+    optimiser = training.optimiser_of(potential.members[0])
+    start: Any = _of_each(potential, lambda weights: optimiser.init(_vector(weights)), 0)
     with precision(potential):
         optimiser = jax.jit(start)(_stacked(potential))
         return FitState(Weights(potential, potential, optimiser), potential, ())
@@ -192,7 +195,7 @@ def _fitted(
     return weights, np.concatenate(losses)
 
 
-@eqx.filter_jit
+@large_program
 def _take_steps(
     weights: Weights,
     batches: Frames,
@@ -201,13 +204,13 @@ def _take_steps(
     training: Training,
     term: ShotTerm | None,
 ) -> tuple[Weights, Float[Array, " n_steps"]]:
-    optimiser = training.transformation
+    """Several steps. Optimiser and average work on the vector of all weights."""
+    optimiser = training.optimiser_of(weights.potential.members[0])
+    _, tree_of = ravel_pytree(weights.potential.members[0])
     loss_and_gradient = GRADIENTS[training.gradient]
 
-    def step(weights: Weights, now: tuple[Frames, Array]) -> tuple[Weights, Float[Array, ""]]:
-        frames, number = now
-        potential: Any = weights.potential
-        average: Any = weights.average
+    def step(state: tuple[Any, ...], now: tuple[Frames, Array]) -> tuple[Any, Float[Array, ""]]:
+        (vector, average, optimiser_state), (frames, number) = state, now
         own_key = jax.random.fold_in(key, number)
 
         def loss_of(potential: AbstractPotential) -> Float[Array, ""]:
@@ -216,18 +219,29 @@ def _take_steps(
                 return loss
             return loss + term(potential, frames, jax.random.fold_in(own_key, 1))
 
+        potential = tree_of(vector)
         loss, gradient = loss_and_gradient(loss_of, potential, own_key, training.perturbation)
-        updates, state = optimiser.update(gradient, weights.optimiser, potential)  # pyright: ignore
-        potential = optax.apply_updates(potential, updates)
+        updates, optimiser_state = optimiser.update(_vector(gradient), optimiser_state, vector)
+        vector += updates
         decay = jnp.minimum(training.average, (1 + number) / (10 + number))
-        average = optax.incremental_update(potential, average, 1 - decay)
-        return Weights(potential, average, state), loss
+        average = optax.incremental_update(vector, average, 1 - decay)
+        return (vector, average, optimiser_state), loss
 
-    step_of_each = _of_each(weights.potential, step, (0, None))
-    members = Weights(_stacked(weights.potential), _stacked(weights.average), weights.optimiser)
-    members, losses = jax.lax.scan(step_of_each, members, (batches, steps))
-    fitted = jax.tree.unflatten(jax.tree.structure(weights), jax.tree.leaves(members))
+    of_each: Any = partial(_of_each, weights.potential)
+    vectors = (of_each(_vector, 0)(_stacked(p)) for p in (weights.potential, weights.average))
+    state = (*vectors, weights.optimiser)
+    (*vectors, optimiser_state), losses = jax.lax.scan(
+        of_each(step, (0, None)), state, (batches, steps)
+    )
+    potential, average = (of_each(tree_of, 0)(vector) for vector in vectors)
+    fitted = Weights(potential, average, optimiser_state)
+    fitted = jax.tree.unflatten(jax.tree.structure(weights), jax.tree.leaves(fitted))
     return fitted, losses.reshape(len(losses), -1).mean(1)
+
+
+def _vector(tree: Any) -> Float[Array, " n_weights"]:
+    """All its arrays, one after the other."""
+    return ravel_pytree(tree)[0]
 
 
 def _stacked(potential: AbstractPotential) -> AbstractPotential:
@@ -258,7 +272,7 @@ def _validate(
     return loss + float(of_shots / n_frames), errors
 
 
-@eqx.filter_jit
+@large_program
 def _sums(
     potential: AbstractPotential, frames: Frames, training: Training, term: ShotTerm | None
 ) -> dict[str, Float[Array, " _"]]:

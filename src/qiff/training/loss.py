@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Bool, Float
 
 from .._checks import InputError, check_at_least, check_known
@@ -27,26 +28,33 @@ class Loss:
     by the weight of its configuration; labels that are NaN are left out. A property of weight zero
     is not computed; without the energy it is learned up to a constant.
 
+    With `huber` $\delta$ the square of each component $e$ is Huber's function instead: $e^2$ up to
+    $\sqrt{w_p}\,|e| = \delta$, and linear with the same slope beyond. Configurations that fit badly
+    count less then: mean absolute errors get smaller, and root mean squares larger.
+
     Args:
         weights: $w_p$ by key of `PROPERTIES`, in the inverse square of the unit of the property;
             zero for those left out.
         per_atom: whether errors of properties of a whole configuration with a free constant, that
             is of the energy, are divided by its number of atoms.
+        huber: $\delta$, without a unit; 0 for squares throughout.
 
     Raises:
-        InputError: a property is unknown, a weight is negative, or all are zero; or, when called,
-            a property with a weight has no labels or, without a cell, cannot be predicted.
+        InputError: a property is unknown, a number is negative, or all weights are zero; or, when
+            called, a property with a weight has no labels or, without a cell, cannot be predicted.
 
-    Reference: Le et al. 2023, Sec. III.3.
+    Reference: Le et al. 2023, Sec. III.3; P. J. Huber, Ann. Math. Stat. 35, 73 (1964).
     """
 
     weights: Mapping[str, float]
     per_atom: bool = False
+    huber: float = 0.0
 
     def __post_init__(self):
         for key, weight in self.weights.items():
             check_known("Property", key, PROPERTIES)
             check_at_least(f"{key}_weight", weight, 0)
+        check_at_least("huber", self.huber, 0)
         if not self.learned:
             names = ", ".join(f"`{key}_weight`" for key in PROPERTIES)
             raise InputError(f"{names} must not all be 0.")
@@ -65,8 +73,18 @@ class Loss:
     ) -> Float[Array, ""]:
         found = self._errors(potential, frames)
         return self._sum(
-            {key: _mean(own * error**2, real, total) for key, (error, real, own) in found.items()}
+            {
+                key: _mean(own * self._square(key, error), real, total)
+                for key, (error, real, own) in found.items()
+            }
         )
+
+    def _square(self, key: str, error: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Of errors of a property, or what takes its place with `huber`."""
+        if not self.huber:
+            return error**2
+        weight = self.weights[key]
+        return 2 * optax.losses.huber_loss(weight**0.5 * error, delta=self.huber) / weight
 
     def sums(self, potential: AbstractPotential, frames: Frames) -> dict[str, Float[Array, " 4"]]:
         """What `validation` is made from, by property; those of parts of the frames can be added.

@@ -101,6 +101,7 @@ MIGRATIONS: dict[int, Migration] = {
         arrays=_vector_readouts,
     ),
     2: Migration({}, {}, {}, lambda model, arrays: arrays),  # without a checksum
+    3: Migration({}, {}, {}, lambda model, arrays: arrays),  # states of optimisers were trees
 }
 
 FORMAT = 1 + max(MIGRATIONS)

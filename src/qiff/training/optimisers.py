@@ -2,15 +2,17 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float
-from optax.contrib import MuonState
+
+Shapes = Sequence[tuple[int, ...]]
+"""Of arrays that lie one after the other in a vector."""
 
 SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
     "cosine": optax.cosine_decay_schedule,
@@ -19,72 +21,67 @@ SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
 """From the initial learning rate and the number of steps to the learning rate at a step."""
 
 
-def clipped(limit: float) -> optax.GradientTransformation:
-    """Gradients whose norm, of all weights together, is at most the limit."""
+class MuonState(NamedTuple):
+    """Moments of the gradients."""
 
-    def update(updates: Any, params: Any = None) -> Any:
-        norm = jnp.linalg.norm(jnp.concatenate([g.reshape(-1) for g in jax.tree.leaves(updates)]))
-        factor = jnp.where(norm < limit, 1, limit / norm)
-        return jax.tree.map(lambda g: factor * g, updates)
-
-    return optax.stateless(update)
+    momentum: Float[Array, " n_weights"]
+    adam: optax.OptState
 
 
-def muon(rate: optax.Schedule) -> optax.GradientTransformation:
+def muon(rate: optax.Schedule, shapes: Shapes) -> optax.GradientTransformation:
     """Muon makes the updates of matrices orthogonal, so that weak directions learn as fast as
     strong ones; all other weights are updated by Adam.
 
-    The last two of two or three axes are matrices. It is that of optax, and has its state, but
-    iterates all matrices together.
+    The last two of two or three axes are matrices. The updates are those of `optax.contrib.muon`;
+    here all matrices are iterated together.
 
     Args:
         rate: the learning rate at a step.
+        shapes: of the arrays in the vector of weights.
 
     Reference: Jordan et al., https://kellerjordan.github.io/posts/muon/ (2024).
     """
-    nothing, scale = optax.identity(), optax.scale_by_learning_rate(rate)
-    adam = optax.chain(optax.scale_by_adam(nesterov=True), nothing, scale)
-    matrices = optax.GradientTransformation(_initial, _orthogonal_momentum)
-    return optax.partition(
-        {"muon": optax.chain(matrices, nothing, nothing, scale), "adam": adam},
-        lambda weights: jax.tree.map(lambda w: "muon" if _is_matrix(w) else "adam", weights),
-    )
+    adam = optax.scale_by_adam(nesterov=True)
+    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+    matrices = [index for index, shape in enumerate(shapes) if _is_matrix(shape)]
+
+    def init(params: Any) -> MuonState:
+        return MuonState(jnp.zeros_like(params), adam.init(params))
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, MuonState]:
+        by_adam: Any
+        by_adam, of_adam = adam.update(updates, state.adam)
+        now, ahead = (1 - _BETA**n for n in (of_adam.count, of_adam.count + 1))  # pyright: ignore
+        momentum = _BETA * state.momentum + (1 - _BETA) * updates
+        nesterov = jnp.split(_BETA / ahead * momentum + (1 - _BETA) / now * updates, ends)
+        found = _orthogonal([nesterov[index].reshape(shapes[index]) for index in matrices])
+        parts = jnp.split(by_adam, ends)
+        for index, matrix in zip(matrices, found, strict=True):
+            parts[index] = matrix.reshape(-1)
+        return jnp.concatenate(parts), MuonState(momentum, of_adam)
+
+    step = optax.GradientTransformation(init, update)
+    return optax.chain(step, optax.scale_by_learning_rate(rate))
 
 
-def _is_matrix(weights: Array) -> bool:
+def _is_matrix(shape: tuple[int, ...]) -> bool:
     """Or several; circuits without entangling gates have some without entries."""
-    return weights.ndim in (2, 3) and weights.size > 0
+    return len(shape) in (2, 3) and math.prod(shape) > 0
 
 
-def _initial(params: Any) -> MuonState:
-    count, coefficients = jnp.zeros((), "int32"), jnp.asarray(_COEFFICIENTS)
-    return MuonState(count, jax.tree.map(jnp.zeros_like, params), coefficients)
-
-
-def _orthogonal_momentum(updates: Any, state: Any, params: Any = None) -> tuple[Any, MuonState]:
-    """The average gradient, one step ahead, with orthogonal rows or columns."""
-    count = state.count + 1
-    momentum = jax.tree.map(lambda m, g: _BETA * m + (1 - _BETA) * g, state.mu, updates)
-    now, ahead = (1 - _BETA**n for n in (count, count + 1))
-    nesterov = jax.tree.map(
-        lambda m, g: _BETA / ahead * m + (1 - _BETA) / now * g, momentum, updates
-    )
-    return _orthogonal(nesterov), MuonState(count, momentum, state.ns_coeffs)
-
-
-def _orthogonal(updates: Any) -> Any:
-    """The matrices of a tree with orthogonal rows or columns; longer if they have more columns."""
-    leaves, structure = jax.tree.flatten(updates)
+def _orthogonal(arrays: list[Array]) -> list[Array]:
+    """Matrices with orthogonal rows or columns; longer if they have more columns."""
     together = defaultdict(list)
-    for index, leaf in enumerate(leaves):
-        together[-(-min(leaf.shape[-2:]) // _SIZE) * _SIZE].append(index)
+    for index, array in enumerate(arrays):
+        together[-(-min(array.shape[-2:]) // _SIZE) * _SIZE].append(index)
+    found = list(arrays)
     for size, indices in together.items():
-        found = [_padded(_gram(leaves[index]), size) for index in indices]
-        stacked = _iterated(jnp.concatenate(found))
-        parts = jnp.split(stacked, np.cumsum([len(part) for part in found])[:-1])
-        for index, part in zip(indices, parts, strict=True):
-            leaves[index] = _times(leaves[index], part)
-    return jax.tree.unflatten(structure, leaves)
+        grams = [_padded(_gram(arrays[index]), size) for index in indices]
+        stacked = _iterated(jnp.concatenate(grams))
+        factors = jnp.split(stacked, np.cumsum([len(gram) for gram in grams])[:-1])
+        for index, factor in zip(indices, factors, strict=True):
+            found[index] = _times(arrays[index], factor)
+    return found
 
 
 def _gram(array: Array) -> Float[Array, "n size size"]:
@@ -119,11 +116,16 @@ def _iterated(gram: Float[Array, "n size size"]) -> Float[Array, "n size size"]:
     gram /= square
     one = jnp.eye(gram.shape[-1], dtype=gram.dtype)
     a, b, c = _COEFFICIENTS
-    total = factor = a * one + b * gram + c * gram @ gram
-    for _ in range(4):
+    polynomial = lambda gram: a * one + b * gram + c * gram @ gram
+
+    def iterate(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        gram, factor, total = state
         gram = factor @ gram @ factor
-        factor = a * one + b * gram + c * gram @ gram
-        total = factor @ total
+        factor = polynomial(gram)
+        return gram, factor, factor @ total
+
+    first = polynomial(gram)
+    *_, total = jax.lax.fori_loop(0, 4, iterate, (gram, first, first))
     return jax.lax.rsqrt(square) * total
 
 
@@ -132,8 +134,9 @@ _TINY = 1e-30
 _BETA = 0.95
 _COEFFICIENTS = 3.4445, -4.7750, 2.0315
 
-OPTIMISERS: dict[str, Callable[[optax.Schedule], optax.GradientTransformation]] = {
-    "adam": optax.adam,
+OPTIMISERS: dict[str, Callable[[optax.Schedule, Shapes], optax.GradientTransformation]] = {
+    "adam": lambda rate, shapes: optax.adam(rate),
     "muon": muon,
 }
-"""From the learning rate at a step to the update of the weights."""
+"""From the learning rate at a step, and the shapes of the arrays of weights, to the update of all
+weights as one vector: hundreds of small operations become a few."""

@@ -2,14 +2,20 @@
 
 from dataclasses import dataclass
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float
 
 from .._checks import InputError, check_at_least, check_known, check_positive, check_size
+from .._types import AnyArray
 from ..atoms.properties import PROPERTIES
+from ..model.potential import AbstractPotential
 from .gradients import GRADIENTS
 from .loss import Loss
-from .optimisers import OPTIMISERS, SCHEDULES, clipped
+from .optimisers import OPTIMISERS, SCHEDULES
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,8 @@ class Training:
         energy_weight, forces_weight, stress_weight: see `Loss`; without labels, they must be 0.
         per_atom: whether the error of the energy is divided by the number of atoms, so that
             configurations of different sizes count alike; see `Loss`.
+        huber: errors times the square root of their weight that are larger than this count
+            linearly instead of quadratically; 0 for squares throughout. See `Loss`.
         shot_weight: of the expected mean square error of measured forces, in the inverse square of
             eV/Å, if every configuration is measured with `STATED_SHOTS` shots; see `ShotCost`. At
             0 nothing of it is computed; at `forces_weight` the loss is the one that is expected
@@ -57,6 +65,7 @@ class Training:
     forces_weight: float = 1.0
     stress_weight: float = 0.0
     per_atom: bool = False
+    huber: float = 0.0
     shot_weight: float = 0.0
     shot_circuits: int = 16
     gradient: str = "derivative"
@@ -82,18 +91,25 @@ class Training:
     @property
     def loss(self) -> Loss:
         """Of the weights in the fields `<property>_weight`."""
-        return Loss({key: getattr(self, f"{key}_weight") for key in PROPERTIES}, self.per_atom)
+        weights = {key: getattr(self, f"{key}_weight") for key in PROPERTIES}
+        return Loss(weights, self.per_atom, self.huber)
 
-    @property
-    def transformation(self) -> optax.GradientTransformation:
-        """From gradients to updates of the weights."""
-        step = OPTIMISERS[self.optimiser](self._schedule)
-        return optax.chain(clipped(self.clip), step)
+    def optimiser_of(self, potential: AbstractPotential) -> optax.GradientTransformation:
+        """From gradients to updates of all weights, both as the vector of `ravel_pytree`."""
+        shapes = [leaf.shape for leaf in jax.tree.leaves(potential)]
+        step = OPTIMISERS[self.optimiser](self._schedule, shapes)
+        return optax.chain(optax.clip_by_global_norm(self.clip), step)
 
     def rate(self, step: int) -> float:
         """The learning rate at a step."""
-        return float(np.asarray(self._schedule(step)))
+        return float(_rate(self, np.asarray(step)))
 
     @property
     def _schedule(self) -> optax.Schedule:
         return SCHEDULES[self.schedule](self.learning_rate, self.steps)
+
+
+@eqx.filter_jit
+def _rate(training: Training, step: AnyArray) -> Float[Array, ""]:
+    """As one program, instead of one for each operation."""
+    return jnp.asarray(training._schedule(step))
