@@ -2,12 +2,15 @@
 
 import signal
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from qiff import training_progress
-from qiff._progress import Pace, duration, progress
+from qiff._progress import Pace, duration, progress, tell, telling
+from qiff.atoms.data.dataset import read, write
+from qiff.atoms.data.source import Source
 from qiff.report.tables import present_errors
 
 
@@ -71,6 +74,23 @@ def test_a_pipe_gets_lines_where_jupyter_forces_colours(capsys, monkeypatch):
     with progress(10) as show:
         show(1, "a")
     assert "━" in capsys.readouterr().err  # control: a terminal gets a progress bar
+
+
+def test_work_of_more_than_two_seconds_is_shown(capsys, monkeypatch, tmp_path):
+    clock = iter(range(1000))
+    monkeypatch.setattr("qiff._progress.time.monotonic", lambda: float(next(clock)))
+    source, frames = Source(str(tmp_path / "a.xyz")), read(Source("bundled:lih"))[:30]
+    write(Path(source.path), frames)
+    read(source)
+    assert not capsys.readouterr().err  # control: a library that nobody watches is silent
+    with telling():
+        read(source)
+        tell("other", 1, 10)
+        tell("other", 10, 10)
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.endswith(source.path) for line in lines)
+    assert {line.split("  ")[-1].split()[0] for line in lines} == {"reading", "checking"}
+    assert len(lines) == 2 * 9
 
 
 @pytest.fixture

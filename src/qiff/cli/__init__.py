@@ -12,6 +12,7 @@ from typing import NoReturn
 from .. import _process
 from .._checks import InputError, RunError
 from .._processes import first_to_end
+from .._progress import telling
 from .._signals import INTERRUPTED, TERMINATED, end_late
 from . import data, dynamics, hardware, label, learn, models, runs
 from .parser import Parser
@@ -38,7 +39,8 @@ def main(
         options = _parsed(arguments)
         remedy = options.remedy
         begin(f"qiff: terminated{remedy}")
-        options.command(options)
+        with telling():
+            options.command(options)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output has seen enough
         _process.discard_output()

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import ase
@@ -63,7 +63,15 @@ def data_lines(source: Source) -> dict[str, Any]:
     for number, text in enumerate(implausible(frames, units_of(raw.frames[0], raw, source))):
         lines["implausible" + f" {number + 1}" * (number > 0)] = text
     lines["sha256"] = file_hash(source.path)
-    return lines | read_record(locate(source.path).with_suffix(".json"))
+    record = read_record(locate(source.path).with_suffix(".json"))
+    return lines | {name: _in_words(value) for name, value in record.items() if name != "units"}
+
+
+def _in_words(value: Any) -> Any:
+    """Counts by their names, if a value of a record has any."""
+    if not isinstance(value, Mapping):
+        return value
+    return ", ".join(f"{name}: {count}" for name, count in value.items())
 
 
 def closest_pair(atoms: ase.Atoms) -> float:

@@ -76,11 +76,11 @@ def _orthogonal(arrays: list[Array]) -> list[Array]:
         together[-(-min(array.shape[-2:]) // _SIZE) * _SIZE].append(index)
     found = list(arrays)
     for size, indices in together.items():
-        grams = [_padded(_gram(arrays[index]), size) for index in indices]
-        stacked = _iterated(jnp.concatenate(grams))
-        factors = jnp.split(stacked, np.cumsum([len(gram) for gram in grams])[:-1])
-        for index, factor in zip(indices, factors, strict=True):
-            found[index] = _times(arrays[index], factor)
+        grams = [_gram(arrays[index]) for index in indices]
+        factors = _iterated(_padded(grams, size))
+        parts = jnp.split(factors, np.cumsum([len(gram) for gram in grams])[:-1])
+        for index, part in zip(indices, parts, strict=True):
+            found[index] = _times(arrays[index], part)
     return found
 
 
@@ -91,9 +91,14 @@ def _gram(array: Array) -> Float[Array, "n size size"]:
     return jnp.einsum("nij,nkj->nik" if wide else "nji,njk->nik", matrices, matrices)
 
 
-def _padded(gram: Float[Array, "n _ _"], size: int) -> Float[Array, "n size size"]:
-    more = size - gram.shape[-1]
-    return jnp.pad(gram, ((0, 0), (0, more), (0, more)))
+def _padded(grams: list[Array], size: int) -> Float[Array, "n size size"]:
+    """Square matrices in the corners of larger ones, which are zero otherwise."""
+    n = sum(len(gram) for gram in grams)
+    stacked, begin = jnp.zeros((n, size, size), grams[0].dtype), 0
+    for gram in grams:
+        stacked = jax.lax.dynamic_update_slice(stacked, gram, (begin, 0, 0))
+        begin += len(gram)
+    return stacked
 
 
 def _times(array: Array, factors: Float[Array, "n size size"]) -> Array:
@@ -112,9 +117,9 @@ def _iterated(gram: Float[Array, "n size size"]) -> Float[Array, "n size size"]:
     All are polynomials of the first $A$, which is given: of the matrix before division; the
     product with it is the result of the iterations.
     """
-    square = jnp.trace(gram, axis1=1, axis2=2)[:, None, None] + _TINY  # of the norm
+    one = np.eye(gram.shape[-1], dtype=gram.dtype)
+    square = (gram.reshape(len(gram), -1) @ one.ravel())[:, None, None] + _TINY  # of the norm
     gram /= square
-    one = jnp.eye(gram.shape[-1], dtype=gram.dtype)
     a, b, c = _COEFFICIENTS
     polynomial = lambda gram: a * one + b * gram + c * gram @ gram
 

@@ -15,6 +15,7 @@ from ase.outputs import all_outputs
 
 from ..._checks import InputError
 from ..._files import atomic_write
+from ..._progress import tell
 from ..graph import check_apart, check_cell, has_volume
 from ..properties import PROPERTIES, Property, labels
 from ..rigid import without_cell
@@ -76,10 +77,11 @@ def read_raw(source: Source) -> RawFrames:
 
 def labelled(raw: RawFrames, source: Source) -> list[ase.Atoms]:
     """The configurations with their labels in ASE's units, see `read`."""
-    return [
-        _labelled(atoms, raw, source, f"{source.path}: frame {index}")
-        for index, atoms in enumerate(raw.frames)
-    ]
+    found = []
+    for index, atoms in enumerate(raw.frames):
+        found.append(_labelled(atoms, raw, source, f"{source.path}: frame {index}"))
+        tell(f"checking {source.path}", len(found), len(raw.frames))
+    return found
 
 
 def units_of(atoms: ase.Atoms, raw: RawFrames, source: Source) -> dict[str, str]:

@@ -15,6 +15,7 @@ import ase
 
 from ..._checks import InputError, check_known, check_regular
 from ..._files import user_path
+from ..._progress import tell
 from . import rmd17, smiles
 from .arrays import read_folder, read_npz
 from .source import SMILES, RawFrames, Source, data_folder, split_index
@@ -51,12 +52,14 @@ def read_ase(path: Path, source: Source) -> RawFrames:
     """
     import ase.io
 
+    what, frames = f"reading {source.path}", []
     try:
-        if is_xyz(path):
-            check_sizes(path, source.path)
+        total = check_sizes(path, source.path) if is_xyz(path) else 0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # plans of ASE for its readers
-            frames = list(ase.io.iread(path, index=":")) if path.stat().st_size else []
+            for atoms in ase.io.iread(path, index=":") if path.stat().st_size else ():
+                frames.append(atoms)
+                tell(what, len(frames), max(total, len(frames)))
     except InputError:
         raise
     except Exception as error:  # every reader of ASE fails in its own way

@@ -28,9 +28,9 @@ def is_xyz(path: Path) -> bool:
         return False  # or damaged, which reading it tells
 
 
-def check_sizes(path: Path, place: str) -> None:
-    """Raise if a frame announces more columns or atoms than there are, for which ASE would take
-    all memory or never end.
+def check_sizes(path: Path, place: str) -> int:
+    """The number of frames; raises if one announces more columns or atoms than there are, for
+    which ASE would take all memory or never end.
 
     Args:
         path: of an `.xyz` file, perhaps compressed.
@@ -50,6 +50,7 @@ def check_sizes(path: Path, place: str) -> None:
                 begin += 2 + n_atoms
     if n_atoms and begin > number + 1:
         raise too_few(f"{place}: frame {n_frames - 1}", n_atoms - (begin - number - 1), n_atoms)
+    return n_frames
 
 
 def too_few(place: str, n_found: int, n_announced: int) -> InputError:

@@ -5,6 +5,7 @@
 // one of each of some sets s, and the places p of all rows and channels are those of the rows of Y.
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "dispatch.hpp"
@@ -51,13 +52,13 @@ struct Sizes {
   template <class T>
   void load(T* to, int64_t width, const T* channels, const int64_t* atoms, int64_t n, const Rank& rank) const {
     each(channels, atoms, n, rank, [&](int64_t row, int64_t near, const T* far, auto sets) {
-      for (int64_t s = 0; s < sets; ++s) to[row * width + near + s] = far[s];
+      std::memcpy(to + row * width + near, far, sets * sizeof(T));
     });
   }
   template <class T>
   void store(const T* from, int64_t width, T* channels, const int64_t* atoms, int64_t n, const Rank& rank) const {
     each(channels, atoms, n, rank, [&](int64_t row, int64_t near, T* far, auto sets) {
-      for (int64_t s = 0; s < sets; ++s) far[s] = from[row * width + near + s];
+      std::memcpy(far, from + row * width + near, sets * sizeof(T));
     });
   }
 
