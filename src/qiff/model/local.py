@@ -211,13 +211,14 @@ class CircuitInteraction(AbstractInteraction):
         weights = (self.channels[0], self.channels[1], self.projections, self.channels[2])
         found = channels(moments, weights, species, self.settings.places, self.engine)
         angles = found[: program.n_slots] + self.constants(species)
-        projections = jnp.moveaxis(found[program.n_slots :], 0, -1)
-        values = jax.vmap(jax.vmap(self.simulation.with_mirror_image))(jnp.moveaxis(angles, 0, -1))
-        exchanges, axes = jnp.split(values, [n_qubits * (n_qubits - 1) // 2], axis=-1)
-        n_atoms, n_circuits, _ = values.shape
-        dots = (axes * projections).reshape(n_atoms, n_circuits, n_qubits, 3).sum(-1)
-        invariants = jnp.concatenate([exchanges, dots], axis=-1)
-        vectors = jnp.moveaxis(axes.reshape(n_atoms, n_circuits * n_qubits, 3), -1, 1)
+        simulated = jax.vmap(jax.vmap(self.simulation.with_mirror_image))
+        values = jnp.moveaxis(simulated(jnp.moveaxis(angles, 0, -1)), -1, 0)
+        exchanges, axes = jnp.split(values, [n_qubits * (n_qubits - 1) // 2])
+        _, n_atoms, n_circuits = values.shape
+        axes = axes.reshape(n_qubits, 3, n_atoms, n_circuits)
+        dots = (axes * found[program.n_slots :].reshape(axes.shape)).sum(1)
+        invariants = jnp.moveaxis(jnp.concatenate([exchanges, dots]), 0, -1)
+        vectors = jnp.transpose(axes, (2, 1, 3, 0)).reshape(n_atoms, 3, -1)
         return AtomFeatures(invariants.reshape(n_atoms, -1), vectors)
 
     def constants(

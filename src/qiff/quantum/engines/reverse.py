@@ -79,9 +79,9 @@ def _on_columns(
     @in_one_call
     def on_vectors(*vectors: Float[Array, "*batch _"]) -> tuple[Float[Array, "*batch _"], ...]:
         *batch, _ = vectors[0].shape
-        n = math.prod(batch)
-        found = function(*(vector.reshape(n, vector.shape[-1]).T for vector in vectors))
-        return tuple(row.T.reshape(*batch, len(row)) for row in found)
+        columns = (jnp.moveaxis(vector, -1, 0) for vector in vectors)  # one with others around
+        found = function(*(array.reshape(len(array), math.prod(batch)) for array in columns))
+        return tuple(jnp.moveaxis(rows.reshape(len(rows), *batch), 0, -1) for rows in found)
 
     return on_vectors
 
