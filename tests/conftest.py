@@ -37,3 +37,11 @@ def _programs_stay_in_memory():
     from qiff import _compiled
 
     _compiled.most_in_memory = 10**6
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _slow_machines_are_silent():
+    """What is shown after two seconds would depend on the machine."""
+    from qiff import _progress
+
+    _progress.soon = float("inf")

@@ -14,7 +14,7 @@ import qiff
 ROOT = Path(qiff.__file__).parent
 EVERYONE = {
     *("_types", "_checks", "_archive", "_files", "_records", "_precision", "_workers"),
-    "_processes",
+    *("_processes", "_tell"),
 }
 MODEL_AND_BELOW = {"model", "quantum", "atoms"}
 BELOW_CLI = MODEL_AND_BELOW | {
@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "quantum": set(),
     "atoms": set(),
     "model": {"quantum", "atoms"},
-    "training": MODEL_AND_BELOW,
+    "training": MODEL_AND_BELOW | {"_compiled"},
     "interfaces": MODEL_AND_BELOW | {"training"},
     "dynamics": MODEL_AND_BELOW | {"interfaces"},
     "hardware": MODEL_AND_BELOW | {"dynamics"},
@@ -48,7 +48,8 @@ MAY_IMPORT = {
     "_workers": {"_tasks"},
     "_tasks": set(),
     "_processes": set(),
-    "_progress": {"_signals"},
+    "_progress": {"_signals", "_tell"},
+    "_tell": set(),
     "_process": {"_signals"},
     "_signals": set(),
     "_public": BELOW_CLI,

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from qiff import training_progress
-from qiff._progress import Pace, duration, progress, tell, telling
+from qiff._progress import Pace, duration, progress, telling
+from qiff._tell import tell
 from qiff.atoms.data.dataset import read, write
 from qiff.atoms.data.source import Source
 from qiff.report.tables import present_errors
@@ -79,6 +80,7 @@ def test_a_pipe_gets_lines_where_jupyter_forces_colours(capsys, monkeypatch):
 def test_work_of_more_than_two_seconds_is_shown(capsys, monkeypatch, tmp_path):
     clock = iter(range(1000))
     monkeypatch.setattr("qiff._progress.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("qiff._progress.soon", 2.0)
     source, frames = Source(str(tmp_path / "a.xyz")), read(Source("bundled:lih"))[:30]
     write(Path(source.path), frames)
     read(source)

@@ -5,11 +5,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
 from ._signals import interrupt
+from ._tell import listener
 
 
 def working(text: str) -> AbstractContextManager:
@@ -126,24 +126,14 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-_SOON = 2.0  # s, after which work is shown
+soon = 2.0
+"""Seconds after which work is shown."""
 _OFTEN = 0.1  # s
-
-_told: ContextVar[Callable[[str, int, int], None] | None] = ContextVar("told", default=None)
-
-
-def tell(what: str, done: int, total: int) -> None:
-    """Say how much of some work is done, as often as one likes; `telling` shows it.
-
-    At the end of the work `done` is `total`.
-    """
-    if show := _told.get():
-        show(what, done, total)
 
 
 @contextmanager
 def telling() -> Iterator[None]:
-    """A context in which work that takes more than two seconds is shown, as `tell` is called."""
+    """A context in which work that takes more than two seconds is shown, as it calls `tell`."""
     with ExitStack() as shown:
         begun, show, last = "", None, 0.0
 
@@ -152,13 +142,13 @@ def telling() -> Iterator[None]:
             now = time.monotonic()
             if what != begun or done == total:
                 shown.close()
-                begun, show, last = what, None, now + _SOON - _OFTEN
+                begun, show, last = what, None, now + soon - _OFTEN
             elif now > last + _OFTEN:
                 show, last = show or shown.enter_context(progress(total)), now
                 show(done, what)
 
-        token = _told.set(told)
+        token = listener.set(told)
         try:
             yield
         finally:
-            _told.reset(token)
+            listener.reset(token)

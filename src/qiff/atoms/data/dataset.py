@@ -15,7 +15,7 @@ from ase.outputs import all_outputs
 
 from ..._checks import InputError
 from ..._files import atomic_write
-from ..._progress import tell
+from ..._tell import tell
 from ..graph import check_apart, check_cell, has_volume
 from ..properties import PROPERTIES, Property, labels
 from ..rigid import without_cell

@@ -15,7 +15,7 @@ import ase
 
 from ..._checks import InputError, check_known, check_regular
 from ..._files import user_path
-from ..._progress import tell
+from ..._tell import tell
 from . import rmd17, smiles
 from .arrays import read_folder, read_npz
 from .source import SMILES, RawFrames, Source, data_folder, split_index
