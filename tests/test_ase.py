@@ -199,7 +199,7 @@ def test_threads_that_share_a_calculator_take_turns(potential, locked, monkeypat
     def energy(atoms: ase.Atoms) -> float:
         try:
             return calculator.get_potential_energy(atoms)
-        except (PropertyNotImplementedError, AttributeError):  # another thread has removed results
+        except (PropertyNotImplementedError, AttributeError, TypeError):  # another thread's doing
             return np.nan
 
     calculator: Any = Calculator(potential)

@@ -11,6 +11,10 @@ from typing import Any
 from ._signals import interrupt
 from ._tell import listener
 
+soon = 2.0
+"""Seconds after which work is shown by `telling`."""
+_OFTEN = 0.1  # s, between two times that it is shown
+
 
 def working(text: str) -> AbstractContextManager:
     """A context that shows a spinner beside `text`, for work of a few seconds."""
@@ -124,11 +128,6 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
             shown[what, total](done, what)
 
         yield show
-
-
-soon = 2.0
-"""Seconds after which work is shown."""
-_OFTEN = 0.1  # s
 
 
 @contextmanager

@@ -22,8 +22,7 @@ from .migrations import FORMAT, migrated
 PREFIX = "qiff "
 """Begins the name of every format; its number follows."""
 
-UNCHECKED = 2
-"""The last format without a checksum."""
+_UNCHECKED = 2  # the last format without a checksum
 
 Tree = TypeVar("Tree")
 
@@ -108,7 +107,7 @@ def read_arrays(path: Path, oldest: int = FORMAT) -> tuple[dict[str, Any], dict[
             f"{oldest if oldest == FORMAT else f'{oldest} to {FORMAT}'}; use the version that "
             "wrote it, or train again."
         )
-    check_unchanged(path, archive, required=header["format"] > UNCHECKED)
+    check_unchanged(path, archive, required=header["format"] > _UNCHECKED)
     return header, archive.arrays
 
 

@@ -79,7 +79,7 @@ def _on_columns(
     @in_one_call
     def on_vectors(*vectors: Float[Array, "*batch _"]) -> tuple[Float[Array, "*batch _"], ...]:
         *batch, _ = vectors[0].shape
-        columns = (jnp.moveaxis(vector, -1, 0) for vector in vectors)  # one with others around
+        columns = (jnp.moveaxis(vector, -1, 0) for vector in vectors)  # then XLA copies once
         found = function(*(array.reshape(len(array), math.prod(batch)) for array in columns))
         return tuple(jnp.moveaxis(rows.reshape(len(rows), *batch), 0, -1) for rows in found)
 

@@ -12,9 +12,7 @@ template <class T, int kRows, int kVectors>
 void tile(const T* const* rows, int64_t stride, const T* columns, int64_t width, int64_t n, int64_t n_columns,
           int64_t first, T* const* out) {
   using V = Vector<T>;
-  V total[kRows][kVectors];
-  for (auto& row : total)
-    for (V& value : row) value = V{};
+  V total[kRows][kVectors] = {};
   for (int64_t i = 0; i < n; ++i) {
     V column[kVectors];
     for (int v = 0; v < kVectors; ++v)
