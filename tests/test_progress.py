@@ -1,5 +1,6 @@
 """Progress: the rate without the time of compiling, the remaining time, one line in a notebook."""
 
+import io
 import signal
 import sys
 from pathlib import Path
@@ -93,6 +94,22 @@ def test_work_of_more_than_two_seconds_is_shown(capsys, monkeypatch, tmp_path):
     assert all(line.endswith(source.path) for line in lines)
     assert {line.split("  ")[-1].split()[0] for line in lines} == {"reading", "checking"}
     assert len(lines) == 2 * 9
+
+
+def test_work_goes_on_where_it_cannot_be_shown(monkeypatch, tmp_path):
+    """Regression: it was taken for an error of the file that is read."""
+    clock = iter(range(1000))
+    monkeypatch.setattr("qiff._progress.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("qiff._progress.soon", 2.0)
+    source, frames = Source(str(tmp_path / "a.xyz")), read(Source("bundled:lih"))[:30]
+    write(Path(source.path), frames)
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr("sys.stderr", closed)
+    with telling():
+        assert len(read(source)) == 30
+    with pytest.raises(ValueError, match="closed"), progress(10) as show:  # control
+        show(1, "")
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
     python runs/organic/grow.py MODEL OUT --n-interactions 3 --n-hidden 128
 
 Weights of the smaller model are kept; those of more interactions and hidden units are random, and
-what reads them is zero. The energy of a frame of the bundled data is compared.
+what reads them is zero. Energies of five frames of the bundled data are compared.
 """
 
 import argparse

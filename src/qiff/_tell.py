@@ -1,6 +1,7 @@
 """What long work says of itself: nothing is shown unless someone listens, see `_progress`."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 
 Listener = Callable[[str, int, int], None]
@@ -10,6 +11,10 @@ listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 def tell(what: str, done: int, total: int) -> None:
-    """Say how much of some work is done, as often as one likes; at its end `done` is `total`."""
+    """Say how much of some work is done, as often as one likes; at its end `done` is `total`.
+
+    Where it cannot be shown, as standard error is closed, the work goes on.
+    """
     if told := listener.get():
-        told(what, done, total)
+        with suppress(OSError, ValueError):  # of the stream
+            told(what, done, total)

@@ -72,6 +72,8 @@ def _kinds(node: Any) -> set[str]:
     return {str(node["kind"])} | _kinds(list(node.values())) if "kind" in node else set()
 
 
+_NO_CHANGE = Migration({}, {}, {}, lambda model, arrays: arrays)
+
 MIGRATIONS: dict[int, Migration] = {
     1: Migration(
         kinds={
@@ -100,8 +102,8 @@ MIGRATIONS: dict[int, Migration] = {
         },
         arrays=_vector_readouts,
     ),
-    2: Migration({}, {}, {}, lambda model, arrays: arrays),  # without a checksum
-    3: Migration({}, {}, {}, lambda model, arrays: arrays),  # states of optimisers were trees
+    2: _NO_CHANGE,  # of models; without a checksum
+    3: _NO_CHANGE,  # states of optimisers were trees
 }
 
 FORMAT = 1 + max(MIGRATIONS)
