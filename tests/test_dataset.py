@@ -356,4 +356,4 @@ def test_reference_of_several_molecules_is_per_element():
     reference = fit_reference(frames)
     assert np.isclose(reference.energies[8], -20)
     assert np.isclose(reference.energies[1], -3)
-    assert np.isclose(reference.scale, 0.1)
+    assert np.isclose(reference.scale, 0.1 * np.mean([1 / 3, 1 / 2, 1 / 2]) ** 0.5)

@@ -37,6 +37,7 @@ steps = 200
 batch_size = 15
 learning_rate = 0.02
 evaluate_every = 20
+fit_references = true
 """
 QUICK = """
 [data]

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +23,7 @@ from qiff.atoms.data.dataset import write
 from qiff.atoms.data.split import Split
 from qiff.atoms.frames import Frames
 from qiff.atoms.properties import labels
-from qiff.model.build import with_references_of
+from qiff.model.build import build_for, with_references_of
 from qiff.model.derivatives import energy
 from qiff.run.config import Data, Run
 from qiff.run.folder import FILES, RunFolder
@@ -421,6 +422,32 @@ def test_large_errors_count_linearly_with_huber(trained):
     np.testing.assert_allclose(found[0], expected, rtol=1e-8)
     np.testing.assert_allclose(found[1], found[2], rtol=1e-8)
     assert found[0] < 0.9 * found[2]  # control: squares are not the same
+
+
+@pytest.mark.parametrize("per_atom", [True, False])
+def test_references_that_fit_a_batch_are_those_of_least_squares(per_atom):
+    frames = qiff.read(qiff.Source("bundled:organic"))[:60:3]
+    model = {"kind": "local", "elements": ["H", "C", "N", "O"], "n_circuits": 1}
+    potential = build_for(frames, model, seed=0)
+    both = compared(qiff.predict(potential, frames), frames)["energy"]
+    counts = np.array([[atoms.symbols.count(symbol) for symbol in "HCNO"] for atoms in frames])
+    n_atoms = counts.sum(1)
+    rows = np.vstack([counts / n_atoms[:, None], 0.1 * np.eye(4)])
+    off = np.array(both.errors)
+    references, *_ = np.linalg.lstsq(rows, np.append(off / n_atoms, np.zeros(4)))
+    divisor = n_atoms if per_atom else 1
+    expected = np.mean(((off - counts @ references) / divisor) ** 2)
+    stacked = relative(qiff.stack(frames, cutoff=potential.cutoff), potential)
+
+    def losses(fit_references: bool) -> list[float]:
+        loss = Loss({"energy": 1.0}, per_atom, fit_references=fit_references)
+        with qiff.precision(potential):
+            mean = float(eqx.filter_jit(loss)(potential, stacked))
+            _, found = loss.validation(eqx.filter_jit(loss.sums)(potential, stacked))
+        return [mean, *(value**2 for name, value in found.items() if name.endswith("rmse"))]
+
+    np.testing.assert_allclose(losses(True), [expected, expected], rtol=1e-8)
+    assert losses(False)[0] > 1.01 * expected  # control
 
 
 def test_wrong_weights_are_refused():

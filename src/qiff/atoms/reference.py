@@ -54,15 +54,16 @@ def is_isolated_atom(atoms: ase.Atoms) -> bool:
 def fit_reference(
     frames: Sequence[ase.Atoms], isolated: Mapping[int, float] = MappingProxyType({})
 ) -> Reference:
-    r"""Least-squares energies per element and half the range of the residuals.
+    r"""Least-squares energies per element and the scale of the residuals.
 
-    $$ E_k \approx \sum_z n_{kz}\, e_z, \qquad s = \tfrac12\,(\max_k - \min_k)
-       \Big(E_k - \sum_z n_{kz}\, e_z\Big) $$
+    $$ E_k = \sum_z n_{kz}\, e_z + \Delta_k $$
 
     with $n_{kz}$ atoms of element $z$ in frame $k$, and the solution nearest to the energies of
     isolated atoms, by default to zero, where the compositions leave it open. For one molecule the
-    sum is the mean energy: an affine map. In periodic cells, whose energies grow with their size,
-    the scale is the root mean square of the components of the forces, times 1 Å.
+    sum is the mean energy, and the scale half the range of $\Delta_k$: an affine map. For several
+    compositions, whose energies grow with their number $n_k$ of atoms, the scale is the root mean
+    square of $\Delta_k/\sqrt{n_k}$; in periodic cells that of the components of the forces, times
+    1 Å.
 
     Args:
         frames: labelled; those without an energy do not count.
@@ -98,5 +99,6 @@ def per_element(frames: Sequence[ase.Atoms], energies: Float[np.ndarray, " n_fra
     elements = sorted({int(z) for atoms in frames for z in atoms.numbers})
     counts = np.array([[np.sum(atoms.numbers == z) for z in elements] for atoms in frames], float)
     found, *_ = np.linalg.lstsq(counts, energies, rcond=None)
-    scale = float(np.ptp(energies - counts @ found)) / 2
-    return Reference(dict(zip(elements, found.tolist(), strict=True)), scale)
+    left, several = energies - counts @ found, np.ptp(counts, axis=0).any()
+    scale = np.sqrt(np.mean(left**2 / counts.sum(1))) if several else np.ptp(left) / 2
+    return Reference(dict(zip(elements, found.tolist(), strict=True)), float(scale))

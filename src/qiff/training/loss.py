@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from ase.data import chemical_symbols
 from jaxtyping import Array, Bool, Float
 
 from .._checks import InputError, check_at_least, check_known
@@ -32,12 +33,23 @@ class Loss:
     $\sqrt{w_p}\,|e| = \delta$, and linear with the same slope beyond. Configurations that fit badly
     count less then: mean absolute errors get smaller, and root mean squares larger.
 
+    With `fit_references` energies are compared beyond the reference energies $e_z$ that fit the
+    batch best. With $n_{kz}$ atoms of element $z$ in configuration $k$, $n_k$ in all, these are
+
+    $$ \arg\min_e\ \sum_k \Big(\frac{\hat E_k - E_k - \sum_z n_{kz} e_z}{n_k}\Big)^2
+       + \lambda \sum_z e_z^2, \qquad \lambda = 0.01. $$
+
+    A step of an optimiser moves the energies of all atoms of an element together; what it is off
+    by does not enter the gradient then.
+
     Args:
         weights: $w_p$ by key of `PROPERTIES`, in the inverse square of the unit of the property;
             zero for those left out.
         per_atom: whether errors of properties of a whole configuration with a free constant, that
             is of the energy, are divided by its number of atoms.
         huber: $\delta$, without a unit; 0 for squares throughout.
+        fit_references: whether reference energies are fitted to the frames of each batch; of use
+            where batches have many more frames than elements.
 
     Raises:
         InputError: a property is unknown, a number is negative, or all weights are zero; or, when
@@ -49,6 +61,7 @@ class Loss:
     weights: Mapping[str, float]
     per_atom: bool = False
     huber: float = 0.0
+    fit_references: bool = False
 
     def __post_init__(self):
         for key, weight in self.weights.items():
@@ -71,7 +84,7 @@ class Loss:
     def _squares(
         self, potential: AbstractPotential, frames: Frames, total: Total
     ) -> Float[Array, ""]:
-        found = self._errors(potential, frames)
+        found = self._errors(potential, frames, total)
         return self._sum(
             {
                 key: _mean(own * self._square(key, error), real, total)
@@ -98,7 +111,7 @@ class Loss:
         self, potential: AbstractPotential, frames: Frames, total: Total
     ) -> dict[str, Float[Array, " 4"]]:
         found = {}
-        for key, (error, real, own) in self._errors(potential, frames).items():
+        for key, (error, real, own) in self._errors(potential, frames, total).items():
             terms = own * jnp.abs(error), jnp.abs(error), error**2, jnp.ones_like(error)
             sums = [jnp.sum(term, where=jnp.broadcast_to(real, term.shape)) for term in terms]
             found[key] = total(jnp.stack(sums))
@@ -130,7 +143,7 @@ class Loss:
         return sum(others, start=first)
 
     def _errors(
-        self, potential: AbstractPotential, frames: Frames
+        self, potential: AbstractPotential, frames: Frames, total: Total
     ) -> dict[str, tuple[Array, Bool[Array, "..."], Array]]:
         """By property: errors, which of them are real, and the weight of each configuration."""
         labels = frames.labels
@@ -149,13 +162,42 @@ class Loss:
             label = jnp.asarray(labels[key], found[key].dtype)
             real = ~jnp.isnan(label) & _real(key, frames.graph)
             error = jnp.where(real, found[key] - label, 0)
-            if self.per_atom and has_free_constant(key):
-                error /= (jnp.asarray(frames.graph.numbers) > 0).sum(-1)
             own = jnp.ones((), error.dtype)
             if key in frames.weights:
                 own = _beside(jnp.asarray(frames.weights[key], error.dtype), error.ndim)
+            if self.fit_references and has_free_constant(key):
+                elements = jnp.where(real[:, None], _compositions(frames.graph), 0)
+                error -= _of_references(error, own, elements, total)
+            if self.per_atom and has_free_constant(key):
+                error /= (jnp.asarray(frames.graph.numbers) > 0).sum(-1)
             errors[key] = error, real, own
         return errors
+
+
+def _compositions(graph: Graph) -> Float[Array, "n_frames n_elements"]:
+    """Atoms of each element in each frame."""
+    known = jnp.arange(1, len(chemical_symbols))
+    return (jnp.asarray(graph.numbers)[..., None] == known).sum(1).astype(graph.positions.dtype)
+
+
+def _of_references(
+    energies: Float[Array, " n_frames"],
+    weights: Float[Array, "..."],
+    elements: Float[Array, "n_frames n_elements"],
+    total: Total,
+) -> Float[Array, " n_frames"]:
+    """What the reference energies that fit energies of frames best give each of them."""
+    n_atoms = jnp.maximum(elements.sum(-1), 1)
+    shares = elements / n_atoms[:, None]
+    weighted = shares * jnp.broadcast_to(weights, energies.shape)[:, None]
+    ridge = _RIDGE * jnp.eye(elements.shape[-1], dtype=elements.dtype)
+    normal, right = total(weighted.T @ shares), total(weighted.T @ (energies / n_atoms))
+    found = jax.scipy.linalg.solve(normal + ridge, right, assume_a="pos")
+    return jax.lax.stop_gradient(elements @ found)
+
+
+_RIDGE = 0.01
+"""The square of an error of a frame, over that of an error of a reference energy."""
 
 
 def relative(frames: Frames, potential: AbstractPotential) -> Frames:

@@ -39,6 +39,8 @@ class Training:
             configurations of different sizes count alike; see `Loss`.
         huber: errors times the square root of their weight that are larger than this count
             linearly instead of quadratically; 0 for squares throughout. See `Loss`.
+        fit_references: whether errors of energies are those beyond the reference energies that fit
+            each batch best; for data of many molecules. See `Loss`.
         shot_weight: of the expected mean square error of measured forces, in the inverse square of
             eV/Å, if every configuration is measured with `STATED_SHOTS` shots; see `ShotCost`. At
             0 nothing of it is computed; at `forces_weight` the loss is the one that is expected
@@ -66,6 +68,7 @@ class Training:
     stress_weight: float = 0.0
     per_atom: bool = False
     huber: float = 0.0
+    fit_references: bool = False
     shot_weight: float = 0.0
     shot_circuits: int = 16
     gradient: str = "derivative"
@@ -92,7 +95,7 @@ class Training:
     def loss(self) -> Loss:
         """Of the weights in the fields `<property>_weight`."""
         weights = {key: getattr(self, f"{key}_weight") for key in PROPERTIES}
-        return Loss(weights, self.per_atom, self.huber)
+        return Loss(weights, self.per_atom, self.huber, self.fit_references)
 
     def optimiser_of(self, potential: AbstractPotential) -> optax.GradientTransformation:
         """From gradients to updates of all weights, both as the vector of `ravel_pytree`."""
