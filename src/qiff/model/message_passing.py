@@ -246,10 +246,10 @@ def channels(
         engine: what computes the products.
     """
     n_features, n_species = moments.shape[-1], species.shape[1]
-    together = jnp.concatenate(weights, axis=-1)
-    by_species = together.reshape(len(together), n_species, n_features, -1)
+    of_rank = (w.reshape(len(w), n_species, n_features, -1) for w in weights)
+    together = jnp.concatenate([jnp.moveaxis(w, 0, 3) for w in of_rank], axis=2)
     groups = (species @ jnp.arange(1, n_species + 1, dtype=species.dtype)).astype("int32") - 1
     order = np.concatenate([of_rank.T.ravel() for of_rank in places])
     shape = tuple(of_rank.shape[::-1] for of_rank in places)
     found = Places(shape, tuple(order.tolist()))
-    return choose(engine).channels(moments, jnp.moveaxis(by_species, 0, 3), groups, found)
+    return choose(engine).channels(moments, together, groups, found)

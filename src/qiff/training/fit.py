@@ -94,11 +94,17 @@ def initial_state(potential: AbstractPotential, training: Training) -> FitState:
     Returns:
         What `fit` begins with.
     """
+    with precision(potential):
+        optimiser = _initial_optimiser(potential, training)
+        return FitState(Weights(potential, potential, optimiser), potential, ())
+
+
+@eqx.filter_jit
+def _initial_optimiser(potential: AbstractPotential, training: Training) -> optax.OptState:
+    """Its state before the first step, of every member."""
     optimiser = training.optimiser_of(potential.members[0])
     start: Any = _of_each(potential, lambda weights: optimiser.init(_vector(weights)), 0)
-    with precision(potential):
-        optimiser = jax.jit(start)(_stacked(potential))
-        return FitState(Weights(potential, potential, optimiser), potential, ())
+    return start(_stacked(potential))
 
 
 def fit(

@@ -104,6 +104,7 @@ MIGRATIONS: dict[int, Migration] = {
     ),
     2: _NO_CHANGE,  # of models; without a checksum
     3: _NO_CHANGE,  # states of optimisers were trees
+    4: _NO_CHANGE,  # states of Muon had moments of Adam for matrices too
 }
 
 FORMAT = 1 + max(MIGRATIONS)

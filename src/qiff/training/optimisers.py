@@ -22,7 +22,7 @@ SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
 
 
 class MuonState(NamedTuple):
-    """Moments of the gradients."""
+    """Moments of the gradients: of all weights, and of those that are updated by Adam."""
 
     momentum: Float[Array, " n_weights"]
     adam: optax.OptState
@@ -42,26 +42,36 @@ def muon(rate: optax.Schedule, shapes: Shapes) -> optax.GradientTransformation:
     Reference: Jordan et al., https://kellerjordan.github.io/posts/muon/ (2024).
     """
     adam = optax.scale_by_adam(nesterov=True)
-    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+    sizes = [math.prod(shape) for shape in shapes]
     matrices = [index for index, shape in enumerate(shapes) if _is_matrix(shape)]
+    others = [index for index, shape in enumerate(shapes) if not _is_matrix(shape)]
+
+    def of_adam(parts: list[Array]) -> Array:
+        return jnp.concatenate([parts[0][:0], *(parts[index] for index in others)])
 
     def init(params: Any) -> MuonState:
-        return MuonState(jnp.zeros_like(params), adam.init(params))
+        return MuonState(jnp.zeros_like(params), adam.init(of_adam(_divided(params, sizes))))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, MuonState]:
         by_adam: Any
-        by_adam, of_adam = adam.update(updates, state.adam)
-        now, ahead = (1 - _BETA**n for n in (of_adam.count, of_adam.count + 1))  # pyright: ignore
+        by_adam, moments = adam.update(of_adam(_divided(updates, sizes)), state.adam)
+        now, ahead = (1 - _BETA**n for n in (moments.count, moments.count + 1))  # pyright: ignore
         momentum = _BETA * state.momentum + (1 - _BETA) * updates
-        nesterov = jnp.split(_BETA / ahead * momentum + (1 - _BETA) / now * updates, ends)
-        found = _orthogonal([nesterov[index].reshape(shapes[index]) for index in matrices])
-        parts = jnp.split(by_adam, ends)
-        for index, matrix in zip(matrices, found, strict=True):
-            parts[index] = matrix.reshape(-1)
-        return jnp.concatenate(parts), MuonState(momentum, of_adam)
+        parts = _divided(_BETA / ahead * momentum + (1 - _BETA) / now * updates, sizes)
+        found = _orthogonal([parts[index].reshape(shapes[index]) for index in matrices])
+        found = [matrix.reshape(-1) for matrix in found]
+        found += _divided(by_adam, [sizes[index] for index in others])
+        for index, part in zip((*matrices, *others), found, strict=True):
+            parts[index] = part
+        return jnp.concatenate(parts), MuonState(momentum, moments)
 
     step = optax.GradientTransformation(init, update)
     return optax.chain(step, optax.scale_by_learning_rate(rate))
+
+
+def _divided(vector: Array, sizes: Sequence[int]) -> list[Array]:
+    """Into parts of these sizes."""
+    return jnp.split(vector, np.cumsum(sizes)[:-1]) if sizes else []
 
 
 def _is_matrix(shape: tuple[int, ...]) -> bool:
