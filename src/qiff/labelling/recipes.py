@@ -5,6 +5,7 @@ A new data set is one `Recipe` in `RECIPES`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import ase
 import numpy as np
@@ -111,9 +112,9 @@ def _dimer_cut(sampling: Sampling) -> list[ase.Atoms]:
     return frames
 
 
-def _grown(sampling: Sampling) -> list[ase.Atoms]:
-    """A molecule for every ten frames."""
-    names = grown(-(-sampling.n_frames // 10), sampling.seed)
+def _grown(most: int, sampling: Sampling) -> list[ase.Atoms]:
+    """A molecule of so many heavy atoms at most for every ten frames."""
+    names = grown(-(-sampling.n_frames // 10), sampling.seed, most)
     return [_named(smiles, scaffold=scaffold(smiles)) for smiles in names]
 
 
@@ -188,7 +189,15 @@ RECIPES: dict[str, Recipe] = {
         + _MODES,
         n_frames=24000,
         uses=("n_frames", "temperature", "seed"),
-        sampler=Molecules(_grown, n_conformers=2),
+        sampler=Molecules(partial(_grown, 12), n_conformers=2),
+    ),
+    "small-organic": Recipe(
+        level=GFN2,
+        description="random molecules of H, C, N, O with up to 7 heavy atoms, each in ten frames; "
+        + _MODES,
+        n_frames=12000,
+        uses=("n_frames", "temperature", "seed"),
+        sampler=Molecules(partial(_grown, 7), n_conformers=2),
     ),
     "alkanes": Recipe(
         level=GFN2,
