@@ -142,6 +142,19 @@ _HARMONIC = (
     "its normal modes at `temperature` K, each in a random orientation"
 )
 
+
+def _organic(most: int, n_frames: int) -> Recipe:
+    """Random molecules of so many heavy atoms at most."""
+    return Recipe(
+        level=GFN2,
+        description=f"random molecules of H, C, N, O with up to {most} heavy atoms, each in ten "
+        f"frames; {_MODES}",
+        n_frames=n_frames,
+        uses=("n_frames", "temperature", "seed"),
+        sampler=Molecules(partial(_grown, most), n_conformers=2),
+    )
+
+
 RECIPES: dict[str, Recipe] = {
     "lih": Recipe(
         level=FCI,
@@ -183,22 +196,8 @@ RECIPES: dict[str, Recipe] = {
         uses=("n_frames",),
         sampler=Listed(_dimer_cut),
     ),
-    "organic": Recipe(
-        level=GFN2,
-        description="random molecules of H, C, N, O with up to 12 heavy atoms, each in ten frames; "
-        + _MODES,
-        n_frames=24000,
-        uses=("n_frames", "temperature", "seed"),
-        sampler=Molecules(partial(_grown, 12), n_conformers=2),
-    ),
-    "small-organic": Recipe(
-        level=GFN2,
-        description="random molecules of H, C, N, O with up to 7 heavy atoms, each in ten frames; "
-        + _MODES,
-        n_frames=12000,
-        uses=("n_frames", "temperature", "seed"),
-        sampler=Molecules(partial(_grown, 7), n_conformers=2),
-    ),
+    "organic": _organic(12, n_frames=24000),
+    "small-organic": _organic(7, n_frames=12000),
     "alkanes": Recipe(
         level=GFN2,
         description="n-alkanes, an eighth of the frames for each of C4 to C8 to train on, a "

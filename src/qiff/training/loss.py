@@ -15,6 +15,7 @@ from .._types import AnyArray
 from ..atoms.frames import Frames
 from ..atoms.graph import Graph
 from ..atoms.properties import PROPERTIES
+from ..model.density import one_hot
 from ..model.derivatives import derivatives, energy
 from ..model.potential import AbstractPotential
 from .comparison import PER_ATOM, has_free_constant
@@ -176,8 +177,8 @@ class Loss:
 
 def _compositions(graph: Graph) -> Float[Array, "n_frames n_elements"]:
     """Atoms of each element in each frame."""
-    known = jnp.arange(1, len(chemical_symbols))
-    return (jnp.asarray(graph.numbers)[..., None] == known).sum(1).astype(graph.positions.dtype)
+    every = tuple(chemical_symbols[1:])
+    return jax.vmap(lambda one: one_hot(one, every).sum(0))(graph)
 
 
 def _of_references(
