@@ -15,8 +15,9 @@ import jax
 
 import qiff
 from qiff._files import atomic_write
+from qiff.atoms import groups
 from qiff.run.config import read_config
-from qiff.training import batches
+from qiff.training.batches import Batches
 from qiff.training.fit import _take_steps, initial_state
 from qiff.training.loss import relative
 
@@ -35,13 +36,13 @@ def main(data: str = "bundled:organic") -> None:
     state, training = initial_state(potential, run.train), run.train
     with qiff.precision(potential):
         stacked = relative(qiff.stack(frames, run.dtype, potential.cutoff), potential)
-        functions, most = {}, batches.MOST_GROUPS
-        for name, batches.MOST_GROUPS in (("padded to the largest", 1), ("similar sizes", most)):
-            drawn = batches.Batches(stacked, training.batch_size, seed=0)
+        functions, most = {}, groups.MOST
+        for name, groups.MOST in (("padded to the largest", 1), ("similar sizes", most)):
+            drawn = Batches(stacked, training.batch_size, seed=0)
             sizes = [tuple(group.size[:2]) for group in drawn.groups]
             print(f"{name}: atoms and neighbours {sizes}", flush=True)
 
-            def steps(drawn: batches.Batches = drawn) -> jax.Array:
+            def steps(drawn: Batches = drawn) -> jax.Array:
                 weights, key, losses = state.weights, jax.random.key(0), jax.numpy.zeros(1)
                 for numbers, batch in drawn.between(0, STEPS, STEPS):
                     weights, losses = _take_steps(weights, batch, numbers, key, training, None)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import qiff
+from qiff.atoms import groups
 from qiff.atoms.frames import Layout, cut
 from qiff.atoms.graph import Size
-from qiff.training.batches import MOST_GROUPS, Batches
+from qiff.model import predict
+from qiff.training.batches import Batches
 from qiff.training.fit import fit, initial_state
 from qiff.training.loss import relative
 
@@ -41,7 +43,7 @@ def test_batches_are_of_configurations_of_similar_size():
     sizes = np.random.default_rng(0).integers(2, 30, 400)
     stacked = qiff.stack(of_sizes(sizes), cutoff=100.0)
     batches = Batches(stacked, 4, seed=0)
-    assert 2 <= len(batches.groups) <= MOST_GROUPS
+    assert 2 <= len(batches.groups) <= groups.MOST
     per_epoch = sum(len(group.indices) // 4 for group in batches.groups)
     drawn, n_padded = [], 0
     epoch = batches.order(0, per_epoch)
@@ -55,8 +57,8 @@ def test_batches_are_of_configurations_of_similar_size():
     assert len(set(drawn)) == len(drawn) >= 400 - 3 * len(batches.groups)
     assert n_padded < 1.4 * sizes.sum()
     assert stacked.graph.numbers.size > 1.7 * sizes.sum()  # control
-    groups = [number for number, _ in epoch]
-    assert groups != sorted(groups)
+    numbers = [number for number, _ in epoch]
+    assert numbers != sorted(numbers)
     again = [own for _, own in batches.order(3, 5)]
     np.testing.assert_array_equal(again, [own for _, own in epoch[3:5]])
 
@@ -103,3 +105,38 @@ def test_a_fit_of_several_groups_resumes_bit_for_bit():
     assert all(jax.tree.leaves(same))
     changed = jax.tree.map(np.array_equal, states[0].weights.potential, last.weights.potential)
     assert not all(jax.tree.leaves(changed))  # control
+
+
+def test_groups_are_a_partition_with_less_padding():
+    n_atoms = np.random.default_rng(0).integers(1, 60, 500)
+    found = groups.similar(n_atoms, n_atoms - 1, fewest=20)
+    assert 2 <= len(found) <= groups.MOST
+    assert sorted(np.concatenate(found).tolist()) == list(range(500))
+    assert all(len(own) >= 20 and np.all(np.diff(own) > 0) for own in found)
+    assert sum(len(own) * n_atoms[own].max() for own in found) < 0.8 * 500 * n_atoms.max()
+    saved = 500 * n_atoms.max() - n_atoms.sum()
+    assert len(groups.similar(n_atoms, np.zeros_like(n_atoms), worth=saved)) == 1
+
+
+def test_predictions_do_not_depend_on_what_else_is_predicted(monkeypatch):
+    """A large configuration among small ones is computed apart, where that pays."""
+    padded = []
+    of_group = predict._predicted
+
+    def recorded(potential: qiff.AbstractPotential, frames: list[ase.Atoms]) -> list:
+        padded.append(max(map(len, frames)))
+        return of_group(potential, frames)
+
+    monkeypatch.setattr(predict, "_predicted", recorded)
+    potential = qiff.build_for(ORGANIC, {"kind": "classical", "elements": ELEMENTS}, seed=0)
+    frames = [*of_sizes(np.array([3, 2, 3, 40, 2])), *ORGANIC[:2]]
+    alone = [predict.predict(potential, atoms) for atoms in frames]
+    padded.clear()
+    for worth, divided in ((10, True), (1000, False)):
+        monkeypatch.setattr(predict, "_WORTH", worth)
+        together = predict.predict(potential, frames)
+        assert (min(padded) < max(padded) == 40) is divided
+        padded.clear()
+        for one, other in zip(together, alone, strict=True):
+            assert one.energy == pytest.approx(other.energy, abs=1e-10)
+            np.testing.assert_allclose(one.forces, other.forces, atol=1e-10)

@@ -112,9 +112,9 @@ def _dimer_cut(sampling: Sampling) -> list[ase.Atoms]:
     return frames
 
 
-def _grown(most: int, sampling: Sampling) -> list[ase.Atoms]:
-    """A molecule of so many heavy atoms at most for every ten frames."""
-    names = grown(-(-sampling.n_frames // 10), sampling.seed, most)
+def _grown(most: int, n_each: int, sampling: Sampling) -> list[ase.Atoms]:
+    """A molecule of `most` heavy atoms or fewer for every `n_each` frames."""
+    names = grown(-(-sampling.n_frames // n_each), sampling.seed, most)
     return [_named(smiles, scaffold=scaffold(smiles)) for smiles in names]
 
 
@@ -141,17 +141,18 @@ _HARMONIC = (
     "frame 0 the relaxed molecule; then harmonic Wigner samples (zero-point motion included) of "
     "its normal modes at `temperature` K, each in a random orientation"
 )
+_NUMBERS = {3: "three", 10: "ten"}
 
 
-def _organic(most: int, n_frames: int) -> Recipe:
-    """Random molecules of so many heavy atoms at most."""
+def _organic(most: int, n_frames: int, n_each: int = 10, n_conformers: int = 2) -> Recipe:
+    """Random molecules of so many heavy atoms at most, each in so many frames."""
     return Recipe(
         level=GFN2,
-        description=f"random molecules of H, C, N, O with up to {most} heavy atoms, each in ten "
-        f"frames; {_MODES}",
+        description=f"random molecules of H, C, N, O with up to {most} heavy atoms, each in "
+        f"{_NUMBERS[n_each]} frames; {_MODES}",
         n_frames=n_frames,
         uses=("n_frames", "temperature", "seed"),
-        sampler=Molecules(partial(_grown, most), n_conformers=2),
+        sampler=Molecules(partial(_grown, most, n_each), n_conformers),
     )
 
 
@@ -198,6 +199,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "organic": _organic(12, n_frames=24000),
     "small-organic": _organic(7, n_frames=12000),
+    "diverse-organic": _organic(12, n_frames=30000, n_each=3, n_conformers=1),
     "alkanes": Recipe(
         level=GFN2,
         description="n-alkanes, an eighth of the frames for each of C4 to C8 to train on, a "

@@ -27,6 +27,7 @@ from ..atoms.graph import (
     has_volume,
     rounded,
 )
+from ..atoms.groups import similar
 from ..atoms.neighbours import NeighbourTable, neighbour_table
 from .blocks import block_size, with_blocks
 from .derivatives import Derivatives, derivatives
@@ -34,6 +35,7 @@ from .potential import AbstractPotential
 
 _BATCH = 256  # configurations that are evaluated side by side, at most
 _BLOCKS = 2  # of atoms in them, at most
+_WORTH = 20_000  # atoms, which are computed in the time that it takes to compile
 _FARTHEST = 1e4  # Å; float32 resolves 0.001 Å there
 
 
@@ -175,22 +177,32 @@ def predict(
         return []
     for index, frame in enumerate(atoms):
         check_atoms(potential, frame, f"frame {index}")
+    n_atoms = np.array([len(frame) for frame in atoms])
+    found: dict[int, Prediction] = {}
     try:
-        with precision(potential):
-            graphs = graph(atoms, dtype(potential), potential.cutoff)
-            found = _predict_many(potential, graphs)
-            found = jax.tree.map(lambda values: finite(np.asarray(values, float)), found)
+        for group in similar(n_atoms, np.zeros_like(n_atoms), worth=_WORTH):
+            own = [atoms[index] for index in group]
+            found |= zip(group.tolist(), _predicted(potential, own), strict=True)
     except NotFiniteError:
         for index, frame in enumerate(atoms):
             check_apart(frame, f"frame {index}")
         raise
+    return [found[index] for index in range(len(atoms))]
+
+
+def _predicted(potential: AbstractPotential, frames: Sequence[ase.Atoms]) -> list[Prediction]:
+    """Of configurations that are padded to the largest of them."""
+    with precision(potential):
+        graphs = graph(frames, dtype(potential), potential.cutoff)
+        found = _predict_many(potential, graphs)
+        found = jax.tree.map(lambda values: finite(np.asarray(values, float)), found)
     return [
         Prediction(
             potential.reference_energy(frame.numbers) + float(found.energy[k]),
             found.forces[k, : len(frame)],
             found.stress[k] if has_volume(frame) else None,
         )
-        for k, frame in enumerate(atoms)
+        for k, frame in enumerate(frames)
     ]
 
 

@@ -9,14 +9,13 @@ from jaxtyping import Int
 
 from ..atoms.frames import Frames, cut
 from ..atoms.graph import Size, sizes
+from ..atoms.groups import similar
 
 PIECE = 32
 """Configurations that are validated at a time."""
 LARGEST = 1 << 26
 """Bytes of the batches that are put on the devices at a time, unless one batch is larger."""
-MOST_GROUPS, _SAVED, _FEWEST = 5, 0.1, 4
-"""Groups of configurations at most; share of the work that another one saves, and batches in it."""
-_OF_ATOM = 16  # neighbours whose work is that of the circuits of an atom
+_FEWEST = 4  # batches of a group
 
 
 class Group(NamedTuple):
@@ -95,57 +94,14 @@ def _divided(indices: Int[np.ndarray, " n"], size: int) -> Int[np.ndarray, "n_ba
 
 
 def groups(frames: Frames, batch_size: int) -> Sequence[Group]:
-    """Configurations by size, in as few groups as leave little padding; all in one if alike.
-
-    The work of a configuration grows as $n(m + c)$ with the atoms $n$ and neighbours $m$ that it
-    has room for. A group is divided where that saves most, as long as it saves a tenth of all.
-
-    Args:
-        frames: labelled configurations.
-        batch_size: configurations of a batch; a group has several batches.
-    """
+    """Configurations by size, see `similar`; each group has several batches."""
     n_atoms, n_neighbours = sizes(frames.graph)
-    work = _work(n_atoms, n_neighbours)
-    order = np.argsort(work, kind="stable")
-    found, fewest = [order], _FEWEST * batch_size
-    while len(found) < MOST_GROUPS:
-        divisions = [_division(n_atoms[own], n_neighbours[own], fewest) for own in found]
-        largest = max(range(len(found)), key=lambda number: divisions[number][0])
-        saved, place = divisions[largest]
-        if saved < _SAVED * sum(_padded(n_atoms[own], n_neighbours[own]) for own in found):
-            break
-        own = found[largest]
-        found[largest : largest + 1] = [own[:place], own[place:]]
+    found = similar(n_atoms, n_neighbours, _FEWEST * batch_size)
     if len(found) == 1:
         _, n_rows, n_columns = frames.graph.mask.shape
-        return [Group(np.sort(order), Size(n_rows, n_columns))]
-    return [
-        Group(np.sort(own), Size(int(n_atoms[own].max()), int(n_neighbours[own].max())))
-        for own in found
-    ]
-
-
-def _work(n_atoms: np.ndarray, n_neighbours: np.ndarray) -> np.ndarray:
-    return n_atoms * (n_neighbours + _OF_ATOM)
-
-
-def _padded(n_atoms: np.ndarray, n_neighbours: np.ndarray) -> int:
-    """Work of all configurations of a group."""
-    return int(len(n_atoms) * _work(n_atoms.max(), n_neighbours.max()))
-
-
-def _division(n_atoms: np.ndarray, n_neighbours: np.ndarray, fewest: int) -> tuple[int, int]:
-    """Where to divide a group that is sorted by work, and what that saves."""
-    n = len(n_atoms)
-    places = np.arange(fewest, n - fewest + 1)
-    if not len(places):
-        return 0, 0
-    largest = np.maximum.accumulate
-    below = _work(largest(n_atoms), largest(n_neighbours))[places - 1]
-    above = _work(largest(n_atoms[::-1]), largest(n_neighbours[::-1]))[::-1][places]
-    saved = _padded(n_atoms, n_neighbours) - places * below - (n - places) * above
-    best = int(saved.argmax())
-    return int(saved[best]), int(places[best])
+        return [Group(found[0], Size(n_rows, n_columns))]
+    largest = lambda own: Size(int(n_atoms[own].max()), int(n_neighbours[own].max()))
+    return [Group(own, largest(own)) for own in found]
 
 
 def taken(frames: Frames, indices: Int[np.ndarray, "..."]) -> Frames:
