@@ -38,12 +38,13 @@ from .atoms.graph import Graph, graph
 from .model.build import skeleton
 from .model.derivatives import energy
 from .model.potential import AbstractPotential
-from .model.predict import Prediction, dtype, precision
+from .model.predict import Prediction, dtype, precision, predict
 from .quantum.consistency import check_gate as check_gate
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-4}
 """Largest allowed defect by the precision of a potential."""
 _STEP = 1e-4  # Å, of central differences
+_STIRRED = 0.1  # Å
 _FAR = 20.0  # Å beyond the interaction range
 
 Law = Callable[[AbstractPotential, ase.Atoms], float]
@@ -147,6 +148,16 @@ def padding(potential: AbstractPotential, atoms: ase.Atoms) -> float:
     return max(defect(padded, Prediction(float(bare), -slopes)), float(beyond))
 
 
+def stack(potential: AbstractPotential, atoms: ase.Atoms) -> float:
+    """Configurations that are predicted together are predicted as each alone."""
+    moved = transformed(atoms, shift=_STIRRED * np.sin(np.arange(3 * len(atoms)).reshape(-1, 3)))
+    frames = [atoms, moved]
+    if _has_cutoff(potential):
+        frames += [boxed(atoms), boxed(moved, 1.1 * CELL)]
+    both = zip(predict(potential, frames), evaluate(potential, frames), strict=True)
+    return max(defect(found, expected) for found, expected in both)
+
+
 def _wider(seen: Graph) -> Graph:
     """The same with two masked atoms and three masked neighbours of each atom more."""
     atoms, columns = 2, 3 if seen.mask.shape[1] else 0
@@ -210,6 +221,7 @@ LAWS: dict[str, Law] = {
     "rounding": rounding,
     "gradient": gradient,
     "padding": padding,
+    "stack": stack,
     "extensivity": extensivity,
     "continuity": continuity,
     "supercell": supercell,
@@ -244,10 +256,13 @@ def applicable(potential: AbstractPotential) -> dict[str, float]:
     Returns:
         The largest defect allowed by the name of the law, a key of `LAWS`.
     """
-    reach = potential.interaction_range
-    has_cutoff = reach is not None and np.isfinite(reach)
-    allowed = TOLERANCE[dtype(potential)]
+    allowed, has_cutoff = TOLERANCE[dtype(potential)], _has_cutoff(potential)
     return {name: FIXED.get(name, allowed) for name in LAWS if has_cutoff or name not in LOCAL}
+
+
+def _has_cutoff(potential: AbstractPotential) -> bool:
+    reach = potential.interaction_range
+    return reach is not None and bool(np.isfinite(reach))
 
 
 def check_potential(potential: AbstractPotential, atoms: ase.Atoms) -> None:

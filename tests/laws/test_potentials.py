@@ -127,10 +127,14 @@ def doubled(x: Float[Array, ""]) -> Float[Array, ""]:
 doubled.defjvp(lambda primals, tangents: (primals[0], 2 * tangents[0]))
 
 
-def _radial(graph):
-    """A sum over neighbours that obeys every law: 1 − r²/25 up to 5 Å, three times continuous."""
+def _around(graph):
+    """Sums over neighbours that obey every law: 1 − r²/25 up to 5 Å, three times continuous."""
     square = jnp.where(graph.mask, (displacements(graph) ** 2).sum(-1), 25.0)
-    return (jnp.maximum(1 - square / 25.0, 0.0) ** 4).sum()
+    return (jnp.maximum(1 - square / 25.0, 0.0) ** 4).sum(-1)
+
+
+def _radial(graph):
+    return _around(graph).sum()
 
 
 SPOILT = {
@@ -143,6 +147,7 @@ SPOILT = {
     "rounding": lambda g: 1e5 * _radial(g) - 1e5 * _radial(g.at(1.00001 * g.positions)),
     "gradient": lambda g: doubled(_radial(g)),
     "padding": lambda g: len(g.numbers) * _radial(g),
+    "stack": lambda g: len(g.numbers) * _radial(g),
     "extensivity": lambda g: _radial(g) ** 2,
     "continuity": lambda g: jnp.where(
         g.mask & ((displacements(g) ** 2).sum(-1) < 25.0), 1.0, 0.0
@@ -177,10 +182,10 @@ class Spoilt(AbstractSinglePotential):
 
     def __call__(self, graph):
         graph = graph.at(jnp.asarray(graph.positions))
-        total = self.weight * _radial(graph)
+        energies = _around(graph)
         if self.law:
-            total += self.weight * SPOILT[self.law](graph)
-        return jnp.full(len(graph.numbers), total / len(graph.numbers))
+            energies += SPOILT[self.law](graph) / len(graph.numbers)
+        return self.weight * energies
 
     def reference_energy(self, numbers):
         return 0.0

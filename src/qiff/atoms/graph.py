@@ -71,17 +71,42 @@ def displacements(graph: Graph) -> Float[Array, "n_atoms n_neighbours 3"]:
     return apart + jnp.asarray(graph.shifts, cell.dtype) @ cell
 
 
-def strained(graph: Graph, strain: Float[Array, "3 3"]) -> Graph:
+def strained(graph: Graph, strain: Float[Array, "*frames 3 3"]) -> Graph:
     r"""The graph under a homogeneous strain: $r \to r(1+\epsilon)$ and $h \to h(1+\epsilon)$.
 
     Only the symmetric part of $\epsilon$ counts; its antisymmetric part would be a rotation.
     """
-    deformation = jnp.eye(3, dtype=strain.dtype) + (strain + strain.T) / 2
+    symmetric = (strain + jnp.swapaxes(strain, -1, -2)) / 2
+    deformation = jnp.eye(3, dtype=strain.dtype) + symmetric
     positions = jnp.asarray(graph.positions) @ deformation
     if graph.cell is None:
         return graph.at(positions)
     cell = jnp.asarray(graph.cell) @ deformation
     return eqx.tree_at(lambda g: (g.positions, g.cell), graph, (positions, cell))
+
+
+def side_by_side(graph: Graph) -> Graph:
+    """A stack as one configuration, whose parts do not see each other.
+
+    The images of neighbours are in Å then, in a cell of unit vectors.
+    """
+    positions, neighbours = jnp.asarray(graph.positions), jnp.asarray(graph.neighbours)
+    n_frames, n_atoms = graph.numbers.shape
+    first = n_atoms * np.arange(n_frames, dtype=neighbours.dtype)
+    shifts = cell = None
+    if graph.cell is not None and graph.shifts is not None:
+        shifts = jnp.asarray(graph.shifts, positions.dtype) @ jnp.asarray(graph.cell)[:, None]
+        cell = jnp.eye(3, dtype=positions.dtype)
+    joined = lambda values: values.reshape(n_frames * n_atoms, *values.shape[2:])
+    return Graph(
+        positions=joined(positions),
+        numbers=joined(jnp.asarray(graph.numbers)),
+        neighbours=joined(neighbours + first[:, None, None]),
+        mask=joined(jnp.asarray(graph.mask)),
+        shifts=None if shifts is None else joined(shifts),
+        cell=cell,
+        block=graph.block,
+    )
 
 
 class Size(NamedTuple):

@@ -1,5 +1,6 @@
-"""Energy, forces and stress of one configuration: the one place that differentiates a potential."""
+"""Energy, forces and stress of configurations: the one place that differentiates a potential."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -7,13 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._types import Energy, Forces
-from ..atoms.graph import Graph, strained
+from ..atoms.graph import Graph, side_by_side, strained
 from .potential import AbstractPotential
 
 
 class Derivatives(NamedTuple):
-    """Of one configuration, by property; see `PROPERTIES`.
+    """Of one configuration, or of each of a stack, by property; see `PROPERTIES`.
 
     Args:
         energy: in eV, beyond `AbstractPotential.reference_energy`.
@@ -21,22 +21,33 @@ class Derivatives(NamedTuple):
         stress: in eV/Å³, in the order xx, yy, zz, yz, xz, xy; None without a cell.
     """
 
-    energy: Energy
-    forces: Forces
-    stress: Float[Array, "6"] | None = None
+    energy: Float[Array, "*frames"]
+    forces: Float[Array, "*frames n_atoms 3"]
+    stress: Float[Array, "*frames 6"] | None = None
 
     def properties(self) -> dict[str, Array]:
         """By key, those that there are."""
         return {key: value for key, value in self._asdict().items() if value is not None}
 
 
-def energy(potential: AbstractPotential, graph: Graph) -> Energy:
-    r"""$E = \sum_i E_i$ of one configuration in eV, beyond `AbstractPotential.reference_energy`."""
-    return potential(graph).sum()
+def energy(potential: AbstractPotential, graph: Graph) -> Float[Array, "*frames"]:
+    r"""$E = \sum_i E_i$ in eV of one configuration, or of each of a stack, beyond
+    `AbstractPotential.reference_energy`.
+
+    A stack is computed as one configuration whose parts do not see each other, unless the range of
+    the potential is that of the whole.
+    """
+    numbers = jnp.asarray(graph.numbers)
+    if numbers.ndim == 1:
+        return potential(graph).sum()
+    reach = potential.interaction_range
+    if reach is None or math.isinf(reach):
+        return jax.vmap(lambda one: energy(potential, one))(graph)
+    return potential(side_by_side(graph)).reshape(numbers.shape).sum(-1)
 
 
 def derivatives(potential: AbstractPotential, graph: Graph) -> Derivatives:
-    r"""Energy, forces and stress from one gradient.
+    r"""Energy, forces and stress from one gradient; of one configuration, or of each of a stack.
 
     $$ F = -\frac{\partial E}{\partial R}, \qquad
        \sigma = \frac1V \frac{\partial E}{\partial\epsilon} $$
@@ -44,21 +55,25 @@ def derivatives(potential: AbstractPotential, graph: Graph) -> Derivatives:
     of $E(R(1 + \epsilon), h(1 + \epsilon))$ at $\epsilon = 0$, with the volume $V = |\det h|$.
     """
     positions = jnp.asarray(graph.positions)
+
+    def total(positions: Array, strain: Array | None) -> tuple[Array, Array]:
+        moved = graph.at(positions)
+        found = energy(potential, moved if strain is None else strained(moved, strain))
+        return found.sum(), found  # no configuration changes the energy of another
+
     if graph.cell is None:
-        value, gradient = jax.value_and_grad(lambda x: energy(potential, graph.at(x)))(positions)
+        (_, value), gradient = jax.value_and_grad(total, has_aux=True)(positions, None)
         return Derivatives(value, -gradient)
-
-    def of_both(positions: Array, strain: Array) -> Energy:
-        return energy(potential, strained(graph.at(positions), strain))
-
-    strain = jnp.zeros((3, 3), positions.dtype)
-    value, (gradient, virial) = jax.value_and_grad(of_both, (0, 1))(positions, strain)
-    volume = jnp.abs(jnp.linalg.det(jnp.asarray(graph.cell)))
-    xx, xy, xz, yy, yz, zz = virial[np.triu_indices(3)] / volume
-    return Derivatives(value, -gradient, jnp.stack([xx, yy, zz, yz, xz, xy]))
+    cell = jnp.asarray(graph.cell)
+    strain = jnp.zeros(cell.shape, positions.dtype)
+    of_both = jax.value_and_grad(total, (0, 1), has_aux=True)
+    (_, value), (gradient, virial) = of_both(positions, strain)
+    xx, xy, xz, yy, yz, zz = (virial[..., i, j] for i, j in zip(*np.triu_indices(3), strict=True))
+    stress = jnp.stack([xx, yy, zz, yz, xz, xy], axis=-1)
+    return Derivatives(value, -gradient, stress / jnp.abs(jnp.linalg.det(cell))[..., None])
 
 
-def energy_and_forces(potential: AbstractPotential, graph: Graph) -> tuple[Energy, Forces]:
+def energy_and_forces(potential: AbstractPotential, graph: Graph) -> tuple[Array, Array]:
     """The first two of `derivatives`."""
     found = derivatives(potential, graph)
     return found.energy, found.forces

@@ -210,13 +210,14 @@ class CircuitInteraction(AbstractInteraction):
         program, n_qubits = self.simulation.program, self.settings.n_qubits
         weights = (self.channels[0], self.channels[1], self.projections, self.channels[2])
         found = channels(moments, weights, species, self.settings.places, self.engine)
-        angles = found[: program.n_slots] + self.constants(species)
+        angles, projected = jnp.split(found, [program.n_slots])
+        angles += self.constants(species)
         simulated = jax.vmap(jax.vmap(self.simulation.with_mirror_image))
         values = jnp.moveaxis(simulated(jnp.moveaxis(angles, 0, -1)), -1, 0)
         exchanges, axes = jnp.split(values, [n_qubits * (n_qubits - 1) // 2])
         _, n_atoms, n_circuits = values.shape
         axes = axes.reshape(n_qubits, 3, n_atoms, n_circuits)
-        dots = (axes * found[program.n_slots :].reshape(axes.shape)).sum(1)
+        dots = (axes * projected.reshape(axes.shape)).sum(1)
         invariants = jnp.moveaxis(jnp.concatenate([exchanges, dots]), 0, -1)
         vectors = jnp.transpose(axes, (2, 1, 3, 0)).reshape(n_atoms, 3, -1)
         return AtomFeatures(invariants.reshape(n_atoms, -1), vectors)

@@ -32,7 +32,11 @@ class AbstractPotential(eqx.Module):
 
     @abc.abstractmethod
     def __call__(self, graph: Graph) -> Energies:
-        """Energy of each atom beyond `reference_energy`, in eV unless stated otherwise."""
+        """Energy of each atom beyond `reference_energy`, in eV unless stated otherwise.
+
+        If `interaction_range` is finite, that of an atom must not depend on atoms beyond it: stacks
+        of configurations are then computed as one graph.
+        """
 
     @abc.abstractmethod
     def reference_energy(self, numbers: Numbers) -> float:

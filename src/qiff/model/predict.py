@@ -71,11 +71,14 @@ class Prediction:
 
 @eqx.filter_jit
 def _predict_many(potential: AbstractPotential, graphs: Graph) -> Derivatives:
-    one = lambda graph: derivatives(potential, with_blocks(graph))
-    n_atoms = max(1, graphs.numbers.shape[1])
-    return jax.lax.map(
-        one, graphs, batch_size=max(1, min(_BATCH, _BLOCKS * block_size() // n_atoms))
-    )
+    """Some at a time, as many as fit into blocks; the last ones are computed more than once."""
+    n_frames, n_atoms = graphs.numbers.shape
+    size = max(1, min(_BATCH, n_frames, _BLOCKS * block_size() // max(1, n_atoms)))
+    n_parts = -(-n_frames // size)
+    places = np.minimum(np.arange(n_parts * size), n_frames - 1).reshape(n_parts, size)
+    parts = jax.tree.map(lambda values: jnp.asarray(values)[places], graphs)
+    found = jax.lax.map(lambda part: derivatives(potential, with_blocks(part)), parts)
+    return jax.tree.map(lambda values: values.reshape(-1, *values.shape[2:])[:n_frames], found)
 
 
 def evaluator(

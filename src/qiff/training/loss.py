@@ -154,8 +154,7 @@ class Loss:
                     f"`frames` must have {key} to learn from, but have none; label them or set "
                     f"`{key}_weight` to 0."
                 )
-        one = lambda graph: _predicted(potential, graph, self.learned)
-        found = jax.vmap(one)(frames.graph)
+        found = _predicted(potential, frames.graph, self.learned)
         if absent := [key for key in self.learned if key not in found]:
             raise InputError(f"`{absent[0]}_weight` must be 0: without a cell it is not predicted.")
         errors = {}
@@ -211,7 +210,7 @@ def relative(frames: Frames, potential: AbstractPotential) -> Frames:
 def _predicted(
     potential: AbstractPotential, graph: Graph, keys: Collection[str]
 ) -> dict[str, Float[Array, "..."]]:
-    """Properties of one configuration; derivatives of the energy only if they are asked for."""
+    """Properties of every configuration; derivatives of the energy only if they are asked for."""
     if set(keys) == {"energy"}:
         return {"energy": energy(potential, graph)}
     return derivatives(potential, graph).properties()
