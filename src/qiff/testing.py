@@ -152,7 +152,7 @@ def stack(potential: AbstractPotential, atoms: ase.Atoms) -> float:
     """Configurations that are predicted together are predicted as each alone."""
     moved = transformed(atoms, shift=_STIRRED * np.sin(np.arange(3 * len(atoms)).reshape(-1, 3)))
     frames = [atoms, moved]
-    if _has_cutoff(potential):
+    if potential.is_local:
         frames += [boxed(atoms), boxed(moved, 1.1 * CELL)]
     both = zip(predict(potential, frames), evaluate(potential, frames), strict=True)
     return max(defect(found, expected) for found, expected in both)
@@ -256,13 +256,8 @@ def applicable(potential: AbstractPotential) -> dict[str, float]:
     Returns:
         The largest defect allowed by the name of the law, a key of `LAWS`.
     """
-    allowed, has_cutoff = TOLERANCE[dtype(potential)], _has_cutoff(potential)
-    return {name: FIXED.get(name, allowed) for name in LAWS if has_cutoff or name not in LOCAL}
-
-
-def _has_cutoff(potential: AbstractPotential) -> bool:
-    reach = potential.interaction_range
-    return reach is not None and bool(np.isfinite(reach))
+    allowed, is_local = TOLERANCE[dtype(potential)], potential.is_local
+    return {name: FIXED.get(name, allowed) for name in LAWS if is_local or name not in LOCAL}
 
 
 def check_potential(potential: AbstractPotential, atoms: ase.Atoms) -> None:

@@ -1,6 +1,5 @@
 """Energy, forces and stress of configurations: the one place that differentiates a potential."""
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -34,14 +33,13 @@ def energy(potential: AbstractPotential, graph: Graph) -> Float[Array, "*frames"
     r"""$E = \sum_i E_i$ in eV of one configuration, or of each of a stack, beyond
     `AbstractPotential.reference_energy`.
 
-    A stack is computed as one configuration whose parts do not see each other, unless the range of
-    the potential is that of the whole.
+    A stack is computed as one configuration whose parts do not see each other if the potential is
+    local.
     """
     numbers = jnp.asarray(graph.numbers)
     if numbers.ndim == 1:
         return potential(graph).sum()
-    reach = potential.interaction_range
-    if reach is None or math.isinf(reach):
+    if not potential.is_local:
         return jax.vmap(lambda one: energy(potential, one))(graph)
     return potential(side_by_side(graph)).reshape(numbers.shape).sum(-1)
 

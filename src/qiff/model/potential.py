@@ -2,6 +2,7 @@
 
 import abc
 import inspect
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -34,7 +35,7 @@ class AbstractPotential(eqx.Module):
     def __call__(self, graph: Graph) -> Energies:
         """Energy of each atom beyond `reference_energy`, in eV unless stated otherwise.
 
-        If `interaction_range` is finite, that of an atom must not depend on atoms beyond it: stacks
+        If `is_local`, that of an atom must not depend on atoms beyond `interaction_range`: stacks
         of configurations are then computed as one graph.
         """
 
@@ -53,6 +54,12 @@ class AbstractPotential(eqx.Module):
     def interaction_range(self) -> float | None:
         """How far an atom can feel another, in Å: the cutoff times the interactions. None as in
         `cutoff`."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether `interaction_range` is finite."""
+        reach = self.interaction_range
+        return reach is not None and math.isfinite(reach)
 
     @property
     @abc.abstractmethod

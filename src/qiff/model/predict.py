@@ -221,8 +221,7 @@ def check_atoms(potential: AbstractPotential, atoms: ase.Atoms, place: str) -> N
             f"{place}: extends over {extent:.3g} Å, in which single precision does not resolve "
             f"distances; at most {_FARTHEST:g} Å, or a model in float64."
         )
-    reach = potential.interaction_range
-    if atoms.pbc.any() and (reach is None or np.isinf(reach)):
+    if atoms.pbc.any() and not potential.is_local:
         raise InputError(
             f"{place}: is periodic (pbc = {atoms.pbc.tolist()}), but the model describes an "
             "isolated molecule; ignore the cell (`Calculator(…, isolated=True)`, `--isolated`), "
