@@ -15,14 +15,15 @@ SHAPE = ((1, 5), (3, 18), (6, 3))  # of a rank: rows and channels
 N_ROWS = sum(n_rows for n_rows, _ in SHAPE)
 N_CHANNELS = sum(n_channels for _, n_channels in SHAPE)
 N_SETS = 3
+N_FEATURES = 19  # more than the lanes of a vector, and not a multiple
 OF = np.random.default_rng(1).permutation(sum(rows * n for rows, n in SHAPE))
 PLACES = Places(SHAPE, tuple(OF.tolist()))
 
 
 def factors(dtype: str) -> Any:
     random = np.random.default_rng(0)
-    moments = random.normal(size=(2, 9, N_ROWS, 7)).astype(dtype)
-    weights = random.normal(size=(2, 3, 7, N_CHANNELS, N_SETS)).astype(dtype)
+    moments = random.normal(size=(2, 9, N_ROWS, N_FEATURES)).astype(dtype)
+    weights = random.normal(size=(2, 3, N_FEATURES, N_CHANNELS, N_SETS)).astype(dtype)
     groups = np.array([[2, 0, 0, -1, 0, 2, 0, 0, 0], [0, -1, 2, 2, 2, 0, -1, 2, 0]], "int32")
     return moments, weights, groups
 

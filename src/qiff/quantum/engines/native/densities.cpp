@@ -87,35 +87,6 @@ QIFF_INLINE Wave<Dual<T>> wave(Dual<T> angle) {
 }
 
 // Of two vectors the lanes of these indices, those of the second counted after those of the first.
-template <class T>
-QIFF_INLINE Vector<T> merged(Vector<T> a, Vector<T> b, Integers<T> index) {
-#if defined(__clang__)
-  Vector<T> result;
-  for (int l = 0; l < kLanes<T>; ++l) result[l] = index[l] < kLanes<T> ? a[index[l]] : b[index[l] - kLanes<T>];
-  return result;
-#else
-  return __builtin_shuffle(a, b, index);
-#endif
-}
-
-// A square of vectors, transposed: row r has lane r of all.
-template <class T, int kStep = kLanes<T> / 2>
-QIFF_INLINE void transpose(Vector<T> (&rows)[kLanes<T>]) {
-  Integers<T> low, high;
-#pragma GCC unroll 16
-  for (int l = 0; l < kLanes<T>; ++l) {
-    low[l] = l & kStep ? kLanes<T> + l - kStep : l;
-    high[l] = l & kStep ? kLanes<T> + l : l + kStep;
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < kLanes<T>; ++r) {
-    if (r & kStep) continue;
-    const Vector<T> a = rows[r], b = rows[r + kStep];
-    rows[r] = merged<T>(a, b, low), rows[r + kStep] = merged<T>(a, b, high);
-  }
-  if constexpr (kStep > 1) transpose<T, kStep / 2>(rows);
-}
-
 // R is a vector, or a dual number if a direction is given.
 template <class T, class R, Order kOrder>
 class Around {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "dispatch.hpp"
@@ -91,21 +92,20 @@ template <class T>
 struct Weights {
   const T* first;
   int64_t width;
-  std::vector<T> copied;  // unless the weights can be read where they are
+  std::unique_ptr<T[]> copied;  // unless the weights can be read where they are
 
   Weights(const Sizes& sizes, const T* weights, int64_t group, const Rank& rank, bool back) {
     const int64_t n_channels = rank.channels * sizes.n_sets, n_features = sizes.n_features;
-    const auto of = [&](int64_t feature) { return weights + sizes.weight(group, feature, rank); };
-    first = of(0), width = sizes.n_channels * sizes.n_sets;
+    const T* from = weights + sizes.weight(group, 0, rank);
+    const int64_t from_width = sizes.n_channels * sizes.n_sets;
+    first = from, width = from_width;
     if (!back && n_channels == padded<T>(n_channels)) return;
     width = padded<T>(back ? n_features : n_channels);
-    copied.resize((back ? n_channels : n_features) * width);
-    constexpr int64_t kBlock = 16;  // few enough rows to write to at a time
-    for (int64_t begin = 0; back && begin < n_channels; begin += kBlock)
-      for (int64_t f = 0; f < n_features; ++f)
-        for (int64_t k = begin; k < std::min(n_channels, begin + kBlock); ++k) copied[k * width + f] = of(f)[k];
-    for (int64_t f = 0; !back && f < n_features; ++f) std::copy_n(of(f), n_channels, copied.data() + f * width);
-    first = copied.data();
+    copied.reset(new T[(back ? n_channels : n_features) * width]);
+    first = copied.get();
+    if (back) products<T>().transpose(from, from_width, n_features, n_channels, copied.get(), width);
+    for (int64_t f = 0; !back && f < n_features; ++f)
+      std::fill(std::copy_n(from + f * from_width, n_channels, &copied[f * width]), &copied[f * width] + width, T(0));
   }
 };
 
@@ -113,9 +113,9 @@ constexpr int64_t kAtomsOfTask = 12;
 constexpr int64_t kWorthAThread = 1 << 20;  // multiplications with additions
 
 // Rows of the atoms of one group, times the matrix of the group and rank, in both directions:
-// from moments to channels, or back.
+// from moments to channels, or back; false if there is no memory.
 template <class T>
-void by_group(ffi::ThreadPool& pool, const Sizes& sizes, const T* weights, const T* in, T* out, bool back) {
+bool by_group(ffi::ThreadPool& pool, const Sizes& sizes, const T* weights, const T* in, T* out, bool back) {
   struct Task {
     const Rank* rank;
     const int64_t* atoms;
@@ -142,8 +142,8 @@ void by_group(ffi::ThreadPool& pool, const Sizes& sizes, const T* weights, const
     std::fill_n(out, sizes.n_atoms * (back ? sizes.n_rows * sizes.n_features : sizes.n_places * sizes.n_sets), T(0));
   const int64_t n_workers = sizes.work() < kWorthAThread ? 1 : pool.num_threads();
   const size_t bytes = kAtomsOfTask * largest * sizeof(T);
-  for_each(pool, int64_t(tasks.size()), n_workers, bytes, [&](int64_t index, void* space) {
-    if (!space) return false;
+  return for_each(pool, int64_t(tasks.size()), n_workers, bytes, [&](int64_t index, void* space) {
+    if (bytes && !space) return false;
     const auto& [rank, atoms, n_atoms, matrix] = tasks[index];
     const int64_t n_channels = rank->channels * sizes.n_sets, n_rows = n_atoms * rank->rows;
     T* near = static_cast<T*>(space);  // channels of these atoms
@@ -163,26 +163,34 @@ void by_group(ffi::ThreadPool& pool, const Sizes& sizes, const T* weights, const
   });
 }
 
-// The derivative in the weights: for every group and rank, a sum over the rows of its atoms.
+// The derivative in the weights: for every group and rank, a sum over the rows of its atoms; false if there is no
+// memory.
 template <class T>
-void of_weights(ffi::ThreadPool& pool, const Sizes& sizes, const T* moments, const T* channels, T* out) {
+bool of_weights(ffi::ThreadPool& pool, const Sizes& sizes, const T* moments, const T* channels, T* out) {
   const int64_t n_ranks = int64_t(sizes.ranks.size());
   const int64_t n_workers = sizes.work() < kWorthAThread ? 1 : pool.num_threads();
-  for_each(pool, sizes.n_groups * n_ranks, n_workers, 0, [&](int64_t index, void*) {
+  size_t bytes = 0;  // of both factors of the largest product
+  for (const std::vector<int64_t>& members : sizes.members)
+    for (const Rank& rank : sizes.ranks) {
+      const int64_t width = sizes.n_features + padded<T>(rank.channels * sizes.n_sets);
+      bytes = std::max(bytes, members.size() * rank.rows * width * sizeof(T));
+    }
+  return for_each(pool, sizes.n_groups * n_ranks, n_workers, bytes, [&](int64_t index, void* space) {
+    if (bytes && !space) return false;
     const int64_t group = index / n_ranks, n = int64_t(sizes.members[group].size());
     const Rank& rank = sizes.ranks[index % n_ranks];
     const int64_t n_channels = rank.channels * sizes.n_sets, n_rows = n * rank.rows, width = padded<T>(n_channels);
     const int64_t* atoms = sizes.members[group].data();
-    std::vector<T> left(n_rows * sizes.n_features), right(n_rows * width);
+    T *left = static_cast<T*>(space), *right = left + n_rows * sizes.n_features;
     for (int64_t r = 0; r < n_rows; ++r)
       std::copy_n(moments + sizes.moment(atoms[r / rank.rows], rank, r % rank.rows), sizes.n_features,
-                  left.data() + r * sizes.n_features);
-    sizes.load(right.data(), width, channels, atoms, n, rank);
+                  left + r * sizes.n_features);
+    sizes.load(right, width, channels, atoms, n, rank);
     std::vector<const T*> rows(sizes.n_features);
     std::vector<T*> to(sizes.n_features);
     for (int64_t f = 0; f < sizes.n_features; ++f)
-      rows[f] = left.data() + f, to[f] = out + sizes.weight(group, f, rank);
-    products<T>().multiply(rows.data(), sizes.n_features, sizes.n_features, right.data(), width, n_rows,
+      rows[f] = left + f, to[f] = out + sizes.weight(group, f, rank);
+    products<T>().multiply(rows.data(), sizes.n_features, sizes.n_features, right, width, n_rows,
                            n_channels, to.data());
     return true;
   });
@@ -199,11 +207,14 @@ bool is(const Input& buffer, ffi::DataType type, std::initializer_list<int64_t> 
 enum class Factor { kMoments, kWeights, kChannels };
 
 template <class T>
-void run(ffi::ThreadPool& pool, Factor wanted, const Sizes& sizes, const Input& one, const Input& other, Input& out) {
+ffi::Error run(ffi::ThreadPool& pool, Factor wanted, const Sizes& sizes, const Input& one, const Input& other, Input& out) {
   const T *first = reinterpret_cast<const T*>(one.untyped_data()), *second = reinterpret_cast<const T*>(other.untyped_data());
   T* to = reinterpret_cast<T*>(out.untyped_data());
-  if (wanted == Factor::kWeights) return of_weights<T>(pool, sizes, first, second, to);
-  by_group<T>(pool, sizes, second, first, to, wanted == Factor::kMoments);
+  const bool good = wanted == Factor::kWeights
+                        ? of_weights<T>(pool, sizes, first, second, to)
+                        : by_group<T>(pool, sizes, second, first, to, wanted == Factor::kMoments);
+  if (good) return ffi::Error::Success();
+  return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for the channels of a density");
 }
 
 // Inputs are the moments or the channels, then the weights, or the channels if those are wanted.
@@ -215,11 +226,12 @@ ffi::Error call(ffi::ThreadPool& pool, Factor wanted, ffi::Span<const int32_t> s
   for (const int32_t size : shape)
     if (size < 0) return invalid();
   const Sizes sizes(shape, places, weights.dimensions(), groups);
-  std::vector<int32_t> sorted(places.begin(), places.end());
-  std::sort(sorted.begin(), sorted.end());
-  if (int64_t(sorted.size()) != sizes.n_places) return invalid();
-  for (int32_t p = 0; p < sizes.n_places; ++p)
-    if (sorted[p] != p) return invalid();
+  if (int64_t(places.size()) != sizes.n_places) return invalid();
+  std::vector<bool> taken(sizes.n_places);
+  for (const int32_t place : places) {
+    if (place < 0 || place >= sizes.n_places || taken[place]) return invalid();
+    taken[place] = true;
+  }
   const ffi::DataType type = one.element_type();
   const Input& moments = wanted == Factor::kMoments ? *result : one;
   const Input& channels = wanted == Factor::kMoments ? one : wanted == Factor::kWeights ? other : *result;
@@ -227,8 +239,8 @@ ffi::Error call(ffi::ThreadPool& pool, Factor wanted, ffi::Span<const int32_t> s
       !is(weights, type, {sizes.n_groups, sizes.n_features, sizes.n_channels, sizes.n_sets}) ||
       !is(channels, type, {sizes.n_places, sizes.n_atoms, sizes.n_sets}))
     return invalid();
-  if (type == ffi::DataType::F32) return run<float>(pool, wanted, sizes, one, other, *result), ffi::Error::Success();
-  if (type == ffi::DataType::F64) return run<double>(pool, wanted, sizes, one, other, *result), ffi::Error::Success();
+  if (type == ffi::DataType::F32) return run<float>(pool, wanted, sizes, one, other, *result);
+  if (type == ffi::DataType::F64) return run<double>(pool, wanted, sizes, one, other, *result);
   return invalid();
 }
 

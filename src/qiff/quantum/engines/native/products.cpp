@@ -1,4 +1,4 @@
-// The matrix product of one instruction set: tiles of the result in registers.
+// The matrix product of one instruction set: tiles of the result in registers. Transposed matrices.
 
 #include "products.hpp"
 
@@ -60,9 +60,33 @@ void multiply(const T* const* rows, int64_t n_rows, int64_t stride, const T* col
   }
 }
 
+template <class T>
+QIFF_INLINE void transpose_square(const T* in, int64_t width, T* out, int64_t out_width) {
+  Vector<T> square[kLanes<T>];
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes<T>; ++i) __builtin_memcpy(&square[i], in + i * width, sizeof square[i]);
+  transpose<T>(square);
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes<T>; ++i) __builtin_memcpy(out + i * out_width, &square[i], sizeof square[i]);
+}
+
+template <class T>
+void transpose_matrix(const T* in, int64_t width, int64_t n_rows, int64_t n_columns, T* out, int64_t out_width) {
+  constexpr int n = kLanes<T>;
+  for (int64_t c = 0; c < n_columns; c += n)
+    for (int64_t r = 0; r < n_rows; r += n) {
+      if (n_rows - r >= n && n_columns - c >= n) {
+        transpose_square<T>(in + r * width + c, width, out + c * out_width + r, out_width);
+        continue;
+      }
+      for (int64_t i = c; i < n_columns && i < c + n; ++i)
+        for (int64_t j = r; j < r + n; ++j) out[i * out_width + j] = j < n_rows ? in[j * width + i] : 0;
+    }
+}
+
 extern const qiff::Products<float> kFloatProducts;
 extern const qiff::Products<double> kDoubleProducts;
-const qiff::Products<float> kFloatProducts{kLanes<float>, multiply<float>};
-const qiff::Products<double> kDoubleProducts{kLanes<double>, multiply<double>};
+const qiff::Products<float> kFloatProducts{kLanes<float>, multiply<float>, transpose_matrix<float>};
+const qiff::Products<double> kDoubleProducts{kLanes<double>, multiply<double>, transpose_matrix<double>};
 
 }  // namespace QIFF_ISA

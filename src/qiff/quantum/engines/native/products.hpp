@@ -12,6 +12,9 @@ struct Products {
   // a multiple of n_lanes.
   void (*multiply)(const T* const* rows, int64_t n_rows, int64_t stride, const T* columns, int64_t width, int64_t n,
                    int64_t n_columns, T* const* out);
+  // out[c * out_width + r] = in[r * width + c] for r < n_rows and c < n_columns; rows of `out` are written up to a
+  // multiple of n_lanes, with zeros.
+  void (*transpose)(const T* in, int64_t width, int64_t n_rows, int64_t n_columns, T* out, int64_t out_width);
 };
 
 }  // namespace qiff
