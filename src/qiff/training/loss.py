@@ -202,8 +202,10 @@ _RIDGE = 0.01
 
 def relative(frames: Frames, potential: AbstractPotential) -> Frames:
     """Frames with energies beyond `reference_energy` of a potential: small enough for float32."""
-    alone = [potential.reference_energy(numbers) for numbers in np.asarray(frames.graph.numbers)]
-    energies = np.asarray(frames.labels["energy"]) - np.array(alone)
+    numbers, places = np.unique(np.asarray(frames.graph.numbers), return_inverse=True)
+    alone = np.array([potential.reference_energy(np.array([z])) for z in numbers])
+    isolated = alone[places].reshape(frames.graph.numbers.shape).sum(-1)
+    energies = np.asarray(frames.labels["energy"]) - isolated
     return Frames(frames.graph, {**frames.labels, "energy": energies}, frames.weights)
 
 
