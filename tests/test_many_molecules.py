@@ -126,10 +126,31 @@ def test_organic_resumes_within_a_molecule_and_equals_one_go(rdkit, tblite, tmp_
     assert path.read_bytes() != again.read_bytes()  # control
 
 
+def test_organic_can_have_smaller_molecules_and_fewer_frames_of_each(rdkit, tblite, tmp_path):
+    make("organic", path := tmp_path / "small.xyz", Sampling(9, n_heavy=4, n_each=3))
+    provenance = json.loads(path.with_suffix(".json").read_text())
+    assert (provenance["n_heavy"], provenance["n_each"], provenance["n_frames"]) == (4, 3, 9)
+    frames = read(Source(str(path)))
+    assert len(frames) + sum(provenance.get("left_out", {}).values()) == 9
+    assert list(dict.fromkeys(a.info["smiles"] for a in frames)) == grown(3, 0, 4)
+    assert max(np.count_nonzero(atoms.numbers > 1) for atoms in frames) <= 4
+    with pytest.raises(InputError, match=r"hardly more than 3 molecules of up to 1 heavy .* but 9"):
+        make("organic", tmp_path / "none.xyz", Sampling(9, n_heavy=1, n_each=1))
+    assert {path.name for path in tmp_path.iterdir()} == {"small.xyz", "small.json"}
+
+
+def test_what_a_recipe_does_not_use_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"`seed` does not change .* depends on `n_frames` alone"):
+        make("lih", tmp_path / "lih.xyz", Sampling(seed=1))
+    with pytest.raises(InputError, match="`n_each` does not change"):
+        make("alkanes", tmp_path / "alkanes.xyz", Sampling(n_each=3))
+    assert not any(tmp_path.iterdir())
+
+
 def only(*smiles):
     """A recipe of some molecules at the level of the force field."""
     label = lambda atoms: ForceField(atoms.info["smiles"])(atoms)
-    sampler = Molecules(lambda sampling: [molecule_of(name)[0] for name in smiles], 2)
+    sampler = Molecules(lambda sampling: [molecule_of(name)[0] for name in smiles], 5)
     level = Level("MMFF94", label, lambda: "RDKit")
     return Recipe(level, "as tested", 20, ("n_frames", "seed"), sampler)
 

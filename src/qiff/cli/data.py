@@ -29,13 +29,13 @@ def _data_make(options: argparse.Namespace) -> None:
     from ..labelling.samplers import Sampling
 
     check_known("Data set", options.name, RECIPES)
-    sampling = settings_from(options, Sampling)
+    recipe = RECIPES[options.name]
+    sampling = recipe.completed(settings_from(options, Sampling))
     path = Path(options.out or f"{options.name}.xyz")
     check_suffix(path, (".xyz", ".extxyz"))
     check_new(path, [path.with_suffix(".json")], "--out")
-    print(f"{options.name}: {RECIPES[options.name].level.description}")
-    total = sampling.n_frames or RECIPES[options.name].n_frames
-    with task_map(options) as map, progress(total) as show:
+    print(f"{options.name}: {recipe.level.description}")
+    with task_map(options) as map, progress(sampling.n_frames) as show:
         show(0, "geometries")
         make(options.name, path, sampling, lambda n_done: show(n_done, "labels"), map)
     record = path.with_suffix(".json")

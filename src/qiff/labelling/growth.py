@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import InputError
 from ..atoms.data.smiles import import_rdkit
 
 _RINGS = (
@@ -45,6 +46,7 @@ _GROUPS = {
 }
 # fmt: on
 _STARTS = {"C": 6, "CC": 2, "N": 2, "O": 2, "C=C": 1, "C=O": 2, "C#C": 1, "NC=O": 1, "C=N": 1}
+_MOST_IN_VAIN = 3000  # molecules in a row that are known or unstable
 _RING_SHARE = 0.6  # of molecules that start from a ring; a quarter as much of what is attached
 _SHUNNED = (
     "[#8]~[#8]",
@@ -78,16 +80,26 @@ def grown(n: int, seed: int, most: int = 12) -> list[str]:
             three quarters of that.
 
     Raises:
+        InputError: there are hardly so many of this size.
         MissingExtraError: RDKit is not installed.
     """
     rng, chemistry = np.random.default_rng(seed), import_rdkit().Chem
     found: dict[str, None] = {}
+    n_in_vain = 0
     while len(found) < n:
-        size = int(rng.triangular(1, 0.75 * most, most + 1))
+        if n_in_vain == _MOST_IN_VAIN:
+            raise InputError(
+                f"there are hardly more than {len(found)} molecules of up to {most} heavy atoms, "
+                f"but {n} are asked for: ask for fewer frames, more of each molecule, or larger "
+                "molecules."
+            )
+        n_in_vain += 1
+        size = int(rng.triangular(1, max(1, 0.75 * most), most + 1))
         molecule = _grown(size, rng)
         smiles = chemistry.MolToSmiles(molecule, isomericSmiles=False)
         if smiles not in found and _is_stable(_parsed(smiles), most):
             found[smiles] = None
+            n_in_vain = 0
     return list(found)
 
 

@@ -5,7 +5,6 @@ through a `map`, on this machine or on others, and may arrive in any order; only
 called `make` writes.
 """
 
-import dataclasses
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -36,20 +35,20 @@ def make(
     Args:
         name: a key of `RECIPES`.
         path: where the frames go (extxyz, eV and Å); provenance goes to the same name in .json.
-        sampling: number of frames, temperature and seed.
+        sampling: what is asked for.
         after_label: called with the number of finished frames, first when labelling begins.
         map: applies a function to every frame, see `Map`; the data set does not depend on it.
 
     Raises:
-        InputError: the recipe is unknown; the partial file belongs to another computation, or
-            another process uses it.
+        InputError: the recipe is unknown, or does not use what is asked for; the partial file
+            belongs to another computation, or another process uses it.
         MissingExtraError: the program of the recipe is not installed.
         RunError: a calculation did not converge, `map` lost a frame, or every frame is left out;
             what is finished is kept.
     """
     check_known("Data set", name, RECIPES)
     recipe = RECIPES[name]
-    sampling = dataclasses.replace(sampling, n_frames=sampling.n_frames or recipe.n_frames)
+    sampling = recipe.completed(sampling)
     provenance, part = _provenance(name, recipe, sampling), journal_of(path)
     with locked(part):
         label, n_frames = recipe.level.label, sampling.n_frames

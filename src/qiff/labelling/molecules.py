@@ -43,12 +43,12 @@ class Molecules(AbstractSampler):
 
     Args:
         molecules: what `frames` are drawn of, without positions; `smiles` in `info`. The number of
-            frames is divided evenly among them.
-        n_conformers: of a molecule, at most.
+            frames is divided evenly among them, unless `n_each` is given.
+        n_of_conformer: frames that a further conformer of a molecule is worth.
     """
 
     molecules: Callable[[Sampling], list[ase.Atoms]]
-    n_conformers: int
+    n_of_conformer: int
 
     def start(self, sampling: Sampling, label: Labeller) -> list[ase.Atoms]:
         return self.molecules(sampling)
@@ -61,7 +61,7 @@ class Molecules(AbstractSampler):
         done: Mapping[int, Outcome],
         map: Map,
     ) -> Iterator[tuple[int, Outcome]]:
-        n_each = -(-sampling.n_frames // len(start))
+        n_each = sampling.n_each or -(-sampling.n_frames // len(start))
         missing = (index for index in range(sampling.n_frames) if index not in done)
         tasks = (
             (molecule, start[molecule], [index % n_each for index in indices])
@@ -113,7 +113,8 @@ class Molecules(AbstractSampler):
         smiles = molecule.info["smiles"]
         field, bonds = ForceField(smiles), bonded(smiles)
         drawn = [molecule.copy() for _ in range(n)]
-        found = conformers(smiles, min(self.n_conformers, n), int(rng.integers(2**31)))
+        n_conformers = max(1, n // self.n_of_conformer)
+        found = conformers(smiles, n_conformers, int(rng.integers(2**31)))
         for first, conformer in enumerate(found):
             hessian = hessian_by_differences(conformer, field)
             relaxed = relax(conformer, label, _RELAXED, hessian)

@@ -3,13 +3,14 @@
 A new data set is one `Recipe` in `RECIPES`.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import ase
 import numpy as np
 
+from .._checks import InputError
 from ..atoms.data.smiles import import_rdkit, molecule_of
 from ..atoms.data.source import PART
 from .engines import tblite
@@ -32,6 +33,7 @@ class Recipe:
         n_frames: number of frames unless another is asked for.
         uses: the fields of `Sampling` that change the frames.
         sampler: draws the frames.
+        n_heavy, n_each: of random molecules, unless others are asked for.
     """
 
     level: Level
@@ -39,6 +41,26 @@ class Recipe:
     n_frames: int
     uses: tuple[str, ...]
     sampler: AbstractSampler
+    n_heavy: int = 0
+    n_each: int = 0
+
+    def completed(self, sampling: Sampling) -> Sampling:
+        """With the numbers of the recipe where none is asked for.
+
+        Raises:
+            InputError: what is asked for does not change the frames.
+        """
+        for field in dataclasses.fields(Sampling):
+            if field.name not in self.uses and getattr(sampling, field.name) != field.default:
+                used = " and ".join(f"`{name}`" for name in self.uses)
+                raise InputError(
+                    f"`{field.name}` does not change this data set, which depends on {used} alone."
+                )
+        numbers = {
+            name: getattr(sampling, name) or getattr(self, name)
+            for name in ("n_frames", "n_heavy", "n_each")
+        }
+        return dataclasses.replace(sampling, **numbers)
 
 
 # --- levels of theory ------------------------------------------------------------------------
@@ -112,9 +134,9 @@ def _dimer_cut(sampling: Sampling) -> list[ase.Atoms]:
     return frames
 
 
-def _grown(most: int, n_each: int, sampling: Sampling) -> list[ase.Atoms]:
-    """A molecule of `most` heavy atoms or fewer for every `n_each` frames."""
-    names = grown(-(-sampling.n_frames // n_each), sampling.seed, most)
+def _grown(sampling: Sampling) -> list[ase.Atoms]:
+    """A molecule of `n_heavy` heavy atoms or fewer for every `n_each` frames."""
+    names = grown(-(-sampling.n_frames // sampling.n_each), sampling.seed, sampling.n_heavy)
     return [_named(smiles, scaffold=scaffold(smiles)) for smiles in names]
 
 
@@ -141,20 +163,6 @@ _HARMONIC = (
     "frame 0 the relaxed molecule; then harmonic Wigner samples (zero-point motion included) of "
     "its normal modes at `temperature` K, each in a random orientation"
 )
-_NUMBERS = {3: "three", 10: "ten"}
-
-
-def _organic(most: int, n_frames: int, n_each: int = 10, n_conformers: int = 2) -> Recipe:
-    """Random molecules of so many heavy atoms at most, each in so many frames."""
-    return Recipe(
-        level=GFN2,
-        description=f"random molecules of H, C, N, O with up to {most} heavy atoms, each in "
-        f"{_NUMBERS[n_each]} frames; {_MODES}",
-        n_frames=n_frames,
-        uses=("n_frames", "temperature", "seed"),
-        sampler=Molecules(partial(_grown, most, n_each), n_conformers),
-    )
-
 
 RECIPES: dict[str, Recipe] = {
     "lih": Recipe(
@@ -197,15 +205,22 @@ RECIPES: dict[str, Recipe] = {
         uses=("n_frames",),
         sampler=Listed(_dimer_cut),
     ),
-    "organic": _organic(12, n_frames=24000),
-    "small-organic": _organic(7, n_frames=12000),
-    "diverse-organic": _organic(12, n_frames=30000, n_each=3, n_conformers=1),
+    "organic": Recipe(
+        level=GFN2,
+        description="random molecules of H, C, N, O with up to `n_heavy` heavy atoms, each in "
+        "`n_each` frames; " + _MODES,
+        n_frames=24000,
+        uses=("n_frames", "temperature", "seed", "n_heavy", "n_each"),
+        sampler=Molecules(_grown, n_of_conformer=5),
+        n_heavy=12,
+        n_each=10,
+    ),
     "alkanes": Recipe(
         level=GFN2,
         description="n-alkanes, an eighth of the frames for each of C4 to C8 to train on, a "
         "thirty-second for each of C4 to C15 to test on (`part=test`); " + _MODES,
         n_frames=3200,
         uses=("n_frames", "temperature", "seed"),
-        sampler=Molecules(_alkanes, n_conformers=5),
+        sampler=Molecules(_alkanes, n_of_conformer=20),
     ),
 }

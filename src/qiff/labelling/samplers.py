@@ -29,14 +29,20 @@ class Sampling:
         n_frames: number of frames that are drawn; 0 means the number of the recipe.
         temperature: K.
         seed: of the geometries.
+        n_heavy: atoms that are not hydrogen in a random molecule, at most; 0 means the number of
+            the recipe.
+        n_each: frames of each random molecule; 0 means the number of the recipe.
     """
 
     n_frames: int = 0
     temperature: float = 300.0
     seed: int = 0
+    n_heavy: int = 0
+    n_each: int = 0
 
     def __post_init__(self):
-        check_at_least("n_frames", self.n_frames, 0)
+        for name in ("n_frames", "n_heavy", "n_each"):
+            check_at_least(name, getattr(self, name), 0)
         check_seed(self.seed)
         check_positive("temperature", self.temperature)
 
