@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .._checks import check_known, check_suffix
 from .._files import read_record, user_path
-from .._progress import progress
+from .._progress import progress, stages
 from .command import (
     Commands,
     add,
@@ -35,9 +35,10 @@ def _data_make(options: argparse.Namespace) -> None:
     check_suffix(path, (".xyz", ".extxyz"))
     check_new(path, [path.with_suffix(".json")], "--out")
     print(f"{options.name}: {recipe.level.description}")
-    with task_map(options) as map, progress(sampling.n_frames) as show:
-        show(0, "geometries")
-        make(options.name, path, sampling, lambda n_done: show(n_done, "labels"), map)
+    with task_map(options) as map, stages() as show:
+        show("geometries", 0, sampling.n_frames)
+        labelled = lambda n_done: show("labels", n_done, sampling.n_frames)
+        make(options.name, path, sampling, labelled, map)
     record = path.with_suffix(".json")
     print(f"data set: {path}, provenance: {record}")
     for reason, n in read_record(record).get("left_out", {}).items():
