@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .._checks import InputError, check_finite, check_known, check_positive
-from .._types import Energies, Numbers
+from .._types import AnyArray, Energies, Numbers
 from ..atoms.graph import Graph
 
 
@@ -42,6 +42,12 @@ class AbstractPotential(eqx.Module):
     @abc.abstractmethod
     def reference_energy(self, numbers: Numbers) -> float:
         """Energy in eV of the isolated atoms: too large a number for float32."""
+
+    def reference_energies(self, numbers: Int[AnyArray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+        """`reference_energy` of every atom alone; zero where there is none."""
+        elements, places = np.unique(numbers, return_inverse=True)
+        alone = np.array([self.reference_energy(np.array([z])) for z in elements])
+        return alone[places].reshape(np.shape(numbers))
 
     @property
     @abc.abstractmethod

@@ -149,8 +149,7 @@ def atomic_energies(
     with precision(potential):
         seen = graph(atoms, dtype(potential), potential.cutoff)
         found = finite(np.asarray(eqx.filter_jit(potential)(with_blocks(seen)), float))
-    alone = {z: potential.reference_energy(np.array([z])) for z in set(atoms.numbers.tolist())}
-    return found + np.array([alone[z] for z in atoms.numbers.tolist()])
+    return found + potential.reference_energies(atoms.numbers)
 
 
 @overload

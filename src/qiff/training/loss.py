@@ -202,9 +202,7 @@ _RIDGE = 0.01
 
 def relative(frames: Frames, potential: AbstractPotential) -> Frames:
     """Frames with energies beyond `reference_energy` of a potential: small enough for float32."""
-    numbers, places = np.unique(np.asarray(frames.graph.numbers), return_inverse=True)
-    alone = np.array([potential.reference_energy(np.array([z])) for z in numbers])
-    isolated = alone[places].reshape(frames.graph.numbers.shape).sum(-1)
+    isolated = potential.reference_energies(np.asarray(frames.graph.numbers)).sum(-1)
     energies = np.asarray(frames.labels["energy"]) - isolated
     return Frames(frames.graph, {**frames.labels, "energy": energies}, frames.weights)
 

@@ -86,7 +86,6 @@ QIFF_INLINE Wave<Dual<T>> wave(Dual<T> angle) {
   return {{found.cosine, -found.sine * angle.slope}, {found.sine, found.cosine * angle.slope}};
 }
 
-// Of two vectors the lanes of these indices, those of the second counted after those of the first.
 // R is a vector, or a dual number if a direction is given.
 template <class T, class R, Order kOrder>
 class Around {

@@ -70,7 +70,7 @@ QIFF_INLINE Vector<T> permute(Vector<T> value, Integers<T> index) {
 #endif
 }
 
-// Lanes of two vectors, those of the second counted on.
+// Of two vectors the lanes of these indices, those of the second counted after those of the first.
 template <class T>
 QIFF_INLINE Vector<T> merged(Vector<T> a, Vector<T> b, Integers<T> index) {
 #if defined(__clang__)
