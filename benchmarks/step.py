@@ -6,6 +6,8 @@
 
 writes `results/step.json`. Both have the same weights, if the other is the older one. Seconds are
 those of the processor, of all threads together: what others do on the machine counts for little.
+Some steps of one are timed, then as many of the other, in turns: the ratio of steps is the median
+of those of all turns.
 """
 
 import argparse
@@ -15,36 +17,64 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from qiff._files import atomic_write
 
 SCRIPT = Path(__file__).with_name("on_step.py")
 RESULTS = Path(__file__).parent / "results"
 N_ELEMENTS = (3, 10)
+STEPS = 50  # of a first call, and of a turn
 
 
-def measure(python: str, n_elements: int, folder: Path) -> dict[str, float]:
-    """Seconds of a step and of the first call; programs are kept in the folder, as is the model."""
-    command = [python, "-P", str(SCRIPT), str(n_elements), str(folder / f"{n_elements}.qiff")]
-    cache = {**os.environ, "QIFF_CACHE": str(folder / "cache")}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=cache)
-    return json.loads(done.stdout.splitlines()[-1])
+class Process:
+    """Training steps in a Python, whose programs are kept in a folder, as is the model."""
+
+    def __init__(self, python: str, n_elements: int, folder: Path):
+        command = [python, "-P", str(SCRIPT), str(n_elements), str(folder / f"{n_elements}.qiff")]
+        cache = {**os.environ, "QIFF_CACHE": str(folder / "cache")}
+        cache |= {"JAX_COMPILATION_CACHE_DIR": str(folder / "other")}  # of versions without one
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(command, env=cache, **pipes)
+        self.first = self._line()
+
+    def step(self) -> float:
+        """Seconds of a step now."""
+        print(file=self.process.stdin, flush=True)
+        return self._line()
+
+    def end(self) -> None:
+        self.process.communicate()
+
+    def _line(self) -> float:
+        assert self.process.stdout
+        return float(self.process.stdout.readline())
 
 
-def run(pythons: dict[str, str], turns: int) -> dict[str, float]:
-    """The least seconds of all turns."""
+def run(pythons: dict[str, str], n_elements: int, turns: int) -> dict[str, float]:
+    """The least seconds of steps and of first calls, and ratios to those of `this`."""
     found: dict[str, float] = {}
-    for _ in range(turns):
-        with tempfile.TemporaryDirectory() as name:
-            for who, python in pythons.items():
-                for n_elements in N_ELEMENTS:
-                    for start in ("cold", "warm"):
-                        one = measure(python, n_elements, Path(name))
-                        step = f"{who}: step, {n_elements} elements"
-                        first = f"{who}: first call, {n_elements} elements, {start} cache"
-                        for key, value in ((step, one["step"]), (first, one["first call"])):
-                            found[key] = min(found.get(key, value), value)
-                            print(f"{key}: {value:.4g} s", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        for start in ("cold", "warm"):
+            running = {
+                who: Process(python, n_elements, Path(name)) for who, python in pythons.items()
+            }
+            steps = {who: [] for who in running}
+            for _ in range(turns):
+                for who, process in running.items():
+                    steps[who].append(process.step())
+            for who, process in running.items():
+                process.end()
+                found[f"{who}: step"] = min(steps[who])
+                first = process.first - STEPS * min(steps[who])
+                found[f"{who}: first call, {start} cache"] = first
+            this = np.array(steps["this"])
+            for who, own in steps.items():
+                if who != "this":
+                    ratios = np.array(own) / this
+                    found[f"{who} / this: step"] = np.median(ratios).item()
     return found
 
 
@@ -53,12 +83,14 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.step")
     parser.add_argument("--other", help="Python in which another version is installed")
-    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=12)
     options = parser.parse_args()
     pythons = {"other": options.other} if options.other else {}
-    found = run({**pythons, "this": sys.executable}, options.turns)
-    for key in [key for key in found if key.startswith("this") and options.other]:
-        print(f"{key}: {found[key.replace('this', 'other')] / found[key]:.2f} times faster")
+    pythons |= {"this": sys.executable}
+    found = {n: run(pythons, n, options.turns) for n in N_ELEMENTS}
+    for n_elements, own in found.items():
+        for key, value in own.items():
+            print(f"{n_elements} elements, {key}: {value:.4g}")
     atomic_write(RESULTS / "step.json", json.dumps({"machine": machine(), **found}, indent=1))
 
 

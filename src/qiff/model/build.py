@@ -213,13 +213,18 @@ def build_ensemble_for(
     return Ensemble([build_for(frames, config, seed=seed + n, **settings) for n in range(members)])
 
 
+N_REFERENCE = 2000
+"""Frames at most that the reference energies of a model are fitted to."""
+
+
 def with_references_of(
     potential: AbstractPotential, frames: Sequence[ase.Atoms]
 ) -> AbstractPotential:
     """The potential with its reference energies fitted to frames with energies, to fine-tune it.
 
     The differences of energies and predictions are distributed among the elements, as
-    `fit_reference` does with energies; the members of an ensemble share them.
+    `fit_reference` does with energies; of many frames, of `N_REFERENCE` at equal distances. The
+    members of an ensemble share them.
 
     Args:
         potential: a `ScaleShift`, or an ensemble of them.
@@ -229,6 +234,7 @@ def with_references_of(
         InputError: the potential cannot describe a frame.
     """
     frames = [atoms for atoms in frames if "energy" in labels(atoms)]
+    frames = frames[:: -(-len(frames) // N_REFERENCE) or 1]
     predictions = predict(potential, frames)
     off = [labels(a)["energy"] - p.energy for a, p in zip(frames, predictions, strict=True)]
     moved = per_element(frames, np.array(off)).energies

@@ -107,8 +107,11 @@ class ProductInteraction(AbstractInteraction):
             end + np.arange(n * rows).reshape(rows, n).T
             for end, (n, rows) in zip(ends, sizes, strict=False)
         ]
-        parts = jnp.split(channels(moments, sets, species, places)[..., 0].T, ends[1:-1], axis=-1)
-        by_rank = [part.reshape(-1, rows, n) for part, (n, rows) in zip(parts, sizes, strict=True)]
+        parts = channels(moments, sets, species, places, [n * rows for n, rows in sizes])
+        by_rank = [
+            part[..., 0].T.reshape(-1, rows, n)
+            for part, (n, rows) in zip(parts, sizes, strict=True)
+        ]
         first, second = np.triu_indices(self.n_vectors)
         products = [by_rank[0][:, 0]]
         for rank, found in zip(RANKS[1:], by_rank[1:], strict=True):

@@ -18,7 +18,7 @@ from ..quantum.engine import AUTO, choose
 from ..quantum.engines.record import Engine
 from ..quantum.gate import Gate
 from ..quantum.observable import pair_exchange, vector
-from ..quantum.program import Program, interleaved, reuploading
+from ..quantum.program import Program, reuploading
 from ..quantum.state import Singlets
 from .message_passing import (
     AbstractInteraction,
@@ -209,9 +209,11 @@ class CircuitInteraction(AbstractInteraction):
         r"""$\langle\sigma_a\cdot\sigma_b\rangle$ and $w_q\cdot\langle\sigma_q\rangle$."""
         program, n_qubits = self.simulation.program, self.settings.n_qubits
         weights = (self.channels[0], self.channels[1], self.projections, self.channels[2])
-        found = channels(moments, weights, species, self.settings.places, self.engine)
-        angles, projected = jnp.split(found, [program.n_slots])
-        angles += self.constants(species)
+        parts = program.n_slots, 3 * n_qubits
+        angles, projected = channels(
+            moments, weights, species, self.settings.places, parts, self.engine
+        )
+        angles = self.with_constants(angles, species)
         simulated = jax.vmap(jax.vmap(self.simulation.with_mirror_image))
         values = jnp.moveaxis(simulated(jnp.moveaxis(angles, 0, -1)), -1, 0)
         exchanges, axes = jnp.split(values, [n_qubits * (n_qubits - 1) // 2])
@@ -222,14 +224,18 @@ class CircuitInteraction(AbstractInteraction):
         vectors = jnp.transpose(axes, (2, 1, 3, 0)).reshape(n_atoms, 3, -1)
         return AtomFeatures(invariants.reshape(n_atoms, -1), vectors)
 
-    def constants(
-        self, species: Float[Array, "n_atoms n_species"]
+    def with_constants(
+        self,
+        angles: Float[Array, "n_slots n_atoms n_circuits"],
+        species: Float[Array, "n_atoms n_species"],
     ) -> Float[Array, "n_slots n_atoms n_circuits"]:
-        """What the element of an atom adds to the angles of the exchanges, in radians."""
-        n_species, n_circuits, n_layers, _ = self.exchanges.shape
-        n_encoded = self.simulation.program.n_first_slots
-        none = jnp.zeros((n_species, n_circuits, n_layers + 1, n_encoded), self.exchanges.dtype)
-        return jnp.einsum("as,sck->kac", species, interleaved(none, self.exchanges))
+        """With what the element of an atom adds to the angles of the exchanges, in radians."""
+        program = self.simulation.program
+        constants = jnp.einsum("as,sclp->lpac", species, self.exchanges)
+        for layer, own in enumerate(constants):
+            first = program.n_first_slots + layer * program.n_layer_slots
+            angles = angles.at[first : first + len(own)].add(own)
+        return angles
 
 
 _WIDTHS = (0.1, 0.3, 0.15)

@@ -234,8 +234,9 @@ def channels(
     weights: tuple[Float[Array, "n_sets n_features n_channels"], ...],
     species: Float[Array, "n_atoms n_species"],
     places: Sequence[Int[np.ndarray, "n_channels n_components"]],
+    parts: Sequence[int],
     engine: str | Engine = XLA,
-) -> Float[Array, "n_places n_atoms n_sets"]:
+) -> list[Float[Array, "n_places n_atoms n_sets"]]:
     """Weighted sums of the features of a density, one for each channel of each set of weights.
 
     Args:
@@ -243,13 +244,13 @@ def channels(
         weights: of each rank; `n_features` counts those of every element of the atom.
         species: the element of each atom, see `one_hot`.
         places: of each rank, where its channels are put: every number once.
+        parts: the numbers of places of the arrays that they are put in.
         engine: what computes the products.
     """
     n_features, n_species = moments.shape[-1], species.shape[1]
-    of_rank = (w.reshape(len(w), n_species, n_features, -1) for w in weights)
-    together = jnp.concatenate([jnp.moveaxis(w, 0, 3) for w in of_rank], axis=2)
+    of_groups = tuple(w.reshape(len(w), n_species, n_features, -1) for w in weights)
     groups = (species @ jnp.arange(1, n_species + 1, dtype=species.dtype)).astype("int32") - 1
     order = np.concatenate([of_rank.T.ravel() for of_rank in places])
     shape = tuple(of_rank.shape[::-1] for of_rank in places)
-    found = Places(shape, tuple(order.tolist()))
-    return choose(engine).channels(moments, together, groups, found)
+    found = Places(shape, tuple(order.tolist()), tuple(parts))
+    return choose(engine).channels(moments, of_groups, groups, found)

@@ -215,7 +215,7 @@ def check_atoms(potential: AbstractPotential, atoms: ase.Atoms, place: str) -> N
     if not np.all(np.isfinite(atoms.positions)):
         raise InputError(f"{place}: `positions` must be finite, but has NaN or infinity.")
     check_cell(atoms, place)
-    if dtype(potential) == "float32" and (extent := np.ptp(atoms.positions)) > _FARTHEST:
+    if (extent := np.ptp(atoms.positions)) > _FARTHEST and dtype(potential) == "float32":
         raise InputError(
             f"{place}: extends over {extent:.3g} Å, in which single precision does not resolve "
             f"distances; at most {_FARTHEST:g} Å, or a model in float64."

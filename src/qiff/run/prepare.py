@@ -14,6 +14,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from .._checks import InputError
+from .._tell import tell
 from ..atoms.data.dataset import file_hash, read
 from ..atoms.data.source import PART
 from ..atoms.data.split import Split, equal_frames, split
@@ -88,6 +89,7 @@ def prepare(run: Run) -> Prepared:
     potential = _initial(run, [frames[i] for i in parts.train], given | found)
     for index, atoms in enumerate(frames):
         check_atoms(potential, atoms, f"{run.data.path}: frame {index}")
+        tell(f"comparing {run.data.path} with the model", index + 1, len(frames))
     run = dataclasses.replace(run, model=with_defaults(run.model), provenance=_provenance(run))
     return Prepared(run, potential, frames, parts, _notes(found, frames, parts, learned))
 

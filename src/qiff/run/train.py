@@ -18,9 +18,6 @@ from .prepare import Prepared, prepare
 from .results import results
 from .resume import resumed
 
-N_REFERENCE = 2000
-"""Frames at most that reference energies are fitted to after a fit."""
-
 
 def train(
     run: Run,
@@ -107,6 +104,5 @@ def _finished(potential: AbstractPotential, prepared: Prepared) -> AbstractPoten
     energies. An ensemble is calibrated on the validation part.
     """
     if "energy" in prepared.run.train.loss.learned:
-        frames = prepared.part("train")
-        potential = with_references_of(potential, frames[:: -(-len(frames) // N_REFERENCE)])
+        potential = with_references_of(potential, prepared.part("train"))
     return calibrated(potential, prepared.part("valid")) if potential.calibration else potential

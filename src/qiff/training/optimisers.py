@@ -11,6 +11,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from ..quantum.engine import choose
+
 Shapes = Sequence[tuple[int, ...]]
 """Of arrays that lie one after the other in a vector."""
 
@@ -19,6 +21,37 @@ SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
     "constant": lambda rate, steps: optax.constant_schedule(rate),
 }
 """From the initial learning rate and the number of steps to the learning rate at a step."""
+
+
+def clipped(norm: float) -> optax.GradientTransformation:
+    """Scale gradients that are longer than this norm down to it.
+
+    As `optax.clip_by_global_norm`; XLA adds columns of a matrix by vectors, which it does not do
+    with the entries of a vector.
+    """
+
+    def update(gradient: Any, _: Any) -> Any:
+        whole = len(gradient) // _SIZE * _SIZE
+        squares = gradient * gradient
+        columns = squares[:whole].reshape(-1, _SIZE).sum(0)
+        square = columns.sum() + squares[whole:].sum()
+        return gradient * jnp.minimum(1.0, norm * jax.lax.rsqrt(square))
+
+    return optax.stateless(update)
+
+
+class Stack(NamedTuple):
+    """Matrices of one shape, one after the other in a vector from `first` on."""
+
+    first: int
+    n_matrices: int
+    n_rows: int
+    n_columns: int
+
+    @property
+    def end(self) -> int:
+        """Where they end."""
+        return self.first + math.prod(self[1:])
 
 
 class MuonState(NamedTuple):
@@ -33,7 +66,7 @@ def muon(rate: optax.Schedule, shapes: Shapes) -> optax.GradientTransformation:
     strong ones; all other weights are updated by Adam.
 
     The last two of two or three axes are matrices. The updates are those of `optax.contrib.muon`;
-    here all matrices are iterated together.
+    here the native engine iterates each matrix, or JAX all of them together.
 
     Args:
         rate: the learning rate at a step.
@@ -42,62 +75,61 @@ def muon(rate: optax.Schedule, shapes: Shapes) -> optax.GradientTransformation:
     Reference: Jordan et al., https://kellerjordan.github.io/posts/muon/ (2024).
     """
     adam = optax.scale_by_adam(nesterov=True)
-    sizes = [math.prod(shape) for shape in shapes]
-    matrices = [index for index, shape in enumerate(shapes) if _is_matrix(shape)]
-    others = [index for index, shape in enumerate(shapes) if not _is_matrix(shape)]
+    orthogonal = choose().orthogonal or _orthogonal
+    stacks, others, first = [], [], 0
+    for shape in shapes:
+        size = math.prod(shape)
+        if size and len(shape) in (2, 3):
+            stacks.append(Stack(first, math.prod(shape[:-2]), *shape[-2:]))
+        else:
+            others.append(slice(first, first + size))
+        first += size
 
-    def of_adam(parts: list[Array]) -> Array:
-        return jnp.concatenate([parts[0][:0], *(parts[index] for index in others)])
+    def of_adam(vector: Array) -> Array:
+        return jnp.concatenate([vector[:0], *(vector[part] for part in others)])
 
     def init(params: Any) -> MuonState:
-        return MuonState(jnp.zeros_like(params), adam.init(of_adam(_divided(params, sizes))))
+        return MuonState(jnp.zeros_like(params), adam.init(of_adam(params)))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, MuonState]:
         by_adam: Any
-        by_adam, moments = adam.update(of_adam(_divided(updates, sizes)), state.adam)
+        by_adam, moments = adam.update(of_adam(updates), state.adam)
         now, ahead = (1 - _BETA**n for n in (moments.count, moments.count + 1))  # pyright: ignore
         momentum = _BETA * state.momentum + (1 - _BETA) * updates
-        parts = _divided(_BETA / ahead * momentum + (1 - _BETA) / now * updates, sizes)
-        found = _orthogonal([parts[index].reshape(shapes[index]) for index in matrices])
-        found = [matrix.reshape(-1) for matrix in found]
-        found += _divided(by_adam, [sizes[index] for index in others])
-        for index, part in zip((*matrices, *others), found, strict=True):
-            parts[index] = part
-        return jnp.concatenate(parts), MuonState(momentum, moments)
+        found = _BETA / ahead * momentum + (1 - _BETA) / now * updates
+        found = orthogonal(found, stacks, _COEFFICIENTS)
+        for part in others:
+            own, by_adam = jnp.split(by_adam, [part.stop - part.start])
+            found = found.at[part].set(own)
+        return found, MuonState(momentum, moments)
 
     step = optax.GradientTransformation(init, update)
     return optax.chain(step, optax.scale_by_learning_rate(rate))
 
 
-def _divided(vector: Array, sizes: Sequence[int]) -> list[Array]:
-    """Into parts of these sizes."""
-    return jnp.split(vector, np.cumsum(sizes)[:-1]) if sizes else []
+def _orthogonal(
+    vector: Float[Array, " n"], stacks: Sequence[Stack], coefficients: Sequence[float]
+) -> Float[Array, " n"]:
+    """With orthogonal rows or columns of all matrices; longer if they have more columns.
 
-
-def _is_matrix(shape: tuple[int, ...]) -> bool:
-    """Or several; circuits without entangling gates have some without entries."""
-    return len(shape) in (2, 3) and math.prod(shape) > 0
-
-
-def _orthogonal(arrays: list[Array]) -> list[Array]:
-    """Matrices with orthogonal rows or columns; longer if they have more columns."""
+    Those of about the same size are iterated together.
+    """
     together = defaultdict(list)
-    for index, array in enumerate(arrays):
-        together[-(-min(array.shape[-2:]) // _SIZE) * _SIZE].append(index)
-    found = list(arrays)
-    for size, indices in together.items():
-        grams = [_gram(arrays[index]) for index in indices]
-        factors = _iterated(_padded(grams, size))
-        parts = jnp.split(factors, np.cumsum([len(gram) for gram in grams])[:-1])
-        for index, part in zip(indices, parts, strict=True):
-            found[index] = _times(arrays[index], part)
+    for stack in stacks:
+        together[-(-min(stack.n_rows, stack.n_columns) // _SIZE) * _SIZE].append(stack)
+    found = vector
+    for size, alike in together.items():
+        arrays = [vector[s.first : s.end].reshape(s[1:]) for s in alike]
+        factors = _iterated(_padded(list(map(_gram, arrays)), size), coefficients)
+        parts = jnp.split(factors, np.cumsum([s.n_matrices for s in alike])[:-1])
+        for stack, array, part in zip(alike, arrays, parts, strict=True):
+            found = found.at[stack.first : stack.end].set(_times(array, part).ravel())
     return found
 
 
-def _gram(array: Array) -> Float[Array, "n size size"]:
+def _gram(matrices: Float[Array, "n rows columns"]) -> Float[Array, "n size size"]:
     """Scalar products of the rows of matrices, or of their columns if these are fewer."""
-    matrices = array.reshape(-1, *array.shape[-2:])
-    wide = array.shape[-2] < array.shape[-1]
+    wide = matrices.shape[1] < matrices.shape[2]
     return jnp.einsum("nij,nkj->nik" if wide else "nji,njk->nik", matrices, matrices)
 
 
@@ -111,17 +143,21 @@ def _padded(grams: list[Array], size: int) -> Float[Array, "n size size"]:
     return stacked
 
 
-def _times(array: Array, factors: Float[Array, "n size size"]) -> Array:
+def _times(
+    matrices: Float[Array, "n rows columns"], factors: Float[Array, "n size size"]
+) -> Float[Array, "n rows columns"]:
     """Matrices times the factors of their rows, or of their columns."""
-    n_rows, n_columns = array.shape[-2:]
-    size, matrices = min(n_rows, n_columns), array.reshape(-1, n_rows, n_columns)
+    _, n_rows, n_columns = matrices.shape
+    size = min(n_rows, n_columns)
     own = factors[:, :size, :size]
     if n_rows >= n_columns:
-        return (matrices @ own).reshape(array.shape)
-    return (math.sqrt(n_columns / n_rows) * own @ matrices).reshape(array.shape)
+        return matrices @ own
+    return math.sqrt(n_columns / n_rows) * own @ matrices
 
 
-def _iterated(gram: Float[Array, "n size size"]) -> Float[Array, "n size size"]:
+def _iterated(
+    gram: Float[Array, "n size size"], coefficients: Sequence[float]
+) -> Float[Array, "n size size"]:
     r"""Five iterations $X \to aX + bAX + cA^2X$ with $A = XX^T$ of matrices divided by their norm.
 
     All are polynomials of the first $A$, which is given: of the matrix before division; the
@@ -130,7 +166,7 @@ def _iterated(gram: Float[Array, "n size size"]) -> Float[Array, "n size size"]:
     one = np.eye(gram.shape[-1], dtype=gram.dtype)
     square = (gram.reshape(len(gram), -1) @ one.ravel())[:, None, None] + _TINY  # of the norm
     gram /= square
-    a, b, c = _COEFFICIENTS
+    a, b, c = coefficients
     polynomial = lambda gram: a * one + b * gram + c * gram @ gram
 
     def iterate(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
@@ -144,7 +180,7 @@ def _iterated(gram: Float[Array, "n size size"]) -> Float[Array, "n size size"]:
     return jax.lax.rsqrt(square) * total
 
 
-_SIZE = 16
+_SIZE = 16  # of a few vectors of any instruction set
 _TINY = 1e-30
 _BETA = 0.95
 _COEFFICIENTS = 3.4445, -4.7750, 2.0315

@@ -15,7 +15,7 @@ from ..atoms.properties import PROPERTIES
 from ..model.potential import AbstractPotential
 from .gradients import GRADIENTS
 from .loss import Loss
-from .optimisers import OPTIMISERS, SCHEDULES
+from .optimisers import OPTIMISERS, SCHEDULES, clipped
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Training:
         """From gradients to updates of all weights, both as the vector of `ravel_pytree`."""
         shapes = [leaf.shape for leaf in jax.tree.leaves(potential)]
         step = OPTIMISERS[self.optimiser](self._schedule, shapes)
-        return optax.chain(optax.clip_by_global_norm(self.clip), step)
+        return optax.chain(clipped(self.clip), step)
 
     def rate(self, step: int) -> float:
         """The learning rate at a step."""

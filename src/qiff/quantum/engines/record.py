@@ -1,6 +1,6 @@
 """The record of an engine: name, platforms, what it supports and how it simulates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Array
@@ -8,6 +8,9 @@ from jaxtyping import Array
 from ..._types import Angles, Expectations
 from ..program import Program
 from .channels import Places, channels
+
+Stack = tuple[int, int, int, int]
+"""Matrices of one shape in a vector: where they begin, their number, rows and columns."""
 
 
 def _none(*_: Program) -> None:
@@ -30,6 +33,9 @@ class Engine:
         moments: the multipole moments of densities, from the cutoff in Å and the number of radial
             functions, displacements, neighbours, and scalar and vector features of all atoms: see
             `qiff.model.density`, whose JAX operations take its place if it is None.
+        orthogonal: what makes all matrices in a vector orthogonal, from their places and the
+            coefficients of the iteration: see `qiff.training.optimisers`, whose JAX operations
+            take its place if it is None.
         joins_mirror_images: whether a circuit and its mirror image are simulated fastest as one
             circuit with an ancilla, see `qiff.quantum.mirror`.
         automatic: whether `auto` may choose it; else it is used where it is named only.
@@ -41,8 +47,9 @@ class Engine:
     supports: Callable[[Program], str | None] = _none
     unavailable: Callable[[], str | None] = _none
     details: Callable[[], str] = lambda: ""
-    channels: Callable[[Array, Array, Array, Places], Array] = channels
+    channels: Callable[[Array, Sequence[Array], Array, Places], list[Array]] = channels
     moments: Callable[[tuple[float, int], Array, Array, Array, Array], Array] | None = None
+    orthogonal: Callable[[Array, Sequence[Stack], Sequence[float]], Array] | None = None
     joins_mirror_images: bool = False
     automatic: bool = True
 

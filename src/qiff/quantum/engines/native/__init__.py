@@ -20,14 +20,14 @@ from ...._checks import InputError
 from ...gate import Gate
 from ...program import Program
 from ..channels import Places
-from ..record import Engine
+from ..record import Engine, Stack
 from ..reverse import Columns, row_counts, twice_differentiable
 from . import densities, products
 
 LIBRARY = "libqiff_kernels.so"
 HANDLERS = (
-    *("value", "gradient", "second", "channels", "moments", "weights"),
-    *("density", "density_gradient", "density_second"),
+    *("value", "gradient", "second", "channels", "moments", "weights", "join", "divide"),
+    *("density", "density_gradient", "density_second", "orthogonal"),
 )
 """What XLA calls, without the prefix `qiff_`."""
 MAX_QUBITS = 26
@@ -117,7 +117,9 @@ def instructions() -> str:
     return _library().qiff_instructions().decode()
 
 
-def channels(moments: Array, weights: Array, groups: Array, places: Places) -> Array:
+def channels(
+    moments: Array, weights: Sequence[Array], groups: Array, places: Places
+) -> list[Array]:
     """See `qiff.quantum.engines.channels.channels`."""
     _library()
     return products.channels(moments, weights, groups, places)
@@ -129,6 +131,15 @@ def moments(
     """See `qiff.quantum.engines.native.densities.moments`."""
     _library()
     return densities.moments(radial, apart, neighbours, scalars, vectors)
+
+
+def orthogonal(vector: Array, stacks: Sequence[Stack], coefficients: Sequence[float]) -> Array:
+    """See `qiff.training.optimisers`."""
+    _library()
+    result = jax.ShapeDtypeStruct(vector.shape, vector.dtype)
+    call = jax.ffi.ffi_call("qiff_orthogonal", result, vmap_method="broadcast_all")
+    places = np.array(stacks, np.int32).ravel()
+    return call(vector, places=places, coefficients=np.array(coefficients, np.float64))
 
 
 def kernels(name: str, program: Program, columns: Sequence[Columns]) -> Sequence[Columns]:
@@ -200,5 +211,6 @@ ENGINE = Engine(
     details=lambda: f"{instructions()} instructions",
     channels=channels,
     moments=moments,
+    orthogonal=orthogonal,
     joins_mirror_images=True,
 )

@@ -318,8 +318,10 @@ class Around {
     const int64_t n = density_.n_moments();
     int64_t i = 0;
     for (V square[kLanes<T>]; i + kLanes<T> <= n; i += kLanes<T>) {
+#pragma GCC unroll 16
       for (int l = 0; l < kLanes<T>; ++l) __builtin_memcpy(&square[l], arrays_.weights + atom_[l] * n + i, sizeof(V));
       transpose<T>(square);
+#pragma GCC unroll 16
       for (int l = 0; l < kLanes<T>; ++l) weights_[i + l] = square[l];
     }
     for (; i < n; ++i)
@@ -329,9 +331,12 @@ class Around {
     const int64_t n = density_.n_moments();
     int64_t i = 0;
     for (V square[kLanes<T>]; i + kLanes<T> <= n; i += kLanes<T>) {
+#pragma GCC unroll 16
       for (int l = 0; l < kLanes<T>; ++l) square[l] = moments_[i + l];
       transpose<T>(square);
-      for (int l = 0; l < count_; ++l) __builtin_memcpy(arrays_.moments + atom_[l] * n + i, &square[l], sizeof(V));
+#pragma GCC unroll 16
+      for (int l = 0; l < kLanes<T>; ++l)
+        if (l < count_) __builtin_memcpy(arrays_.moments + atom_[l] * n + i, &square[l], sizeof(V));
     }
     for (; i < n; ++i)
       for (int l = 0; l < count_; ++l) arrays_.moments[atom_[l] * n + i] = moments_[i][l];

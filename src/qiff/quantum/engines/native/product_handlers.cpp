@@ -49,16 +49,17 @@ struct Sizes {
   }
   int64_t work() const { return n_atoms * n_places * n_sets * n_features; }
 
-  // Copy the channels of a rank of some atoms: here in a row for each row of each atom, `width` apart.
+  // Copy the channels of a rank of some atoms: here in a row for each row of each atom, `width` apart; there at
+  // the places.
   template <class T>
-  void load(T* to, int64_t width, const T* channels, const int64_t* atoms, int64_t n, const Rank& rank) const {
-    each(channels, atoms, n, rank, [&](int64_t row, int64_t near, const T* far, auto sets) {
+  void load(T* to, int64_t width, T* const* at, const int64_t* atoms, int64_t n, const Rank& rank) const {
+    each(at, atoms, n, rank, [&](int64_t row, int64_t near, const T* far, auto sets) {
       std::memcpy(to + row * width + near, far, sets * sizeof(T));
     });
   }
   template <class T>
-  void store(const T* from, int64_t width, T* channels, const int64_t* atoms, int64_t n, const Rank& rank) const {
-    each(channels, atoms, n, rank, [&](int64_t row, int64_t near, T* far, auto sets) {
+  void store(const T* from, int64_t width, T* const* at, const int64_t* atoms, int64_t n, const Rank& rank) const {
+    each(at, atoms, n, rank, [&](int64_t row, int64_t near, T* far, auto sets) {
       std::memcpy(far, from + row * width + near, sets * sizeof(T));
     });
   }
@@ -67,11 +68,11 @@ struct Sizes {
   // Call `copy` with the row and the channel here, the channel there, and the number of sets, which is known to
   // the compiler if it is 4. Atoms are the innermost loop, as they are there.
   template <class T, class Copy>
-  void each(T* channels, const int64_t* atoms, int64_t n, const Rank& rank, const Copy& copy) const {
+  void each(T* const* at, const int64_t* atoms, int64_t n, const Rank& rank, const Copy& copy) const {
     const auto all = [&](auto sets) {
       for (int64_t row = 0; row < rank.rows; ++row)
         for (int64_t k = 0; k < rank.channels; ++k) {
-          T* far = channels + places[rank.first_place + row * rank.channels + k] * n_atoms * sets;
+          T* far = at[places[rank.first_place + row * rank.channels + k]];
           for (int64_t i = 0; i < n; ++i) copy(i * rank.rows + row, k * sets, far + atoms[i] * sets, sets);
         }
     };
@@ -115,7 +116,7 @@ constexpr int64_t kWorthAThread = 1 << 20;  // multiplications with additions
 // Rows of the atoms of one group, times the matrix of the group and rank, in both directions:
 // from moments to channels, or back; false if there is no memory.
 template <class T>
-bool by_group(ffi::ThreadPool& pool, const Sizes& sizes, const T* weights, const T* in, T* out, bool back) {
+bool by_group(ffi::ThreadPool& pool, const Sizes& sizes, const T* weights, T* moments, T* const* channels, bool back) {
   struct Task {
     const Rank* rank;
     const int64_t* atoms;
@@ -138,8 +139,10 @@ bool by_group(ffi::ThreadPool& pool, const Sizes& sizes, const T* weights, const
         tasks.push_back({&rank, members.data() + first, std::min(n - first, kAtomsOfTask), &matrices.back()});
     }
   }
-  if (n_members < sizes.n_atoms)  // those of no group have zeros
-    std::fill_n(out, sizes.n_atoms * (back ? sizes.n_rows * sizes.n_features : sizes.n_places * sizes.n_sets), T(0));
+  if (n_members < sizes.n_atoms) {  // those of no group have zeros
+    if (back) std::fill_n(moments, sizes.n_atoms * sizes.n_rows * sizes.n_features, T(0));
+    for (int64_t p = 0; !back && p < sizes.n_places; ++p) std::fill_n(channels[p], sizes.n_atoms * sizes.n_sets, T(0));
+  }
   const int64_t n_workers = sizes.work() < kWorthAThread ? 1 : pool.num_threads();
   const size_t bytes = kAtomsOfTask * largest * sizeof(T);
   return for_each(pool, int64_t(tasks.size()), n_workers, bytes, [&](int64_t index, void* space) {
@@ -147,18 +150,17 @@ bool by_group(ffi::ThreadPool& pool, const Sizes& sizes, const T* weights, const
     const auto& [rank, atoms, n_atoms, matrix] = tasks[index];
     const int64_t n_channels = rank->channels * sizes.n_sets, n_rows = n_atoms * rank->rows;
     T* near = static_cast<T*>(space);  // channels of these atoms
-    if (back) sizes.load(near, n_channels, in, atoms, n_atoms, *rank);
+    if (back) sizes.load(near, n_channels, channels, atoms, n_atoms, *rank);
     std::vector<const T*> rows(n_rows);
     std::vector<T*> to(n_rows);
     for (int64_t i = 0; i < n_rows; ++i) {
-      const int64_t moment = sizes.moment(atoms[i / rank->rows], *rank, i % rank->rows);
-      T* at = near + i * n_channels;
-      rows[i] = back ? at : in + moment;
-      to[i] = back ? out + moment : at;
+      T *moment = moments + sizes.moment(atoms[i / rank->rows], *rank, i % rank->rows), *at = near + i * n_channels;
+      rows[i] = back ? at : moment;
+      to[i] = back ? moment : at;
     }
     const int64_t n = back ? n_channels : sizes.n_features, n_columns = back ? sizes.n_features : n_channels;
     products<T>().multiply(rows.data(), n_rows, 1, matrix->first, matrix->width, n, n_columns, to.data());
-    if (!back) sizes.store(near, n_channels, out, atoms, n_atoms, *rank);
+    if (!back) sizes.store(near, n_channels, channels, atoms, n_atoms, *rank);
     return true;
   });
 }
@@ -166,7 +168,7 @@ bool by_group(ffi::ThreadPool& pool, const Sizes& sizes, const T* weights, const
 // The derivative in the weights: for every group and rank, a sum over the rows of its atoms; false if there is no
 // memory.
 template <class T>
-bool of_weights(ffi::ThreadPool& pool, const Sizes& sizes, const T* moments, const T* channels, T* out) {
+bool of_weights(ffi::ThreadPool& pool, const Sizes& sizes, const T* moments, T* const* channels, T* out) {
   const int64_t n_ranks = int64_t(sizes.ranks.size());
   const int64_t n_workers = sizes.work() < kWorthAThread ? 1 : pool.num_threads();
   size_t bytes = 0;  // of both factors of the largest product
@@ -207,21 +209,25 @@ bool is(const Input& buffer, ffi::DataType type, std::initializer_list<int64_t> 
 enum class Factor { kMoments, kWeights, kChannels };
 
 template <class T>
-ffi::Error run(ffi::ThreadPool& pool, Factor wanted, const Sizes& sizes, const Input& one, const Input& other, Input& out) {
-  const T *first = reinterpret_cast<const T*>(one.untyped_data()), *second = reinterpret_cast<const T*>(other.untyped_data());
-  T* to = reinterpret_cast<T*>(out.untyped_data());
+ffi::Error run(ffi::ThreadPool& pool, Factor wanted, const Sizes& sizes, const Input& moments, const Input& weights,
+               const std::vector<Input>& parts) {
+  std::vector<T*> channels;
+  for (const Input& part : parts)
+    for (int64_t p = 0; p < part.dimensions()[0]; ++p)
+      channels.push_back(static_cast<T*>(part.untyped_data()) + p * sizes.n_atoms * sizes.n_sets);
+  T *of_atoms = static_cast<T*>(moments.untyped_data()), *of_groups = static_cast<T*>(weights.untyped_data());
   const bool good = wanted == Factor::kWeights
-                        ? of_weights<T>(pool, sizes, first, second, to)
-                        : by_group<T>(pool, sizes, second, first, to, wanted == Factor::kMoments);
+                        ? of_weights<T>(pool, sizes, of_atoms, channels.data(), of_groups)
+                        : by_group<T>(pool, sizes, of_groups, of_atoms, channels.data(), wanted == Factor::kMoments);
   if (good) return ffi::Error::Success();
   return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for the channels of a density");
 }
 
-// Inputs are the moments or the channels, then the weights, or the channels if those are wanted.
+// Compute the factor that is wanted from the others. The channels are in parts, one after the other.
 ffi::Error call(ffi::ThreadPool& pool, Factor wanted, ffi::Span<const int32_t> shape, ffi::Span<const int32_t> places,
-                Input one, Input other, ffi::Buffer<ffi::S32> groups, ffi::Result<Input> result) {
+                const Input& moments, const Input& weights, ffi::Buffer<ffi::S32>& groups,
+                const std::vector<Input>& parts) {
   const auto invalid = [] { return ffi::Error::InvalidArgument("an array of a product has a wrong shape or type"); };
-  const Input& weights = wanted == Factor::kWeights ? *result : other;
   if (weights.dimensions().size() != 4 || shape.size() % 2) return invalid();
   for (const int32_t size : shape)
     if (size < 0) return invalid();
@@ -232,33 +238,113 @@ ffi::Error call(ffi::ThreadPool& pool, Factor wanted, ffi::Span<const int32_t> s
     if (place < 0 || place >= sizes.n_places || taken[place]) return invalid();
     taken[place] = true;
   }
-  const ffi::DataType type = one.element_type();
-  const Input& moments = wanted == Factor::kMoments ? *result : one;
-  const Input& channels = wanted == Factor::kMoments ? one : wanted == Factor::kWeights ? other : *result;
-  if (!is(moments, type, {sizes.n_atoms, sizes.n_rows, sizes.n_features}) ||
-      !is(weights, type, {sizes.n_groups, sizes.n_features, sizes.n_channels, sizes.n_sets}) ||
-      !is(channels, type, {sizes.n_places, sizes.n_atoms, sizes.n_sets}))
+  const ffi::DataType type = moments.element_type();
+  int64_t n_places = 0;
+  for (const Input& part : parts) {
+    const int64_t n = part.dimensions().size() ? part.dimensions()[0] : 0;
+    if (!is(part, type, {n, sizes.n_atoms, sizes.n_sets})) return invalid();
+    n_places += n;
+  }
+  if (n_places != sizes.n_places || !is(moments, type, {sizes.n_atoms, sizes.n_rows, sizes.n_features}) ||
+      !is(weights, type, {sizes.n_groups, sizes.n_features, sizes.n_channels, sizes.n_sets}))
     return invalid();
-  if (type == ffi::DataType::F32) return run<float>(pool, wanted, sizes, one, other, *result);
-  if (type == ffi::DataType::F64) return run<double>(pool, wanted, sizes, one, other, *result);
+  if (type == ffi::DataType::F32) return run<float>(pool, wanted, sizes, moments, weights, parts);
+  if (type == ffi::DataType::F64) return run<double>(pool, wanted, sizes, moments, weights, parts);
   return invalid();
 }
 
-template <Factor kWanted>
-ffi::Error handler(ffi::ThreadPool pool, ffi::Span<const int32_t> shape, ffi::Span<const int32_t> places, Input one,
-                   Input other, ffi::Buffer<ffi::S32> groups, ffi::Result<Input> result) {
-  return call(pool, kWanted, shape, places, one, other, groups, result);
+// Arrays of a number that is not known here; those that are missing are found when their number is compared.
+std::vector<Input> all_of(const ffi::RemainingArgs& arrays) {
+  std::vector<Input> found;
+  for (size_t i = 0; i < arrays.size(); ++i)
+    if (const auto array = arrays.get<Input>(i); array.has_value()) found.push_back(*array);
+  return found;
 }
+std::vector<Input> all_of(const ffi::RemainingRets& arrays) {
+  std::vector<Input> found;
+  for (size_t i = 0; i < arrays.size(); ++i)
+    if (auto array = arrays.get<Input>(i); array.has_value()) found.push_back(**array);
+  return found;
+}
+
+ffi::Error channels(ffi::ThreadPool pool, ffi::Span<const int32_t> shape, ffi::Span<const int32_t> places,
+                    Input moments, Input weights, ffi::Buffer<ffi::S32> groups, ffi::RemainingRets parts) {
+  return call(pool, Factor::kChannels, shape, places, moments, weights, groups, all_of(parts));
+}
+
+ffi::Error moments(ffi::ThreadPool pool, ffi::Span<const int32_t> shape, ffi::Span<const int32_t> places,
+                   Input weights, ffi::Buffer<ffi::S32> groups, ffi::RemainingArgs parts, ffi::Result<Input> result) {
+  return call(pool, Factor::kMoments, shape, places, *result, weights, groups, all_of(parts));
+}
+
+ffi::Error weights(ffi::ThreadPool pool, ffi::Span<const int32_t> shape, ffi::Span<const int32_t> places,
+                   Input moments, ffi::Buffer<ffi::S32> groups, ffi::RemainingArgs parts, ffi::Result<Input> result) {
+  return call(pool, Factor::kWeights, shape, places, moments, *result, groups, all_of(parts));
+}
+
+// Weights of one rank, of sets, groups, features and channels in this order, are copied to or from those of all
+// ranks, of groups, features, channels and sets.
+struct Copy {
+  int64_t n_sets, n_rows, n_channels, first, n_all;  // rows are groups and features
+
+  template <class T>
+  void run(T* of_rank, T* of_all, bool join) const {
+    const auto all = [&](auto sets) {
+      for (int64_t r = 0; r < n_rows; ++r)
+        for (int64_t k = 0; k < n_channels; ++k)
+          for (int64_t s = 0; s < sets; ++s) {
+            T &one = of_rank[(s * n_rows + r) * n_channels + k], &other = of_all[(r * n_all + first + k) * sets + s];
+            join ? other = one : one = other;
+          }
+    };
+    if (n_sets == 4) all(std::integral_constant<int64_t, 4>{});
+    else all(n_sets);
+  }
+};
+
+// Copy a batch of weights of ranks to those of all, or back.
+ffi::Error copy_weights(const std::vector<Input>& of_ranks, const Input& of_all, bool join) {
+  const auto invalid = [] { return ffi::Error::InvalidArgument("weights of channels have a wrong shape or type"); };
+  const Shape all = of_all.dimensions();
+  const ffi::DataType type = of_all.element_type();
+  if (all.size() < 4 || (type != ffi::DataType::F32 && type != ffi::DataType::F64)) return invalid();
+  const size_t n_outer = all.size() - 4;
+  const int64_t *own = all.begin() + n_outer, n_rows = own[0] * own[1];
+  int64_t n_batch = 1, first = 0;
+  for (size_t i = 0; i < n_outer; ++i) n_batch *= all[i];
+  for (const Input& of_rank : of_ranks) {
+    const Shape shape = of_rank.dimensions();
+    if (shape.size() != all.size() || of_rank.element_type() != type ||
+        !std::equal(all.begin(), all.begin() + n_outer, shape.begin()))
+      return invalid();
+    const int64_t* sizes = shape.begin() + n_outer;
+    const Copy copy{own[3], n_rows, sizes[3], first, own[2]};
+    first += sizes[3];
+    if (sizes[0] != own[3] || sizes[1] != own[0] || sizes[2] != own[1] || first > own[2]) return invalid();
+    const auto each = [&](auto* one, auto* other) {
+      for (int64_t b = 0; b < n_batch; ++b)
+        copy.run(one + b * n_rows * copy.n_channels * copy.n_sets, other + b * n_rows * copy.n_all * copy.n_sets, join);
+    };
+    if (type == ffi::DataType::F32)
+      each(static_cast<float*>(of_rank.untyped_data()), static_cast<float*>(of_all.untyped_data()));
+    else
+      each(static_cast<double*>(of_rank.untyped_data()), static_cast<double*>(of_all.untyped_data()));
+  }
+  return first == own[2] ? ffi::Error::Success() : invalid();
+}
+
+ffi::Error join(ffi::RemainingArgs of_ranks, ffi::Result<Input> of_all) {
+  return copy_weights(all_of(of_ranks), *of_all, true);
+}
+
+ffi::Error divide(Input of_all, ffi::RemainingRets of_ranks) { return copy_weights(all_of(of_ranks), of_all, false); }
 
 auto bind() {
   return ffi::Ffi::Bind()
       .Ctx<ffi::ThreadPool>()
       .Attr<ffi::Span<const int32_t>>("shape")
       .Attr<ffi::Span<const int32_t>>("places")
-      .Arg<Input>()
-      .Arg<Input>()
-      .Arg<ffi::Buffer<ffi::S32>>()
-      .Ret<Input>();
+      .Arg<Input>();
 }
 
 }  // namespace
@@ -267,7 +353,15 @@ auto bind() {
 QIFF_EXPORT XLA_FFI_Error* qiff_moments(XLA_FFI_CallFrame*);
 QIFF_EXPORT XLA_FFI_Error* qiff_weights(XLA_FFI_CallFrame*);
 QIFF_EXPORT XLA_FFI_Error* qiff_channels(XLA_FFI_CallFrame*);
+QIFF_EXPORT XLA_FFI_Error* qiff_join(XLA_FFI_CallFrame*);
+QIFF_EXPORT XLA_FFI_Error* qiff_divide(XLA_FFI_CallFrame*);
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(qiff_moments, qiff::handler<qiff::Factor::kMoments>, qiff::bind());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(qiff_weights, qiff::handler<qiff::Factor::kWeights>, qiff::bind());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(qiff_channels, qiff::handler<qiff::Factor::kChannels>, qiff::bind());
+using Groups = ffi::Buffer<ffi::S32>;
+XLA_FFI_DEFINE_HANDLER_SYMBOL(qiff_moments, qiff::moments,
+                              qiff::bind().Arg<Groups>().RemainingArgs().Ret<qiff::Input>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(qiff_weights, qiff::weights,
+                              qiff::bind().Arg<Groups>().RemainingArgs().Ret<qiff::Input>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(qiff_channels, qiff::channels,
+                              qiff::bind().Arg<qiff::Input>().Arg<Groups>().RemainingRets());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(qiff_join, qiff::join, ffi::Ffi::Bind().RemainingArgs().Ret<qiff::Input>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(qiff_divide, qiff::divide, ffi::Ffi::Bind().Arg<qiff::Input>().RemainingRets());

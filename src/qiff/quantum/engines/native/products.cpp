@@ -8,6 +8,18 @@ namespace QIFF_ISA {
 
 constexpr int kTileRows = 6, kTileVectors = QIFF_BYTES == 64 ? 4 : 2;  // what the registers hold
 
+// The first n lanes, by moves of half a vector, of a quarter, and so on.
+template <class T>
+QIFF_INLINE void store_first(const Vector<T>& value, int64_t n, T* out) {
+  int64_t done = 0;
+#pragma GCC unroll 4
+  for (int64_t part = kLanes<T> / 2; part; part /= 2)
+    if (n & part) {
+      __builtin_memcpy(out + done, reinterpret_cast<const char*>(&value) + done * sizeof(T), part * sizeof(T));
+      done += part;
+    }
+}
+
 template <class T, int kRows, int kVectors>
 void tile(const T* const* rows, int64_t stride, const T* columns, int64_t width, int64_t n, int64_t n_columns,
           int64_t first, T* const* out) {
@@ -27,7 +39,7 @@ void tile(const T* const* rows, int64_t stride, const T* columns, int64_t width,
       if (left >= kLanes<T>)
         __builtin_memcpy(out[r] + begin, &value, sizeof value);
       else
-        __builtin_memcpy(out[r] + begin, &value, left * sizeof(T));
+        store_first<T>(value, left, out[r] + begin);
     }
 }
 
