@@ -129,7 +129,7 @@ build/threads: tests/threads.cpp $(SOURCES) | .venv-sanitize/ready
 		-isystem "$$(echo .venv-sanitize/lib/python3*/site-packages/jaxlib/include)" \
 		tests/threads.cpp $(NATIVE)/handlers.cpp $(NATIVE)/kernels.cpp \
 		$(NATIVE)/product_handlers.cpp $(NATIVE)/products.cpp \
-		$(NATIVE)/density_handlers.cpp $(NATIVE)/densities.cpp -o $@
+		$(NATIVE)/density_handlers.cpp $(NATIVE)/densities.cpp $(NATIVE)/orthogonal_handlers.cpp -o $@
 
 .venv-release/ready: pyproject.toml
 	@$(PYTHON) -m venv .venv-release

@@ -35,7 +35,6 @@ class Process:
     def __init__(self, python: str, n_elements: int, folder: Path):
         command = [python, "-P", str(SCRIPT), str(n_elements), str(folder / f"{n_elements}.qiff")]
         cache = {**os.environ, "QIFF_CACHE": str(folder / "cache")}
-        cache |= {"JAX_COMPILATION_CACHE_DIR": str(folder / "other")}  # of versions without one
         pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen(command, env=cache, **pipes)
         self.first = self._line()
@@ -57,24 +56,23 @@ def run(pythons: dict[str, str], n_elements: int, turns: int) -> dict[str, float
     """The least seconds of steps and of first calls, and ratios to those of `this`."""
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
-        for start in ("cold", "warm"):
+        for start, n_steps in (("cold", 1), ("warm", turns)):
             running = {
                 who: Process(python, n_elements, Path(name)) for who, python in pythons.items()
             }
-            steps = {who: [] for who in running}
-            for _ in range(turns):
-                for who, process in running.items():
-                    steps[who].append(process.step())
+            timed = [[process.step() for process in running.values()] for _ in range(n_steps)]
+            steps = dict(zip(running, np.transpose(timed), strict=True))
             for who, process in running.items():
                 process.end()
-                found[f"{who}: step"] = min(steps[who])
-                first = process.first - STEPS * min(steps[who])
-                found[f"{who}: first call, {start} cache"] = first
-            this = np.array(steps["this"])
-            for who, own in steps.items():
-                if who != "this":
-                    ratios = np.array(own) / this
-                    found[f"{who} / this: step"] = np.median(ratios).item()
+                least = steps[who].min()
+                now = {
+                    f"{who}: step": least,
+                    f"{who}: first call, {start} cache": process.first - STEPS * least,
+                    f"{who} / this: step": np.median(steps[who] / steps["this"]),
+                }
+                found |= {key: float(value) for key, value in now.items()}
+                for key, value in now.items():
+                    print(f"{n_elements} elements, {key}: {value:.4g}", flush=True)
     return found
 
 
@@ -88,9 +86,6 @@ def main() -> None:
     pythons = {"other": options.other} if options.other else {}
     pythons |= {"this": sys.executable}
     found = {n: run(pythons, n, options.turns) for n in N_ELEMENTS}
-    for n_elements, own in found.items():
-        for key, value in own.items():
-            print(f"{n_elements} elements, {key}: {value:.4g}")
     atomic_write(RESULTS / "step.json", json.dumps({"machine": machine(), **found}, indent=1))
 
 

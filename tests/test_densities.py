@@ -58,14 +58,22 @@ def found(engine, n_basis, at: Any, neighbours: Any) -> Any:
     "sizes", [SIZES[0], *(pytest.param(s, marks=pytest.mark.slow) for s in SIZES[1:])]
 )
 def test_kernels_agree_with_jax(sizes, dtype, error):
+    """In float32, they are as near to the result in float64 as JAX is, within a factor of two."""
+    at, neighbours = surroundings(dtype, *sizes)
+    with enable_x64(True):
+        at64 = tuple(a.astype("float64") for a in at)
+        exact = jax.tree.map(np.asarray, found("xla", sizes[-1], at64, neighbours))
     with enable_x64(dtype == "float64"):
-        at, neighbours = surroundings(dtype, *sizes)
-        native, xla = (found(engine, sizes[-1], at, neighbours) for engine in ENGINES)
-        for one, other in zip(native, xla, strict=True):
+        native, xla = (
+            jax.tree.map(np.asarray, found(engine, sizes[-1], at, neighbours)) for engine in ENGINES
+        )
+        for one, other, expected in zip(native, xla, exact, strict=True):
             assert one.dtype == dtype
-            np.testing.assert_allclose(
-                one, other, rtol=0, atol=error * np.abs(other).max(initial=1)
-            )
+            largest = np.abs(expected).max(initial=1)
+            of_jax = np.abs(other - expected).max(initial=0)
+            off = np.abs(one - expected).max(initial=0)
+            assert off <= max(error * largest, 2 * of_jax)
+            assert off <= 3 * error * largest
         others = found("native", sizes[-1], at, neighbours[::-1])
         assert np.abs(others[0] - xla[0]).max() > 0.1
         assert all(np.isfinite(values).all() for values in native)

@@ -11,6 +11,7 @@
 #include <deque>
 #include <functional>
 #include <limits>
+#include <map>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -25,6 +26,7 @@ extern "C" XLA_FFI_Error* qiff_second(XLA_FFI_CallFrame*);
 extern "C" XLA_FFI_Error* qiff_moments(XLA_FFI_CallFrame*);
 extern "C" XLA_FFI_Error* qiff_weights(XLA_FFI_CallFrame*);
 extern "C" XLA_FFI_Error* qiff_channels(XLA_FFI_CallFrame*);
+extern "C" XLA_FFI_Error* qiff_orthogonal(XLA_FFI_CallFrame*);
 
 struct XLA_FFI_Error {
   std::string message;
@@ -92,13 +94,16 @@ XLA_FFI_Api api() {
 
 using Shape = std::vector<int64_t>;
 
-// A call of a handler: the shapes of its arrays, its attributes, and the numbers of its inputs in one list. Inputs
-// of products also have the groups of the atoms.
+// A call of a handler: the shapes of its arrays, its attributes by name, and the numbers of its inputs in one list.
+// Products also have the groups of the atoms, behind the first inputs.
 struct Case {
   XLA_FFI_Handler* handler;
   std::vector<Shape> inputs, outputs;
-  std::vector<int32_t> words, groups;
-  std::vector<double> coefficients, numbers;
+  std::map<std::string, std::vector<int32_t>> words;
+  std::map<std::string, std::vector<double>> coefficients;
+  std::vector<int32_t> groups;
+  size_t n_before_groups;
+  std::vector<double> numbers;
 };
 
 int64_t size(const std::vector<Shape>& shapes) {
@@ -111,11 +116,12 @@ int64_t size(const std::vector<Shape>& shapes) {
   return total;
 }
 
-Case make(XLA_FFI_Handler* handler, std::vector<Shape> inputs, std::vector<Shape> outputs, std::vector<int32_t> words,
-          std::vector<int32_t> groups, std::vector<double> coefficients) {
+Case make(XLA_FFI_Handler* handler, std::vector<Shape> inputs, std::vector<Shape> outputs,
+          std::map<std::string, std::vector<int32_t>> words, std::map<std::string, std::vector<double>> coefficients,
+          std::vector<int32_t> groups = {}, size_t n_before_groups = 0) {
   std::vector<double> numbers(size(inputs));
   for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = double((i * 7919) % 1000) / 500 - 1;
-  return {handler, inputs, outputs, words, groups, coefficients, numbers};
+  return {handler, inputs, outputs, words, coefficients, groups, n_before_groups, numbers};
 }
 
 // A circuit with every gate on the last qubits: its values, their gradient, and the derivative of both.
@@ -130,22 +136,31 @@ std::vector<Case> circuits(int n_qubits, int64_t n_samples) {
   std::vector<int32_t> words = {n_qubits, 1, qiff::kKinds, 3, n_observables, 0, 1};
   words.insert(words.end(), gates.begin(), gates.end());
   words.insert(words.end(), {0, 0, 1, 0, 0, 3, 0, 0, 1, 3, 3, 2});  // Z, XX and YY
-  const std::vector<double> coefficients = {0.5, -1.25, 0.75};
+  const std::map<std::string, std::vector<int32_t>> program = {{"program", words}};
+  const std::map<std::string, std::vector<double>> coefficients = {{"coefficients", {0.5, -1.25, 0.75}}};
   const Shape angles = {n_slots, n_samples}, values = {n_observables, n_samples};
-  return {make(qiff_value, {angles}, {values}, words, {}, coefficients),
-          make(qiff_gradient, {angles, values}, {values, angles}, words, {}, coefficients),
-          make(qiff_second, {angles, values, angles, values}, {values, angles}, words, {}, coefficients)};
+  return {make(qiff_value, {angles}, {values}, program, coefficients),
+          make(qiff_gradient, {angles, values}, {values, angles}, program, coefficients),
+          make(qiff_second, {angles, values, angles, values}, {values, angles}, program, coefficients)};
 }
 
 // Products for atoms of three groups and of none, enough of them for several threads.
 std::vector<Case> products() {
   const std::vector<int32_t> ranks = {1, 40, 3, 33, 6, 9};  // rows and channels of each
-  const Shape moments = {211, 10, 48}, weights = {3, 48, 82, 2}, channels = {193, 211, 2};
-  std::vector<int32_t> groups;
+  const Shape moments = {211, 10, 48}, weights = {3, 48, 82, 2}, some = {100, 211, 2}, rest = {93, 211, 2};
+  std::vector<int32_t> groups, places;
   for (int32_t atom = 0; atom < 211; ++atom) groups.push_back(atom * 7 % 4 - 1);
-  return {make(qiff_channels, {moments, weights}, {channels}, ranks, groups, {}),
-          make(qiff_moments, {channels, weights}, {moments}, ranks, groups, {}),
-          make(qiff_weights, {moments, channels}, {weights}, ranks, groups, {})};
+  for (int32_t place = 193; place-- > 0;) places.push_back(place);
+  const std::map<std::string, std::vector<int32_t>> words = {{"places", places}, {"shape", ranks}};
+  return {make(qiff_channels, {moments, weights}, {some, rest}, words, {}, groups, 2),
+          make(qiff_moments, {weights, some, rest}, {moments}, words, {}, groups, 1),
+          make(qiff_weights, {moments, some, rest}, {weights}, words, {}, groups, 1)};
+}
+
+// Matrices of two shapes in a vector, enough of them for several threads.
+Case orthogonal() {
+  return make(qiff_orthogonal, {{20000}}, {{20000}}, {{"places", {3, 20, 30, 20, 12100, 10, 7, 40}}},
+              {{"coefficients", {3.4445, -4.775, 2.0315}}});
 }
 
 struct Result {
@@ -166,13 +181,6 @@ XLA_FFI_Buffer buffer(XLA_FFI_DataType type, const Shape& shape, void* data) {
   return found;
 }
 
-// Of the rows and the channels of ranks: the number of their products.
-size_t n_places(const std::vector<int32_t>& ranks) {
-  size_t total = 0;
-  for (size_t l = 0; l + 1 < ranks.size(); l += 2) total += size_t(ranks[l]) * size_t(ranks[l + 1]);
-  return total;
-}
-
 // Call a handler as XLA does.
 Result call(const Case& c, XLA_FFI_ExecutionContext& pool) {
   static const XLA_FFI_Api shared = api();
@@ -187,23 +195,25 @@ Result call(const Case& c, XLA_FFI_ExecutionContext& pool) {
   add(c.inputs, const_cast<double*>(c.numbers.data()));
   const Shape n_groups = {int64_t(c.groups.size())};
   if (!c.groups.empty())
-    buffers.push_back(buffer(XLA_FFI_DataType_S32, n_groups, const_cast<int32_t*>(c.groups.data())));
+    buffers.insert(buffers.begin() + c.n_before_groups,
+                   buffer(XLA_FFI_DataType_S32, n_groups, const_cast<int32_t*>(c.groups.data())));
   const int64_t n_inputs = int64_t(buffers.size());
   add(c.outputs, result.numbers.data());
   std::vector<void*> arguments;
   for (XLA_FFI_Buffer& each : buffers) arguments.push_back(&each);
   std::vector<XLA_FFI_ArgType> inputs(n_inputs, XLA_FFI_ArgType_BUFFER);
   std::vector<XLA_FFI_RetType> outputs(c.outputs.size(), XLA_FFI_RetType_BUFFER);
-  XLA_FFI_Array coefficients{XLA_FFI_DataType_F64, c.coefficients.size(), const_cast<double*>(c.coefficients.data())};
-  XLA_FFI_Array words{XLA_FFI_DataType_S32, c.words.size(), const_cast<int32_t*>(c.words.data())};
-  std::vector<int32_t> numbered(c.groups.empty() ? 0 : n_places(c.words));
-  for (size_t p = 0; p < numbered.size(); ++p) numbered[p] = int32_t(numbered.size() - 1 - p);
-  XLA_FFI_Array places{XLA_FFI_DataType_S32, numbered.size(), numbered.data()};
-  XLA_FFI_AttrType types[] = {XLA_FFI_AttrType_ARRAY, XLA_FFI_AttrType_ARRAY};
-  XLA_FFI_ByteSpan of_places{"places", 6}, of_shape{"shape", 5}, of_coefficients{"coefficients", 12},
-      of_program{"program", 7};
-  XLA_FFI_ByteSpan *names[] = {&of_coefficients, &of_program}, *of_products[] = {&of_places, &of_shape};  // in order
-  void *attributes[] = {&coefficients, &words}, *product_attributes[] = {&places, &words};
+  std::map<std::string, XLA_FFI_Array> arrays;  // in order of their names, as XLA has them
+  for (const auto& [name, words] : c.words)
+    arrays[name] = {XLA_FFI_DataType_S32, words.size(), const_cast<int32_t*>(words.data())};
+  for (const auto& [name, coefficients] : c.coefficients)
+    arrays[name] = {XLA_FFI_DataType_F64, coefficients.size(), const_cast<double*>(coefficients.data())};
+  std::vector<XLA_FFI_ByteSpan> spans;
+  std::vector<void*> attributes;
+  for (auto& [name, array] : arrays) spans.push_back({name.data(), name.size()}), attributes.push_back(&array);
+  std::vector<XLA_FFI_ByteSpan*> names;
+  for (XLA_FFI_ByteSpan& span : spans) names.push_back(&span);
+  std::vector<XLA_FFI_AttrType> types(names.size(), XLA_FFI_AttrType_ARRAY);
   XLA_FFI_CallFrame frame{};
   frame.struct_size = XLA_FFI_CallFrame_STRUCT_SIZE;
   frame.api = &shared;
@@ -211,8 +221,7 @@ Result call(const Case& c, XLA_FFI_ExecutionContext& pool) {
   frame.stage = XLA_FFI_ExecutionStage_EXECUTE;
   frame.args = {XLA_FFI_Args_STRUCT_SIZE, nullptr, n_inputs, inputs.data(), arguments.data()};
   frame.rets = {XLA_FFI_Rets_STRUCT_SIZE, nullptr, int64_t(outputs.size()), outputs.data(), arguments.data() + n_inputs};
-  if (c.groups.empty()) frame.attrs = {XLA_FFI_Attrs_STRUCT_SIZE, nullptr, 2, types, names, attributes};
-  else frame.attrs = {XLA_FFI_Attrs_STRUCT_SIZE, nullptr, 2, types, of_products, product_attributes};
+  frame.attrs = {XLA_FFI_Attrs_STRUCT_SIZE, nullptr, int64_t(names.size()), types.data(), names.data(), attributes.data()};
   if (XLA_FFI_Error* error = c.handler(&frame)) {
     result.error = error->message;
     delete error;
@@ -234,6 +243,7 @@ int main(int argc, char** argv) {
   if (argc > 1 && !std::strcmp(argv[1], "race")) return race();
   constexpr int kCallers = 4, kThreads = 4, kRepeats = 5;
   std::vector<Case> cases = products();
+  cases.push_back(orthogonal());
   for (const Case& c : circuits(11, 5)) cases.push_back(c);   // amplitudes spread over lanes
   for (const Case& c : circuits(4, 203)) cases.push_back(c);  // samples side by side
   const size_t n_good = cases.size();
