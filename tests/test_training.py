@@ -25,10 +25,12 @@ from qiff.atoms.frames import Frames
 from qiff.atoms.properties import labels
 from qiff.model.build import build_for, with_references_of
 from qiff.model.derivatives import energy
+from qiff.quantum.engine import ENGINES
 from qiff.run.config import Data, Run
 from qiff.run.folder import FILES, RunFolder
 from qiff.run.resume import progress
 from qiff.run.train import train
+from qiff.training import optimisers
 from qiff.training.batches import pieces, steps_at_once, taken
 from qiff.training.checkpoint import PREFIX, read_arrays
 from qiff.training.comparison import compared
@@ -36,7 +38,7 @@ from qiff.training.fit import HistoryRow, _validate, fit, initial_state
 from qiff.training.loss import Loss, relative
 from qiff.training.metrics import errors
 from qiff.training.migrations import FORMAT
-from qiff.training.optimisers import OPTIMISERS
+from qiff.training.optimisers import OPTIMISERS, clipped
 
 FRAMES = qiff.read(qiff.Source("bundled:lih"))
 MODEL = {"kind": "diatomic", "elements": ["Li", "H"], "n_layers": 2}
@@ -571,13 +573,16 @@ def test_a_run_that_reads_its_frames_from_files_is_the_same(trained, tmp_path):
     assert history == (trained / "history.csv").read_text()
 
 
-def test_muon_is_that_of_optax_but_for_rounding():
+@pytest.mark.parametrize("engine", ["native", "xla"])
+def test_muon_is_that_of_optax_but_for_rounding(engine, monkeypatch):
+    monkeypatch.setattr(optimisers, "choose", lambda: ENGINES[engine])
+
     def axes(weights):
         numbers = {2: contrib.MuonDimensionNumbers(0, 1), 3: contrib.MuonDimensionNumbers(1, 2)}
         return jax.tree.map(lambda w: numbers.get(w.ndim), weights)
 
     random, rate = np.random.default_rng(0), optax.cosine_decay_schedule(0.01, 10)
-    shapes = {"large": (18, 18), "tall": (3, 20, 8), "vector": (5,), "wide": (8, 20)}
+    shapes = {"large": (18, 18), "tall": (3, 20, 8), "vector": (5,), "wide": (8, 21)}
     weights = {name: jnp.asarray(random.normal(size=size)) for name, size in shapes.items()}
     theirs = contrib.muon(rate, muon_weight_dimension_numbers=axes)
     ours = OPTIMISERS["muon"](rate, list(shapes.values()))
@@ -591,6 +596,16 @@ def test_muon_is_that_of_optax_but_for_rounding():
             np.testing.assert_allclose(tree_of(found)[name], expected[name], rtol=1e-4, atol=1e-6)
     adam: Any = optax.adam(rate).update(vector + 1, optax.adam(rate).init(vector))[0]
     assert np.abs(tree_of(adam)["wide"] - tree_of(found)["wide"]).max() > 1e-4
+
+
+def test_long_gradients_are_scaled_down_as_by_optax():
+    gradient = jnp.asarray(np.random.default_rng(0).normal(size=101), "float32")
+    scaled: Any = lambda optimiser, given: optimiser.update(given, optax.EmptyState())[0]
+    for norm in (1.0, 100.0):
+        expected = scaled(optax.clip_by_global_norm(norm), gradient)
+        np.testing.assert_allclose(scaled(clipped(norm), gradient), expected, rtol=1e-6)
+    assert not np.allclose(scaled(clipped(1.0), gradient), gradient)
+    assert not scaled(clipped(1.0), jnp.zeros(101)).any()
 
 
 def test_muon_fits_circuits_without_entangling_gates():
