@@ -68,8 +68,9 @@ def run(pythons: dict[str, str], n_elements: int, turns: int) -> dict[str, float
                 now = {
                     f"{who}: step": least,
                     f"{who}: first call, {start} cache": process.first - STEPS * least,
-                    f"{who} / this: step": np.median(steps[who] / steps["this"]),
                 }
+                if who != "this":
+                    now[f"{who} / this: step"] = np.median(steps[who] / steps["this"])
                 found |= {key: float(value) for key, value in now.items()}
                 for key, value in now.items():
                     print(f"{n_elements} elements, {key}: {value:.4g}", flush=True)

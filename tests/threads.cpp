@@ -21,6 +21,7 @@
 #include "xla/ffi/api/c_api.h"
 
 extern "C" XLA_FFI_Error* qiff_value(XLA_FFI_CallFrame*);
+extern "C" XLA_FFI_Error* qiff_slope(XLA_FFI_CallFrame*);
 extern "C" XLA_FFI_Error* qiff_gradient(XLA_FFI_CallFrame*);
 extern "C" XLA_FFI_Error* qiff_second(XLA_FFI_CallFrame*);
 extern "C" XLA_FFI_Error* qiff_moments(XLA_FFI_CallFrame*);
@@ -140,6 +141,7 @@ std::vector<Case> circuits(int n_qubits, int64_t n_samples) {
   const std::map<std::string, std::vector<double>> coefficients = {{"coefficients", {0.5, -1.25, 0.75}}};
   const Shape angles = {n_slots, n_samples}, values = {n_observables, n_samples};
   return {make(qiff_value, {angles}, {values}, program, coefficients),
+          make(qiff_slope, {angles, values}, {angles}, program, coefficients),
           make(qiff_gradient, {angles, values}, {values, angles}, program, coefficients),
           make(qiff_second, {angles, values, angles, values}, {values, angles}, program, coefficients)};
 }

@@ -64,7 +64,7 @@ def columns(program: Program, kernel: str, dtype: str, n_samples: int) -> list[j
     n_observables = len(program.observables)
     weights, shift = rng.normal(size=(2, n_observables, n_samples))
     direction = rng.normal(size=angles.shape)
-    n_read = {"value": 1, "gradient": 2, "second": 4}[kernel]
+    n_read = {"value": 1, "slope": 2, "gradient": 2, "second": 4}[kernel]
     return [jnp.asarray(x, dtype) for x in (angles, weights, direction, shift)[:n_read]]
 
 

@@ -73,6 +73,10 @@ def _value(program: Program, angles: Any, values: Any) -> None:
     _write(values, lanes.measured(program, state), range(len(program.observables)))
 
 
+def _slope(program: Program, angles: Any, weights: Any, gradient: Any) -> None:
+    _adjoint(program, (angles,), (weights,), None, gradient)
+
+
 def _gradient(program: Program, angles: Any, weights: Any, values: Any, gradient: Any) -> None:
     _adjoint(program, (angles,), (weights,), values, gradient)
 
@@ -81,12 +85,15 @@ def _second(program: Program, angles: Any, weights: Any, direction: Any, shift: 
     _adjoint(program, (angles, direction), (weights, shift), *out)
 
 
-BODIES = {"value": _value, "gradient": _gradient, "second": _second}
+BODIES = {"value": _value, "slope": _slope, "gradient": _gradient, "second": _second}
 """Of the kernels by name, as functions of references to rows of one block."""
 
 
 def _adjoint(program: Program, angles: Rows, weights: Rows, values: Any, gradient: Any) -> None:
-    """Write what is measured and its gradient, or their derivatives along a direction."""
+    """Write what is measured and its gradient, or their derivatives along a direction.
+
+    `values` is None if only the gradient is asked for.
+    """
 
     def undo(gate: Gate, offset: int | Array, states: Jet) -> Jet:
         n, part = _part(gate, _read(angles, gate.slots, offset))
@@ -102,7 +109,8 @@ def _adjoint(program: Program, angles: Rows, weights: Rows, values: Any, gradien
     factors = _read(weights, range(len(program.observables)))
     observe = partial(lanes.observed, program)
     found, states = _split(_lifted(observe, _forward(program, angles), factors))
-    _write(values, found[-1], range(len(program.observables)))
+    if values is not None:
+        _write(values, found[-1], range(len(program.observables)))
     _through(program, undo, states, backwards=True)
 
 

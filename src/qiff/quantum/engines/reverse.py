@@ -1,8 +1,9 @@
-r"""Exact first and second derivatives, in reverse mode, of expectation values from three kernels.
+r"""Exact first and second derivatives, in reverse mode, of expectation values from four kernels.
 
 | kernel | reads | computes |
 |---|---|---|
 | `value` | angles | $f_k = \langle O_k \rangle$ |
+| `slope` | angles, $w$ | $\nabla \sum_k w_k f_k$ |
 | `gradient` | angles, $w$ | $f_k$ and $\nabla \sum_k w_k f_k$ |
 | `second` | angles, $w$, $u$, $s$ | $D_u f_k$ and $\nabla\,(D_u \sum_k w_k f_k + \sum_k s_k f_k)$ |
 
@@ -35,7 +36,7 @@ def twice_differentiable(kernels: Kernels) -> Callable[[Program, Angles], Expect
 def _expectations(kernels: Kernels, program: Program) -> Callable[[Angles], Expectations]:
     n_observables = len(program.observables)
     of = lambda name: _on_columns(lambda *columns: kernels(name, program, columns))
-    value, gradient, second = of("value"), of("gradient"), of("second")
+    value, slope, gradient, second = map(of, ("value", "slope", "gradient", "second"))
 
     @jax.custom_vjp
     def expectations(angles: Angles) -> Expectations:
@@ -49,8 +50,18 @@ def _expectations(kernels: Kernels, program: Program) -> Callable[[Angles], Expe
 
     def backward(saved: Array, cotangent: Array) -> tuple[Array]:
         if n_observables > 1:
-            return (value_and_gradient(saved, cotangent)[1],)
+            return (gradient_alone(saved, cotangent),)
         return (_scaled(cotangent, saved),)
+
+    @jax.custom_vjp
+    def gradient_alone(angles: Angles, weights: Array) -> Array:
+        return slope(angles, weights)[0]
+
+    def alone_forward(angles: Angles, weights: Array) -> tuple[Array, tuple[Array, Array]]:
+        return gradient_alone(angles, weights), (angles, weights)
+
+    def alone_backward(saved: tuple[Array, Array], direction: Array) -> tuple[Array, Array]:
+        return gradient_backward(saved, (jnp.zeros_like(saved[1]), direction))
 
     @jax.custom_vjp
     def value_and_gradient(angles: Angles, weights: Array) -> Outputs:
@@ -63,10 +74,11 @@ def _expectations(kernels: Kernels, program: Program) -> Callable[[Angles], Expe
     def gradient_backward(saved: tuple[Array, Array], cotangents: Outputs) -> tuple[Array, Array]:
         r"""The derivative of $\sum_k s_k f_k + u\cdot\nabla \sum_k w_k f_k$."""
         shift, direction = cotangents
-        values, slope = second(*saved, direction, shift)
-        return slope, values
+        values, slopes = second(*saved, direction, shift)
+        return slopes, values
 
     expectations.defvjp(forward, backward)
+    gradient_alone.defvjp(alone_forward, alone_backward)
     value_and_gradient.defvjp(gradient_forward, gradient_backward)
     return expectations
 
@@ -120,4 +132,5 @@ _scaled.defvjp(
 
 def row_counts(name: str, program: Program) -> list[int]:
     """The rows of each array that a kernel writes."""
-    return [len(program.observables), program.n_slots][: 1 if name == "value" else 2]
+    values, gradient = len(program.observables), program.n_slots
+    return {"value": [values], "slope": [gradient]}.get(name, [values, gradient])

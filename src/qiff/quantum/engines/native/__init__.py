@@ -26,7 +26,8 @@ from . import densities, products
 
 LIBRARY = "libqiff_kernels.so"
 HANDLERS = (
-    *("value", "gradient", "second", "channels", "moments", "weights", "join", "divide"),
+    *("value", "slope", "gradient", "second"),
+    *("channels", "moments", "weights", "join", "divide"),
     *("density", "density_gradient", "density_second", "orthogonal"),
 )
 """What XLA calls, without the prefix `qiff_`."""

@@ -165,19 +165,20 @@ int64_t rows(const Buffer& buffer, ffi::DataType type, int64_t n) {
 }
 
 template <class T>
-ffi::Error run(ffi::ThreadPool& pool, Task task, const Program& program, const Input* inputs, Output* outputs) {
+ffi::Error run(ffi::ThreadPool& pool, Task task, const Program& program, const Input* inputs, Output* values,
+               Output* gradient) {
   Arrays<T> arrays{};
   arrays.n_samples = inputs[0].dimensions()[1];
   const T** in[] = {&arrays.angles, &arrays.weights, &arrays.direction, &arrays.shift};
-  T** out[] = {&arrays.values, &arrays.gradient};
   for (int i = 0; i < n_inputs(task); ++i) *in[i] = reinterpret_cast<const T*>(inputs[i].untyped_data());
-  for (int i = 0; i < (task == Task::kValue ? 1 : 2); ++i) *out[i] = reinterpret_cast<T*>(outputs[i]->untyped_data());
+  if (values) arrays.values = reinterpret_cast<T*>((*values)->untyped_data());
+  if (gradient) arrays.gradient = reinterpret_cast<T*>((*gradient)->untyped_data());
   return launch(pool, task, program, arrays);
 }
 
-// Inputs are angles, weights, direction, shift; outputs are values, gradient: as many as a task has.
+// Inputs are angles, weights, direction, shift, as many as a task has; outputs may be missing.
 ffi::Error call(ffi::ThreadPool& pool, Task task, ffi::Span<const int32_t> words,
-                ffi::Span<const double> coefficients, const Input* inputs, Output* outputs) {
+                ffi::Span<const double> coefficients, const Input* inputs, Output* values, Output* gradient) {
   Program program;
   if (const char* wrong = decode(words, coefficients, program)) return invalid(wrong);
   const Arrangement arrangement(program);
@@ -187,31 +188,35 @@ ffi::Error call(ffi::ThreadPool& pool, Task task, ffi::Span<const int32_t> words
   const int64_t sizes[] = {program.n_slots, program.n_observables, program.n_slots, program.n_observables};
   for (int i = 0; i < n_inputs(task); ++i)
     if (rows(inputs[i], type, n) != sizes[i]) return invalid("an input has a wrong shape or type");
-  if (rows(*outputs[0], type, n) != program.n_observables ||
-      (task != Task::kValue && rows(*outputs[1], type, n) != program.n_slots))
+  if ((values && rows(**values, type, n) != program.n_observables) ||
+      (gradient && rows(**gradient, type, n) != program.n_slots))
     return invalid("an output has a wrong shape or type");
-  if (type == ffi::DataType::F32) return run<float>(pool, task, program, inputs, outputs);
-  if (type == ffi::DataType::F64) return run<double>(pool, task, program, inputs, outputs);
+  if (type == ffi::DataType::F32) return run<float>(pool, task, program, inputs, values, gradient);
+  if (type == ffi::DataType::F64) return run<double>(pool, task, program, inputs, values, gradient);
   return invalid("angles must be float32 or float64");
 }
 
 ffi::Error value(ffi::ThreadPool pool, ffi::Span<const int32_t> program, ffi::Span<const double> coefficients,
                  Input angles, Output values) {
-  return call(pool, Task::kValue, program, coefficients, &angles, &values);
+  return call(pool, Task::kValue, program, coefficients, &angles, &values, nullptr);
+}
+
+ffi::Error slope(ffi::ThreadPool pool, ffi::Span<const int32_t> program, ffi::Span<const double> coefficients,
+                 Input angles, Input weights, Output gradient) {
+  const Input inputs[] = {angles, weights};
+  return call(pool, Task::kGradient, program, coefficients, inputs, nullptr, &gradient);
 }
 
 ffi::Error gradient(ffi::ThreadPool pool, ffi::Span<const int32_t> program, ffi::Span<const double> coefficients,
                     Input angles, Input weights, Output values, Output gradient) {
   const Input inputs[] = {angles, weights};
-  Output outputs[] = {values, gradient};
-  return call(pool, Task::kGradient, program, coefficients, inputs, outputs);
+  return call(pool, Task::kGradient, program, coefficients, inputs, &values, &gradient);
 }
 
 ffi::Error second(ffi::ThreadPool pool, ffi::Span<const int32_t> program, ffi::Span<const double> coefficients,
                   Input angles, Input weights, Input direction, Input shift, Output values, Output gradient) {
   const Input inputs[] = {angles, weights, direction, shift};
-  Output outputs[] = {values, gradient};
-  return call(pool, Task::kSecond, program, coefficients, inputs, outputs);
+  return call(pool, Task::kSecond, program, coefficients, inputs, &values, &gradient);
 }
 
 auto bind() {
@@ -226,10 +231,12 @@ auto bind() {
 }  // namespace qiff
 
 QIFF_EXPORT XLA_FFI_Error* qiff_value(XLA_FFI_CallFrame*);
+QIFF_EXPORT XLA_FFI_Error* qiff_slope(XLA_FFI_CallFrame*);
 QIFF_EXPORT XLA_FFI_Error* qiff_gradient(XLA_FFI_CallFrame*);
 QIFF_EXPORT XLA_FFI_Error* qiff_second(XLA_FFI_CallFrame*);
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(qiff_value, qiff::value, qiff::bind().Ret<ffi::AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(qiff_slope, qiff::slope, qiff::bind().Arg<qiff::Input>().Ret<ffi::AnyBuffer>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(qiff_gradient, qiff::gradient,
                               qiff::bind().Arg<qiff::Input>().Ret<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(

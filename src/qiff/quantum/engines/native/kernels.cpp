@@ -77,11 +77,11 @@ class Circuit {
     values(psi, psi, 1);
   }
 
-  // f_k, and the gradient of sum_k weight_k f_k: left = sum_k weight_k O_k psi is carried back
+  // f_k if they are wanted, and the gradient of sum_k weight_k f_k: left = sum_k weight_k O_k psi is carried back
   // through the circuit.
   void gradient() {
     V* psi = forward();
-    values(psi, psi, 1);
+    if (arrays_.values) values(psi, psi, 1);
     space_.clear(left_);
     observe(left_, psi, arrays_.weights);
     for (int32_t k = program_.n_groups - 1; k >= 0; --k, psi -= step_) {
