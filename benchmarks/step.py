@@ -23,10 +23,11 @@ import numpy as np
 
 from qiff._files import atomic_write
 
+from .on_step import STEPS
+
 SCRIPT = Path(__file__).with_name("on_step.py")
 RESULTS = Path(__file__).parent / "results"
 N_ELEMENTS = (3, 10)
-STEPS = 50  # of a first call, and of a turn
 
 
 class Process:

@@ -102,12 +102,13 @@ class ProductInteraction(AbstractInteraction):
     ) -> AtomFeatures:
         sets = tuple(weights[None] for weights in self.channels)
         sizes = [(own.shape[-1], rank.n_components) for own, rank in zip(sets, RANKS, strict=True)]
-        ends = np.cumsum([0, *(n * rows for n, rows in sizes)])
+        n_places = [n * rows for n, rows in sizes]
+        ends = np.cumsum([0, *n_places])
         places = [
             end + np.arange(n * rows).reshape(rows, n).T
             for end, (n, rows) in zip(ends, sizes, strict=False)
         ]
-        parts = channels(moments, sets, species, places, [n * rows for n, rows in sizes])
+        parts = channels(moments, sets, species, places, n_places)
         by_rank = [
             part[..., 0].T.reshape(-1, rows, n)
             for part, (n, rows) in zip(parts, sizes, strict=True)

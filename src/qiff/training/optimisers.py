@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Float
 
 from ..quantum.engine import choose
+from ..quantum.engines.record import Stack
 
 Shapes = Sequence[tuple[int, ...]]
 """Of arrays that lie one after the other in a vector."""
@@ -38,20 +39,6 @@ def clipped(norm: float) -> optax.GradientTransformation:
         return gradient * jnp.minimum(1.0, norm * jax.lax.rsqrt(square))
 
     return optax.stateless(update)
-
-
-class Stack(NamedTuple):
-    """Matrices of one shape, one after the other in a vector from `first` on."""
-
-    first: int
-    n_matrices: int
-    n_rows: int
-    n_columns: int
-
-    @property
-    def end(self) -> int:
-        """Where they end."""
-        return self.first + math.prod(self[1:])
 
 
 class MuonState(NamedTuple):

@@ -1,7 +1,9 @@
 """The record of an engine: name, platforms, what it supports and how it simulates."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from jaxtyping import Array
 
@@ -9,8 +11,19 @@ from ..._types import Angles, Expectations
 from ..program import Program
 from .channels import Places, channels
 
-Stack = tuple[int, int, int, int]
-"""Matrices of one shape in a vector: where they begin, their number, rows and columns."""
+
+class Stack(NamedTuple):
+    """Matrices of one shape, one after the other in a vector from `first` on."""
+
+    first: int
+    n_matrices: int
+    n_rows: int
+    n_columns: int
+
+    @property
+    def end(self) -> int:
+        """Where they end."""
+        return self.first + math.prod(self[1:])
 
 
 def _none(*_: Program) -> None:

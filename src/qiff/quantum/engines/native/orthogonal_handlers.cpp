@@ -22,19 +22,19 @@ struct Matrix {
   int64_t shorter() const { return std::min(n_rows, n_columns); }
 };
 
-int64_t padded(int64_t n, int64_t n_lanes) { return (n + n_lanes - 1) / n_lanes * n_lanes; }
-
 // Numbers that the work on a matrix needs: itself, read up to whole vectors, with one side or the other down, and
 // five square matrices.
-int64_t workspace(const Matrix& matrix, int64_t n_lanes) {
-  return (matrix.longer() + 5 * matrix.shorter()) * padded(matrix.shorter(), n_lanes) + n_lanes;
+template <class T>
+int64_t workspace(const Matrix& matrix) {
+  const Products<T>& own = products<T>();
+  return (matrix.longer() + 5 * matrix.shorter()) * own.padded(matrix.shorter()) + own.n_lanes;
 }
 
 // X -> aX + bAX + cAAX with A = XX^T, five times, of X divided by its norm: all are polynomials of the first A.
 template <class T>
 void make_orthogonal(const T* in, const Matrix& matrix, const T* polynomial, T* out, T* space) {
   const int64_t n_lanes = products<T>().n_lanes, longer = matrix.longer(), n = matrix.shorter();
-  const int64_t width = padded(n, n_lanes), size = n * width;
+  const int64_t width = products<T>().padded(n), size = n * width;
   const bool wide = matrix.n_rows < matrix.n_columns;
   T *gram = space, *factor = gram + size, *total = factor + size, *product = total + size, *spare = product + size;
   T* copied = spare + size;
@@ -83,7 +83,6 @@ void make_orthogonal(const T* in, const Matrix& matrix, const T* polynomial, T* 
 template <class T>
 bool all(ffi::ThreadPool& pool, const std::vector<Matrix>& matrices, ffi::Span<const double> coefficients,
          const T* in, T* out, int64_t size, int64_t n_vectors) {
-  constexpr int64_t kWorthAThread = 1 << 20;  // multiplications with additions
   const T polynomial[] = {T(coefficients[0]), T(coefficients[1]), T(coefficients[2])};
   int64_t bytes = 0, work = 0, end = 0;
   const auto copy_rest = [&](int64_t next) {  // what is between matrices
@@ -92,7 +91,7 @@ bool all(ffi::ThreadPool& pool, const std::vector<Matrix>& matrices, ffi::Span<c
   for (const Matrix& matrix : matrices) {
     copy_rest(matrix.first);
     end = matrix.first + matrix.n_rows * matrix.n_columns;
-    bytes = std::max(bytes, workspace(matrix, products<T>().n_lanes) * int64_t(sizeof(T)));
+    bytes = std::max(bytes, workspace<T>(matrix) * int64_t(sizeof(T)));
     work += matrix.shorter() * matrix.shorter() * (2 * matrix.longer() + 17 * matrix.shorter());
   }
   copy_rest(size);

@@ -81,13 +81,6 @@ struct Sizes {
   }
 };
 
-// A number of columns as they are read: up to whole vectors.
-template <class T>
-int64_t padded(int64_t n_columns) {
-  const int64_t n = products<T>().n_lanes;
-  return (n_columns + n - 1) / n * n;
-}
-
 // The weights of the channels of a group and rank, features by channels or, to go back, channels by features.
 template <class T>
 struct Weights {
@@ -100,8 +93,8 @@ struct Weights {
     const T* from = weights + sizes.weight(group, 0, rank);
     const int64_t from_width = sizes.n_channels * sizes.n_sets;
     first = from, width = from_width;
-    if (!back && n_channels == padded<T>(n_channels)) return;
-    width = padded<T>(back ? n_features : n_channels);
+    if (!back && n_channels == products<T>().padded(n_channels)) return;
+    width = products<T>().padded(back ? n_features : n_channels);
     copied.reset(new T[(back ? n_channels : n_features) * width]);
     first = copied.get();
     if (back) products<T>().transpose(from, from_width, n_features, n_channels, copied.get(), width);
@@ -111,7 +104,6 @@ struct Weights {
 };
 
 constexpr int64_t kAtomsOfTask = 12;
-constexpr int64_t kWorthAThread = 1 << 20;  // multiplications with additions
 
 // Rows of the atoms of one group, times the matrix of the group and rank, in both directions:
 // from moments to channels, or back; false if there is no memory.
@@ -174,14 +166,14 @@ bool of_weights(ffi::ThreadPool& pool, const Sizes& sizes, const T* moments, T* 
   size_t bytes = 0;  // of both factors of the largest product
   for (const std::vector<int64_t>& members : sizes.members)
     for (const Rank& rank : sizes.ranks) {
-      const int64_t width = sizes.n_features + padded<T>(rank.channels * sizes.n_sets);
+      const int64_t width = sizes.n_features + products<T>().padded(rank.channels * sizes.n_sets);
       bytes = std::max(bytes, members.size() * rank.rows * width * sizeof(T));
     }
   return for_each(pool, sizes.n_groups * n_ranks, n_workers, bytes, [&](int64_t index, void* space) {
     if (bytes && !space) return false;
     const int64_t group = index / n_ranks, n = int64_t(sizes.members[group].size());
     const Rank& rank = sizes.ranks[index % n_ranks];
-    const int64_t n_channels = rank.channels * sizes.n_sets, n_rows = n * rank.rows, width = padded<T>(n_channels);
+    const int64_t n_channels = rank.channels * sizes.n_sets, n_rows = n * rank.rows, width = products<T>().padded(n_channels);
     const int64_t* atoms = sizes.members[group].data();
     T *left = static_cast<T*>(space), *right = left + n_rows * sizes.n_features;
     for (int64_t r = 0; r < n_rows; ++r)
